@@ -1,0 +1,149 @@
+# loam: build, run, test. `make help` lists targets and variables.
+#
+# Objects go to build/<config>-<flavour>/, where config is what the code runs on:
+#   x86_64, aarch64            the real thing, freestanding
+#   host                       Linux: arch/host under mm/sys.c and gc
+#   fake-x86_64, fake-aarch64  Linux: real codecs and walker over tests/fake, a software MMU
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+-include local.mk
+
+ARCH     ?= x86_64
+FLAVOUR  ?= debug
+COMPILER ?= gcc
+MODEL    ?= kernel
+MEM      ?= 256M
+CPUS     ?= 1
+DEPTH    ?= 12
+V        ?= 0
+Q        := $(if $(filter 1,$(V)),,@)
+BUILD    := build
+
+# One suffix per way of compiling, so that they never share an object.
+variant := $(FLAVOUR)$(if $(filter clang,$(COMPILER)),-clang)$(if $(filter-out kernel,$(MODEL)),-$(MODEL))
+
+include arch/sources.mk mm/sources.mk gc/sources.mk boot/sources.mk
+
+# ---- tools ---------------------------------------------------------------------------------
+
+host_arch      := $(shell uname -m)
+CROSS_x86_64   ?= $(if $(filter x86_64,$(host_arch)),,x86_64-linux-gnu-)
+CROSS_aarch64  ?= $(if $(filter aarch64,$(host_arch)),,aarch64-linux-gnu-)
+HOST_CC        := $(if $(filter clang,$(COMPILER)),clang-14,gcc)
+cc_x86_64      := $(if $(filter clang,$(COMPILER)),clang-14 --target=x86_64-linux-gnu,$(CROSS_x86_64)gcc)
+cc_aarch64     := $(if $(filter clang,$(COMPILER)),clang-14 --target=aarch64-linux-gnu,$(CROSS_aarch64)gcc)
+CLANG_FORMAT   := clang-format-14
+CLANG_TIDY     := clang-tidy-14
+
+# ---- flags ---------------------------------------------------------------------------------
+
+warn := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
+	-Wpointer-arith -Wwrite-strings -Wno-unused-parameter
+common := -std=gnu11 $(warn) -g -fno-common -MMD -MP -Iinclude -I.
+
+# LOAM_DEBUG: 0 release, 2 debug kernels, 3 everything on the host.
+opt_debug   := -O2
+opt_release := -O2
+opt_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+opt_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
+opt_cov     := -O0 --coverage
+kernel_debug_level := $(if $(filter release,$(FLAVOUR)),0,2)
+host_debug_level   := $(if $(filter release,$(FLAVOUR)),0,3)
+
+# What kernels ask of a foreign archive: no FP or SIMD, no red zone, no TLS, no canaries, no libgcc.
+model_x86_64_kernel  := -mcmodel=kernel -fno-pic -fno-pie
+model_x86_64_low     := -mcmodel=small -fno-pic -fno-pie
+model_x86_64_pic     := -fPIC -fvisibility=hidden
+model_aarch64_kernel := -fno-pic -fno-pie
+model_aarch64_low    := -fno-pic -fno-pie
+model_aarch64_pic    := -fPIC -fvisibility=hidden
+freestanding := -ffreestanding -fno-stack-protector -fno-lto -fno-asynchronous-unwind-tables \
+	-fno-unwind-tables -ffunction-sections -fdata-sections -fno-omit-frame-pointer
+isa_x86_64   := -m64 -mno-red-zone -mgeneral-regs-only -fcf-protection=none -Iarch/x86_64
+isa_aarch64  := -mgeneral-regs-only -ffixed-x18 -mbranch-protection=none \
+	-mno-outline-atomics -Iarch/aarch64
+
+kernel_flags = $(common) $(opt_$(if $(filter release,$(FLAVOUR)),release,debug)) $(freestanding) \
+	$(isa_$(1)) $(model_$(1)_$(MODEL)) -DLOAM_DEBUG=$(kernel_debug_level)
+hosted_flags = $(common) $(opt_$(FLAVOUR)) -pthread -D_GNU_SOURCE -DLOAM_DEBUG=$(host_debug_level)
+
+cflags_x86_64       = $(call kernel_flags,x86_64)
+cflags_aarch64      = $(call kernel_flags,aarch64)
+cflags_host         = $(hosted_flags) -Iarch/host
+cflags_fake-x86_64  = $(hosted_flags) -Itests/fake -Iarch/x86_64
+cflags_fake-aarch64 = $(hosted_flags) -Itests/fake -Iarch/aarch64
+cc_host            := $(HOST_CC)
+cc_fake-x86_64     := $(HOST_CC)
+cc_fake-aarch64    := $(HOST_CC)
+
+# ---- what goes into libloam.a, by config ---------------------------------------------------
+
+lib_x86_64       := $(loam_arch_x86_64_src) $(loam_mm_src) $(loam_mm_mmu_src) $(loam_mm_mem_src) $(loam_gc_src)
+lib_aarch64      := $(loam_arch_aarch64_src) $(loam_mm_src) $(loam_mm_mmu_src) $(loam_mm_mem_src) $(loam_gc_src)
+lib_host         := $(loam_arch_host_src) $(loam_mm_src) $(loam_gc_src)
+lib_fake-x86_64  := $(filter-out tests/fake/test_%,$(wildcard tests/fake/*.c)) $(loam_mm_src) $(loam_mm_mmu_src)
+lib_fake-aarch64 := $(lib_fake-x86_64)
+
+configs := x86_64 aarch64 host fake-x86_64 fake-aarch64
+outdir = $(BUILD)/$(1)-$(variant)
+
+define config_rules
+lib_obj_$(1) := $$(addprefix $(call outdir,$(1))/,$$(addsuffix .o,$$(basename $$(lib_$(1)))))
+$(call outdir,$(1))/libloam.a: $$(lib_obj_$(1))
+	$$(Q)echo "  AR      $$@"
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+$(call outdir,$(1))/%.o: %.c $(call outdir,$(1))/flags
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)echo "  CC      $$@"
+	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(extra_$$*) -c $$< -o $$@
+$(call outdir,$(1))/%.o: %.S $(call outdir,$(1))/flags
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)echo "  AS      $$@"
+	$$(Q)$(cc_$(1)) $$(cflags_$(1)) -c $$< -o $$@
+# A changed flag rebuilds: the stamp's time moves only when its text does.
+$(call outdir,$(1))/flags: FORCE
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)echo '$(cc_$(1)) $$(cflags_$(1))' | cmp -s - $$@ || echo '$(cc_$(1)) $$(cflags_$(1))' > $$@
+-include $$(lib_obj_$(1):.o=.d)
+endef
+$(foreach c,$(configs),$(eval $(call config_rules,$(c))))
+FORCE:
+
+# The compiler must not turn the body of memset into a call of memset.
+$(foreach f,memcpy memmove memset memcmp,$(eval extra_mm/mem/$(f) := -fno-builtin $(if $(filter clang,$(COMPILER)),,-fno-tree-loop-distribute-patterns)))
+
+include boot/build.mk tests/build.mk
+
+# ---- targets -------------------------------------------------------------------------------
+
+.PHONY: help deps all lib clean FORCE
+help: ## this text
+	@echo "loam: a freestanding memory subsystem for x86_64 and aarch64"
+	@echo
+	@echo "Targets:"
+	@grep -hE '^[a-z][a-z0-9-]*:.*##' Makefile boot/build.mk tests/build.mk | sed -E 's/:[^#]*## /\t/' | \
+		awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "Variables (default):"
+	@echo "  ARCH=x86_64|aarch64 ($(ARCH))   FLAVOUR=debug|release|asan|tsan|cov ($(FLAVOUR))"
+	@echo "  COMPILER=gcc|clang ($(COMPILER))    MODEL=kernel|low|pic ($(MODEL))   V=1 shows commands"
+	@echo "  run:  MEM=256M CPUS=1 DEPTH=12 INPUT=trace-file"
+	@echo "  test: T=name-filter SEED=number"
+	@echo
+	@echo "Examples:"
+	@echo "  make run                       set up, build, boot the main job in QEMU"
+	@echo "  make run ARCH=aarch64 MEM=32M  the same on the other machine, with 32 MiB"
+	@echo "  make test T=buddy SEED=7       one host test, one seed"
+
+deps: ## install every Debian package that any target needs; quiet when all is there
+	$(Q)sh tests/tools/deps.sh
+
+lib: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a $(call outdir,host)/libloam.a ## libloam.a for both ISAs and Linux
+
+all: lib images ## everything that ships: archives and boot images
+
+clean: ## remove build/
+	$(Q)rm -rf $(BUILD)

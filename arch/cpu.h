@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What mm and gc need of a CPU, besides its MMU. Each port's isa/cpu.h defines, inline:
+ *
+ *   loam_irq_save() / loam_irq_restore(flags)   mask interrupts on this CPU, nestable
+ *   loam_cpu_relax()                            in a spin loop: let the other side run
+ *   loam_cpu_sp()                               this stack pointer, for range checks
+ *   loam_cpu_zero_page(p)                       zero 4096 bytes at page-aligned p, the fastest
+ *                                               way this CPU has
+ *
+ * and this file declares one out-of-line function a port writes in assembly (or C on Linux).
+ */
+#ifndef LOAM_ARCH_CPU_H
+#define LOAM_ARCH_CPU_H
+
+#include <loam/types.h>
+
+#include "isa/cpu.h"
+
+/*
+ * Spill all callee-saved registers to the stack and call fn(arg, sp), where `sp` is below the
+ * spilled registers: a conservative scan of [sp, stack base) sees every live pointer of the
+ * caller. Source: the register-spill step of any conservative collector.
+ */
+void loam_cpu_spill(void (*fn)(void *arg, const void *sp), void *arg);
+
+#endif

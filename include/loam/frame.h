@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Physical frames: power-of-two runs of 4 KiB, naturally aligned. */
+#ifndef LOAM_FRAME_H
+#define LOAM_FRAME_H
+
+#include <loam/err.h>
+#include <loam/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LOAM_FRAME_ZERO 1u /* the frames come zeroed */
+
+/*
+ * Take 2^order frames (order 0 to LOAM_ORDER_MAX), aligned to their size, for `owner`. Contents
+ * are undefined unless LOAM_FRAME_ZERO is in `flags`.
+ * Fails: NOMEM; INVAL order or owner out of range. Context: any, IRQs on or off.
+ */
+LOAM_MUST_USE enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
+					     struct loam_pfn *pfn);
+
+/*
+ * Give back what loam_frame_alloc gave, whole and with the same order.
+ * Fails, with nothing changed: INVAL the frame is not RAM of ours, is free already, is not the
+ * first of its run, or has another order. Context: any, IRQs on or off.
+ */
+LOAM_MUST_USE enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order);
+
+struct loam_frame_stats {
+	uint64_t total;			      /* frames handed to the allocator */
+	uint64_t free;			      /* free now */
+	uint64_t free_blocks[LOAM_ORDER_COUNT]; /* free blocks by order */
+	uint64_t owner_frames[LOAM_OWNER_COUNT]; /* [NONE] == free; sums to total */
+	uint64_t zeroed_frames;		      /* zeroed by LOAM_FRAME_ZERO requests */
+	uint64_t known_zero_hits;	      /* ... that needed no zeroing */
+	unsigned zone_count;
+};
+
+/* A consistent snapshot. Context: any. */
+void loam_frame_stats(struct loam_frame_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* The collector: threads, roots, and when to collect. */
+#ifndef LOAM_GC_H
+#define LOAM_GC_H
+
+#include <loam/err.h>
+#include <loam/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A thread that uses the heap: memory of the caller's, 64-byte aligned, untouched by it between
+ * attach and detach. The contents are loam's.
+ */
+struct loam_thread {
+	_Alignas(64) uint64_t opaque[512];
+};
+
+/*
+ * Bind `thread` to the running thread, whose stack starts (highest address) at `stack_base`.
+ * Everything between the stack pointer and stack_base is a conservative root.
+ * Fails: EXIST this thread is attached already; INVAL stack_base not above the stack pointer
+ * or not pointer-aligned. Context: thread.
+ */
+LOAM_MUST_USE enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base);
+
+/* Undo, from the same thread: its cache goes back to the heap. Fails: NOENT not attached. */
+LOAM_MUST_USE enum loam_err loam_thread_detach(struct loam_thread *thread);
+
+/*
+ * May the attached `thread` be stopped where it is now? False inside the allocator: the host
+ * lets it run on; it calls loam_host_thread_parked on the way out. Context: any.
+ */
+bool loam_thread_may_stop(const struct loam_thread *thread);
+
+/*
+ * [lo, hi) holds pointers: scanned conservatively at each collection. Pointer-aligned inward.
+ * At most 1,024 ranges. Fails: INVAL empty or reversed; EXIST overlaps another; LIMIT too many.
+ */
+LOAM_MUST_USE enum loam_err loam_root_add(void *lo, void *hi);
+
+/* Remove a range that was added with just these bounds. Fails: NOENT. */
+LOAM_MUST_USE enum loam_err loam_root_remove(void *lo, void *hi);
+
+/* Collect now, wholly: what is unreachable when it is called is free when it returns. */
+void loam_gc(void);
+
+/*
+ * Donate up to `budget_ns` nanoseconds to the collector: sweeping, giving memory back. Returns
+ * true if there is more to do. Context: thread.
+ */
+bool loam_gc_work(uint64_t budget_ns);
+
+/* A point where this thread may be stopped; call it in long loops that never allocate. */
+void loam_gc_safepoint(void);
+
+/*
+ * GOGC: collect when the heap has grown by `percent` over what survived the last collection.
+ * Negative: only on loam_gc or when memory runs out. Fails: INVAL above 100,000.
+ */
+enum loam_err loam_gc_set_percent(int percent);
+
+/* Soft limit on bytes mapped by loam (Go's GOMEMLIMIT); UINT64_MAX: none. Fails: INVAL 0. */
+enum loam_err loam_gc_set_limit(uint64_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

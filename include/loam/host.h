@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a host kernel supplies: link-time functions. A missing one is a link error.
+ *
+ * loam calls none of them with one of its locks held, except loam_host_panic and loam_host_log,
+ * which may be called from anywhere and must take no loam lock and allocate nothing.
+ * A single-CPU, single-thread kernel writes loam_host_panic and loam_host_log and links
+ * boot/host_up.c for the rest.
+ */
+#ifndef LOAM_HOST_H
+#define LOAM_HOST_H
+
+#include <loam/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct loam_thread;
+
+enum loam_log_level {
+	LOAM_LOG_ERROR,
+	LOAM_LOG_INFO,
+	LOAM_LOG_DEBUG,
+};
+
+/*
+ * An unrecoverable error: a bug in loam or a wrong integration. `msg` says what and, where one
+ * is known, the fix. Must not return.
+ * Context: any, locks held, IRQs on or off.
+ */
+__attribute__((noreturn)) void loam_host_panic(const char *file, int line, const char *msg);
+
+/*
+ * One piece of log text, `len` bytes, not NUL-terminated; a line may come in pieces and ends
+ * with '\n'.
+ * Context: any, locks held, IRQs on or off.
+ */
+void loam_host_log(enum loam_log_level level, const char *buf, size_t len);
+
+/* Index of the running CPU, 0 to loam_host_cpu_count() - 1. Context: any. */
+unsigned loam_host_cpu_id(void);
+
+/* Number of CPUs that run loam code; constant after loam_init. Context: any. */
+unsigned loam_host_cpu_count(void);
+
+/* Monotonic time in nanoseconds since some fixed point. Context: any. */
+uint64_t loam_host_now_ns(void);
+
+/*
+ * The record that loam_thread_attach bound to the running thread, or NULL. Kept by the host
+ * wherever it keeps its own per-thread data. Context: any.
+ */
+struct loam_thread *loam_host_thread(void);
+void loam_host_thread_set(struct loam_thread *thread);
+
+/*
+ * Stop every other thread that may touch the heap, at a point where loam_thread_may_stop() is
+ * true for it, and start them again. Calls nest no deeper than one.
+ * Context: thread, IRQs on, none of loam's locks held by the caller.
+ */
+void loam_host_world_stop(void);
+void loam_host_world_start(void);
+
+/*
+ * Visit the live stack words and the saved registers of every *other* attached thread:
+ * visit(arg, lo, hi) for each range, both pointer-aligned. The caller's own is loam's affair.
+ * Context: stopped. Must not allocate.
+ */
+void loam_host_stacks(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

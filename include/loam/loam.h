@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* loam: everything a kernel includes, and the way in. */
+#ifndef LOAM_LOAM_H
+#define LOAM_LOAM_H
+
+#include <loam/err.h>
+#include <loam/frame.h>
+#include <loam/gc.h>
+#include <loam/heap.h>
+#include <loam/host.h>
+#include <loam/memmap.h>
+#include <loam/stats.h>
+#include <loam/sys.h>
+#include <loam/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * What loam must know about the machine. Zero means "not given"; on Linux (arch/host) all of it
+ * may be zero.
+ */
+struct loam_config {
+	/* Physical memory; loam keeps no pointer into it after loam_init. */
+	const struct loam_mem_entry *memmap;
+	size_t memmap_count;
+	/* Virtual address minus physical address of the direct map, which covers all usable RAM. */
+	uintptr_t direct_map_offset;
+	/* Virtual addresses that loam may hand out; its own and nobody else's. */
+	uintptr_t window_base;
+	size_t window_bytes;
+	/* Root of the page table that is in force; raw 0: read it from this CPU. */
+	struct loam_paddr root;
+	/* Share of GOGC: collect when the heap has grown by this percentage. 0 means 100. */
+	int gc_percent;
+	/* 1: print a gctrace line per collection through loam_host_log. */
+	int gctrace;
+	/* True: never use huge pages, whatever the CPU has. */
+	bool no_hugepage;
+};
+
+/*
+ * Bring up all layers. Call once, on the boot CPU, with the MMU on; any loam_alloc comes after
+ * loam_thread_attach. A configuration that cannot work (map overlapping the window, wrong CPU
+ * mode) ends in loam_host_panic with the fix.
+ * Fails: NOMEM, NOVIRT, INVAL, EXIST when called twice. Context: thread, one CPU running.
+ */
+LOAM_MUST_USE enum loam_err loam_init(const struct loam_config *config);
+
+/* The two halves of loam_init, for a kernel that wants the memory layer alone. */
+LOAM_MUST_USE enum loam_err loam_mm_init(const struct loam_config *config);
+LOAM_MUST_USE enum loam_err loam_gc_init(const struct loam_config *config);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

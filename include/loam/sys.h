@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ten system memory calls: Go's runtime/mem.go, against the MMU.
+ *
+ * Address space is in one of four states, page by page:
+ *
+ *   None      not ours: nobody may touch it
+ *   Reserved  an address range and nothing else: every touch is a bug and is reported
+ *   Prepared  may become Ready by loam_sys_used; page tables exist; no frame
+ *   Ready     readable and writable memory, never executable
+ *
+ *            reserve            map                used
+ *      None --------> Reserved -----> Prepared ----------> Ready
+ *       ^ ^               ^ ^           |   ^   unused      | |
+ *       | |               | +-- fault --+   +---------------+ |
+ *       | +----- free ----+---------------- fault ------------+      (free: from any state)
+ *
+ * All addresses and sizes are multiples of LOAM_PAGE_SIZE; sizes are in bytes and not zero,
+ * except that loam_sys_alloc and loam_sys_reserve round `size` up. A range may lie anywhere
+ * inside reserved address space, over parts of several reservations. Bad input (unaligned,
+ * wrapping, not reserved by us, wrong state) is LOAM_INVAL and changes nothing; so does every
+ * failure. Source of the contracts: Go's runtime/mem.go.
+ *
+ * Context of all: thread or IRQs off; they take mm locks, never allocate from the heap, and
+ * call no hook but panic and log.
+ */
+#ifndef LOAM_SYS_H
+#define LOAM_SYS_H
+
+#include <loam/err.h>
+#include <loam/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum loam_state {
+	LOAM_STATE_NONE,
+	LOAM_STATE_RESERVED,
+	LOAM_STATE_PREPARED,
+	LOAM_STATE_READY,
+	LOAM_STATE_COUNT,
+};
+
+/* Name of a state ("Reserved"). Never NULL. */
+const char *loam_state_name(enum loam_state state);
+
+/*
+ * None to Reserved: take `size` bytes (rounded up to pages) of address space, aligned to
+ * `align` bytes (a power of two, at least a page; 0 means a page). With a non-zero `hint`, that
+ * address if it is free and aligned, else another. Takes no frame for the range itself and no
+ * leaf table. `*base` is the start.
+ * Fails: NOVIRT no such gap in the window; NOMEM no frame for a region record; INVAL.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_reserve(uintptr_t hint, size_t size, size_t align,
+					     uintptr_t *base);
+
+/*
+ * Reserved to Prepared, for every page of the range; `owner` pays for it from now on. Builds
+ * all page tables. Fails: NOMEM; EXIST a page is Prepared or Ready already; INVAL.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner);
+
+/*
+ * Prepared to Ready; pages that are Ready stay as they are. `*zeroed` (may be NULL) becomes
+ * true if every byte of the range is known to be zero. Huge leaves where asked for and
+ * possible. Fails: NOMEM; LIMIT (loam_sys_set_limit); INVAL a page is Reserved or None.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zeroed);
+
+/*
+ * Ready to Prepared; pages that are Prepared stay so. The contents are lost and the frames are
+ * back with the frame allocator when this returns. Fails: INVAL a page is Reserved or None.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_unused(uintptr_t base, size_t size);
+
+/*
+ * Ready or Prepared to Reserved; Reserved pages stay so. Every touch traps from now on, and
+ * the report names this range and its owner. Use again through loam_sys_map.
+ * Fails: INVAL a page is None.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_fault(uintptr_t base, size_t size);
+
+/*
+ * Any of Reserved, Prepared, Ready to None: frames, tables and address range go back; part of
+ * a reservation may be freed. Accounting is right from every state (Go's is not).
+ * Fails: INVAL a page is None; NOMEM only when freeing the middle of a reservation, which
+ * splits its record, and not one frame is left.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_free(uintptr_t base, size_t size);
+
+/*
+ * None to Ready in one step, zeroed: memory for metadata. `size` is rounded up to pages.
+ * Fails: NOMEM, NOVIRT, LIMIT, INVAL.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base);
+
+/*
+ * The range wants huge leaves (2 MiB, or 1 GiB where aligned and possible), from the next
+ * loam_sys_used on, until loam_sys_nohugepage or loam_sys_free. Only whole aligned leaves
+ * inside the range are affected. Fails: INVAL; NOTSUP no huge pages on this CPU or switched
+ * off; NOMEM no frame for a region record.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_hugepage(uintptr_t base, size_t size);
+
+/*
+ * The range wants 4 KiB leaves only; a huge leaf that exists stays until something splits it.
+ * With base and size both 0: huge pages off for good, as when the CPU has none.
+ * Fails: INVAL; NOMEM no frame for a region record.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_nohugepage(uintptr_t base, size_t size);
+
+/*
+ * Now: gather each whole aligned 2 MiB of the range, all Ready, into one huge leaf, every byte
+ * kept. On failure what was collapsed before stays collapsed and no byte is lost.
+ * Fails: NOMEM no 2 MiB of contiguous frames; BUSY a page of it is not Ready; NOTSUP; INVAL.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
+
+/* What loam knows about one address. */
+struct loam_sys_info {
+	enum loam_state state;
+	enum loam_owner owner;	/* of the last loam_sys_map; NONE if never mapped */
+	uint64_t leaf_bytes;	/* size of the leaf that maps it; 0 unless Ready */
+	bool dirty;		/* written since the mapping was made, as the MMU saw it */
+	bool hugepage;		/* policy of the range */
+	uintptr_t region_base;	/* the reserved range around it */
+	size_t region_size;
+	struct loam_paddr pa;	/* frame behind it; 0 unless Ready (always 0 on Linux) */
+};
+
+/* Ask about `addr` (any byte). Fails: NOENT state None (info untouched). Context: any. */
+LOAM_MUST_USE enum loam_err loam_sys_query(uintptr_t addr, struct loam_sys_info *info);
+
+/* Bytes per state and per owner. For each owner: ready + prepared = all that it has mapped. */
+struct loam_sys_stats {
+	uint64_t state_bytes[LOAM_STATE_COUNT]; /* [NONE] is the free part of the window */
+	uint64_t ready_bytes[LOAM_OWNER_COUNT];
+	uint64_t prepared_bytes[LOAM_OWNER_COUNT];
+	uint64_t window_bytes;
+	uint64_t huge_ready_bytes; /* part of state_bytes[READY] under 2 MiB or 1 GiB leaves */
+	uint64_t region_count;
+	uint64_t limit_bytes; /* on Ready bytes; UINT64_MAX when none */
+};
+
+void loam_sys_stats(struct loam_sys_stats *stats);
+
+/*
+ * loam_sys_used and _alloc fail with LIMIT rather than take Ready bytes past `bytes`.
+ * UINT64_MAX: no limit. What is Ready already stays. Context: any.
+ */
+void loam_sys_set_limit(uint64_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

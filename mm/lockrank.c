@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lock order checker (LOAM_DEBUG >= 1): a set of held ranks per CPU. A CPU holds its locks
+ * with interrupts off, so its own word is touched by nobody else. [LOCK-1] A lock is taken only
+ * while every held lock has a smaller rank.
+ */
+#include "mm/check.h"
+#include "mm/lockrank.h"
+
+#if LOAM_DEBUG >= 1
+
+#define CPU_MAX 64u
+
+static uint32_t held[CPU_MAX];
+
+void loam_lockrank_acquire(uint32_t rank)
+{
+	unsigned cpu = loam_host_cpu_id();
+
+	LOAM_CHECK(cpu < CPU_MAX, "loam_host_cpu_id must be below 64");
+	LOAM_CHECK(held[cpu] >> rank == 0, "[LOCK-1] lock order violated: see mm/lockrank.h");
+	held[cpu] |= 1u << rank;
+}
+
+void loam_lockrank_release(uint32_t rank)
+{
+	held[loam_host_cpu_id()] &= ~(1u << rank);
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order in which locks are taken, as data: a lock may be taken only while every lock that
+ * this CPU holds has a smaller rank.
+ *
+ *    gc heap ---> space ---> frame
+ *    (gc)         (mm/sys.c) (mm/frame.c)
+ *
+ * gc's heap lock keeps interrupts on and is no concern of this file's checks, but it is always
+ * taken before the two of mm. space covers region records, page tables and their accounting;
+ * frame covers the buddy and the frame records. The log and panic paths take none.
+ */
+#ifndef LOAM_MM_LOCKRANK_H
+#define LOAM_MM_LOCKRANK_H
+
+#include <loam/types.h>
+
+enum loam_lock_rank {
+	LOAM_RANK_SPACE = 1,
+	LOAM_RANK_FRAME,
+	LOAM_RANK_COUNT,
+};
+
+/* Record that this CPU takes or drops a lock of `rank`; panics on an order violation. Only at
+ * LOAM_DEBUG >= 1; otherwise nothing. Context: IRQs off. */
+#if defined(LOAM_DEBUG) && LOAM_DEBUG >= 1
+void loam_lockrank_acquire(uint32_t rank);
+void loam_lockrank_release(uint32_t rank);
+#else
+static inline void loam_lockrank_acquire(uint32_t rank)
+{
+	(void)rank;
+}
+static inline void loam_lockrank_release(uint32_t rank)
+{
+	(void)rank;
+}
+#endif
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page tables: one iterative walker for both ISAs. The theory stands in ptab.c.
+ *
+ * A mapping operation is prepared, then committed: the caller asks how many tables it needs,
+ * fills a pool, and calls; with enough tables in the pool it cannot fail half-way. ptab takes no
+ * frame and frees none: tables come from a pool and emptied tables go into a tlb batch.
+ * The caller serialises all changes to one ptab.
+ */
+#ifndef LOAM_MM_PTAB_H
+#define LOAM_MM_PTAB_H
+
+#include <loam/err.h>
+
+#include "arch/mmu.h"
+#include "mm/tlb.h"
+
+struct loam_ptab {
+	const struct loam_mmu *mmu;
+	struct loam_paddr root;
+};
+
+/* Zeroed frames to make tables of, linked through their first word. Zero-initialised is empty. */
+struct loam_ptab_pool {
+	struct loam_paddr head;
+	size_t count;
+};
+
+/* Put one frame (its contents may be anything) into the pool, or take one zeroed frame out. */
+void loam_ptab_pool_push(struct loam_ptab_pool *pool, struct loam_paddr frame);
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool);
+
+/* One entry, found by a walk: where it stands, what it says, and what it covers. */
+struct loam_ptab_slot {
+	uint64_t va; /* start of what the entry maps */
+	uint64_t pte;
+	struct loam_paddr table;
+	unsigned index;
+	unsigned level;
+	enum loam_pte_kind kind; /* of `pte`; TABLE only if the walk was told to stop above it */
+};
+
+/* Walk to the entry that decides `va`: a leaf, a none, or the entry at `stop_level`. */
+void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level,
+		    struct loam_ptab_slot *slot);
+
+/* On to the entry behind this one (va + size of its level), down to `stop_level` again.
+ * Cheap inside one table. */
+void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam_ptab_slot *slot);
+
+/*
+ * How many tables must the pool hold so that entries of `level` can be written for all of
+ * [va, va + size)? Splits of leaves that are in the way count too. Exact.
+ */
+size_t loam_ptab_need(const struct loam_ptab *pt, uint64_t va, uint64_t size, unsigned level);
+
+/*
+ * Map [va, va + size) to [pa, pa + size) with `attr`, using leaves up to `max_level` where
+ * alignment allows. Every page must be unmapped before (tagged entries count as unmapped).
+ * Fails, with nothing changed: EXIST; INVAL (unaligned, out of range, attributes refused);
+ * NOMEM pool too small (loam_ptab_map_need tells).
+ */
+LOAM_MUST_USE enum loam_err loam_ptab_map(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
+					  uint64_t va, struct loam_paddr pa, uint64_t size,
+					  uint32_t attr, unsigned max_level);
+size_t loam_ptab_map_need(const struct loam_ptab *pt, uint64_t va, struct loam_paddr pa,
+			  uint64_t size, unsigned max_level);
+
+/*
+ * Build tables so that each entry of `level` in the range exists, and give every not-present
+ * entry the tag. Pool as loam_ptab_need says.
+ */
+LOAM_MUST_USE enum loam_err loam_ptab_tag(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
+					  uint64_t va, uint64_t size, unsigned level, unsigned tag);
+
+/*
+ * Unmap: every leaf of the range becomes a none with `tag`; huge leaves that stick out are
+ * split first (pool as loam_ptab_need(level 0) says, only for those at the two ends). Each
+ * leaf's invalidation goes into `batch`, and with `give_back` its frames are queued there for
+ * release too. Tables that become empty are unlinked and queued when tag is LOAM_TAG_NONE.
+ * The caller finishes the batch. Fails: INVAL; NOMEM pool too small.
+ */
+LOAM_MUST_USE enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
+					    struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
+					    unsigned tag, bool give_back);
+
+/*
+ * Change the attributes of every leaf in the range to `attr`; all of it must be mapped. Huge
+ * leaves that stick out are split. Invalidation goes into `batch` unless it only adds rights.
+ * Fails: NOENT something is unmapped; INVAL; NOMEM pool too small (loam_ptab_need).
+ */
+LOAM_MUST_USE enum loam_err loam_ptab_protect(const struct loam_ptab *pt,
+					      struct loam_ptab_pool *pool,
+					      struct loam_tlb_batch *batch, uint64_t va,
+					      uint64_t size, uint32_t attr);
+
+/*
+ * The leaf in `slot` (level 1 or higher) becomes a table of leaves one level down that map the
+ * same memory with the same attributes. Breaks before it makes: another CPU may see a spurious
+ * fault. `table` is a frame whose contents may be anything. */
+void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
+		     struct loam_paddr table);
+
+/* Replace whatever stands in `slot` by `pte`, breaking first where the ISA demands it; the old
+ * entry's invalidation is complete on return. */
+void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte);
+
+/* Walk every table under [va_min, va_max] and panic on the first broken invariant. */
+void loam_ptab_verify(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max);
+
+/* Count the tables in use below the root (the root not counted). */
+size_t loam_ptab_table_count(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max);
+
+/* Print the walk for `va`, an entry a line, through loam_log. Context: any. */
+void loam_ptab_dump_walk(const struct loam_ptab *pt, uint64_t va);
+
+#endif

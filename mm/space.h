@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The back end of the ten calls: what sys.c needs done to address space once it has checked the
+ * request. Two implementations: mm/space.c against the MMU, arch/host/space.c over mmap.
+ *
+ * Ranges are page-aligned and inside the window; the caller (sys.c) holds the space lock and
+ * has looked at the states with loam_space_count. All or nothing: on failure nothing changed.
+ */
+#ifndef LOAM_MM_SPACE_H
+#define LOAM_MM_SPACE_H
+
+#include <loam/loam.h>
+#include <loam/sys.h>
+
+/* Set up; `window` out-parameters tell which addresses may be handed out (the config's, or on
+ * Linux one that was found). Fails: NOMEM, NOVIRT, INVAL. */
+LOAM_MUST_USE enum loam_err loam_space_init(const struct loam_config *config,
+					    uintptr_t *window_base, size_t *window_bytes);
+
+/* Forget everything, for tests that init again. Every page must be Reserved or None. */
+void loam_space_reset(void);
+
+/* Pages of the range that are Reserved (or None: the back end cannot tell), Prepared, Ready. */
+struct loam_space_count {
+	uint64_t reserved_bytes;
+	uint64_t prepared_bytes;
+	uint64_t ready_bytes;
+	uint64_t huge_bytes; /* part of ready_bytes under huge leaves */
+};
+void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *count);
+
+/* Reserved to Prepared, all pages; `huge`: the range wants huge leaves, so leave room. NOMEM. */
+LOAM_MUST_USE enum loam_err loam_space_prepare(uintptr_t base, size_t size, bool huge);
+
+/*
+ * Every Prepared page of the range becomes Ready, zeroed, with frames of `owner`; Ready ones
+ * stay. `huge`: use huge leaves where whole aligned ones fit and frames allow. NOMEM.
+ */
+LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge,
+					      enum loam_owner owner);
+
+/* Every Ready page of the range becomes Prepared (`to` PREPARED), or every Ready and Prepared
+ * page becomes Reserved (`to` RESERVED); frames, and in the latter case tables, go back. Never
+ * fails: a huge leaf cut in two finds its new table in the part that goes. */
+void loam_space_drop(uintptr_t base, size_t size, enum loam_state to);
+
+/* Gather one aligned, wholly Ready 2 MiB into one leaf, keeping its contents; OK if it is one
+ * already. NOMEM; NOTSUP. */
+LOAM_MUST_USE enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner);
+
+/* Fill in state (never None: see above), leaf_bytes, dirty, pa. */
+void loam_space_query(uintptr_t addr, struct loam_sys_info *info);
+
+/* Huge-leaf sizes the back end can make: bit 21 for 2 MiB, bit 30 for 1 GiB; 0 none. */
+uint64_t loam_space_huge_sizes(void);
+
+/* A frame of 4096 zeroed bytes for a record, reachable at once, never given back. NULL: none. */
+void *loam_space_record_page(void);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invalidation batches: entries are cleared first, invalidated together, and only then do the
+ * frames and tables behind them go back. The theory stands in tlb.c.
+ */
+#ifndef LOAM_MM_TLB_H
+#define LOAM_MM_TLB_H
+
+#include "arch/mmu.h"
+
+#define LOAM_TLB_RANGES	 16u
+#define LOAM_TLB_RELEASE 64u
+
+struct loam_tlb_range {
+	uint64_t va;
+	uint64_t count; /* entries of `level` */
+	uint8_t level;
+	bool tables; /* cached tables above the entries are stale too */
+};
+
+struct loam_tlb_release {
+	struct loam_pfn pfn;
+	uint8_t order; /* frames of a huge leaf may have become single: order of one block */
+	bool table;
+};
+
+struct loam_tlb_batch {
+	const struct loam_mmu *mmu;
+	uint32_t range_count;
+	uint32_t release_count;
+	bool all; /* too many ranges: invalidate everything */
+	bool tables;
+	struct loam_tlb_range range[LOAM_TLB_RANGES];
+	struct loam_tlb_release release[LOAM_TLB_RELEASE];
+};
+
+void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mmu);
+
+/* `count` entries of `level` from `va` on were cleared or lost rights. */
+void loam_tlb_batch_add(struct loam_tlb_batch *batch, uint64_t va, uint64_t count, unsigned level,
+			bool tables);
+
+/* This block goes back once the batch is through; flushes when the queue is full, so all
+ * invalidations for it must have been added before. */
+void loam_tlb_batch_release(struct loam_tlb_batch *batch, struct loam_pfn pfn, unsigned order,
+			    bool table);
+
+/* Invalidate on every CPU that may hold a stale entry, then release what is queued. */
+void loam_tlb_batch_finish(struct loam_tlb_batch *batch);
+
+#endif

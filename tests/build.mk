@@ -1,0 +1,32 @@
+# Host tests. Included by the Makefile.
+#
+# tests/host/test_*.c   against libloam.a for Linux (config host)
+# tests/fake/test_*.c   against real codecs over the fake machine (configs fake-x86_64, fake-aarch64)
+
+test_bins_host        := $(patsubst tests/host/%.c,$(call outdir,host)/tests/%,$(wildcard tests/host/test_*.c))
+test_bins_fake-x86_64 := $(patsubst tests/fake/%.c,$(call outdir,fake-x86_64)/tests/%,$(wildcard tests/fake/test_*.c))
+test_bins_fake-aarch64:= $(patsubst tests/fake/%.c,$(call outdir,fake-aarch64)/tests/%,$(wildcard tests/fake/test_*.c))
+
+define test_rules
+$(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/libloam.a
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)echo "  LD      $$@"
+	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$^ -lcmocka -lm -o $$@
+endef
+$(eval $(call test_rules,host,host))
+$(eval $(call test_rules,fake-x86_64,fake))
+$(eval $(call test_rules,fake-aarch64,fake))
+# Tests may use what the product may not.
+.SECONDARY:
+
+T ?=
+test_bins = $(foreach c,host fake-x86_64 fake-aarch64,$(foreach b,$(test_bins_$(c)),$(if $(T),$(if $(findstring $(T),$(notdir $(b))),$(b)),$(b))))
+
+.PHONY: test test-flavour
+test-flavour: $(test_bins)
+	$(Q)SEED=$(SEED) python3 tests/tools/taprun.py $(if $(test_bins),$(test_bins),)
+
+test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
+	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=debug
+	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=asan
+	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=tsan T=$(if $(T),$(T),thread)
