@@ -20,13 +20,13 @@ struct loam_ptab {
 	struct loam_paddr root;
 };
 
-/* Zeroed frames to make tables of, linked through their first word. Zero-initialised is empty. */
+/* Frames to make tables of, linked through their first word. Zero-initialised is empty. */
 struct loam_ptab_pool {
 	struct loam_paddr head;
 	size_t count;
 };
 
-/* Put one frame (its contents may be anything) into the pool, or take one zeroed frame out. */
+/* Put one frame in (its contents may be anything), or take one out, all 512 entries none. */
 void loam_ptab_pool_push(struct loam_ptab_pool *pool, struct loam_paddr frame);
 struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool);
 
@@ -49,12 +49,6 @@ void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level
 void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam_ptab_slot *slot);
 
 /*
- * How many tables must the pool hold so that entries of `level` can be written for all of
- * [va, va + size)? Splits of leaves that are in the way count too. Exact.
- */
-size_t loam_ptab_need(const struct loam_ptab *pt, uint64_t va, uint64_t size, unsigned level);
-
-/*
  * Map [va, va + size) to [pa, pa + size) with `attr`, using leaves up to `max_level` where
  * alignment allows. Every page must be unmapped before (tagged entries count as unmapped).
  * Fails, with nothing changed: EXIST; INVAL (unaligned, out of range, attributes refused);
@@ -67,27 +61,40 @@ size_t loam_ptab_map_need(const struct loam_ptab *pt, uint64_t va, struct loam_p
 			  uint64_t size, unsigned max_level);
 
 /*
- * Build tables so that each entry of `level` in the range exists, and give every not-present
- * entry the tag. Pool as loam_ptab_need says.
+ * Mark [va, va + size) with `tag`, page by page, in not-present entries of level 0, building
+ * every table on the way. Every page must be unmapped before. Fails, with nothing changed:
+ * EXIST; INVAL; NOMEM pool too small (loam_ptab_tag_need tells, exactly).
  */
 LOAM_MUST_USE enum loam_err loam_ptab_tag(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
-					  uint64_t va, uint64_t size, unsigned level, unsigned tag);
+					  uint64_t va, uint64_t size, unsigned tag);
+size_t loam_ptab_tag_need(const struct loam_ptab *pt, uint64_t va, uint64_t size);
 
 /*
- * Unmap: every leaf of the range becomes a none with `tag`; huge leaves that stick out are
- * split first (pool as loam_ptab_need(level 0) says, only for those at the two ends). Each
- * leaf's invalidation goes into `batch`, and with `give_back` its frames are queued there for
- * release too. Tables that become empty are unlinked and queued when tag is LOAM_TAG_NONE.
- * The caller finishes the batch. Fails: INVAL; NOMEM pool too small.
+ * How many tables does it take to split the leaves that stick out at either end of the range?
+ * Exact; at most 2 * (levels - 1).
+ */
+size_t loam_ptab_split_need(const struct loam_ptab *pt, uint64_t va, uint64_t size);
+
+/*
+ * Unmap: every leaf of the range becomes a none with `tag`, and so does every none of level 0
+ * (with LOAM_TAG_PREPARED each page must have its level-0 entry). Each leaf's invalidation goes
+ * into `batch`, and with `give_back` its frames are queued there for release too: a run of the
+ * leaf's own order. With LOAM_TAG_NONE tables that become empty are unlinked and queued, but
+ * never one that hangs at the root: kernels copy root entries. The caller finishes the batch.
+ * Leaves that stick out are split first from the pool; with `give_back` there must be none,
+ * because their frames need splitting too. Fails, with nothing changed: INVAL; NOMEM pool too
+ * small (loam_ptab_split_need).
  */
 LOAM_MUST_USE enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 					    struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
 					    unsigned tag, bool give_back);
 
 /*
- * Change the attributes of every leaf in the range to `attr`; all of it must be mapped. Huge
- * leaves that stick out are split. Invalidation goes into `batch` unless it only adds rights.
- * Fails: NOENT something is unmapped; INVAL; NOMEM pool too small (loam_ptab_need).
+ * Change the attributes of every leaf in the range to `attr`; all of it must be mapped. Leaves
+ * that stick out are split. What hardware noted in the accessed and dirty bits is kept.
+ * Invalidation goes into `batch` unless the change only adds rights.
+ * Fails, with nothing changed: NOENT something is unmapped; INVAL; NOMEM pool too small
+ * (loam_ptab_split_need).
  */
 LOAM_MUST_USE enum loam_err loam_ptab_protect(const struct loam_ptab *pt,
 					      struct loam_ptab_pool *pool,
@@ -102,7 +109,7 @@ void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 		     struct loam_paddr table);
 
 /* Replace whatever stands in `slot` by `pte`, breaking first where the ISA demands it; the old
- * entry's invalidation is complete on return. */
+ * entry's invalidation, and that of all below it, is complete on return. */
 void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte);
 
 /* Walk every table under [va_min, va_max] and panic on the first broken invariant. */

@@ -12,6 +12,11 @@
 #include <loam/loam.h>
 #include <loam/sys.h>
 
+struct loam_ptab;
+
+/* The page tables behind the window. MMU back end only. Context: any. */
+const struct loam_ptab *loam_space_ptab(void);
+
 /* Set up; `window` out-parameters tell which addresses may be handed out (the config's, or on
  * Linux one that was found). Fails: NOMEM, NOVIRT, INVAL. */
 LOAM_MUST_USE enum loam_err loam_space_init(const struct loam_config *config,
@@ -29,8 +34,8 @@ struct loam_space_count {
 };
 void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *count);
 
-/* Reserved to Prepared, all pages; `huge`: the range wants huge leaves, so leave room. NOMEM. */
-LOAM_MUST_USE enum loam_err loam_space_prepare(uintptr_t base, size_t size, bool huge);
+/* Reserved to Prepared, all pages. NOMEM. */
+LOAM_MUST_USE enum loam_err loam_space_prepare(uintptr_t base, size_t size);
 
 /*
  * Every Prepared page of the range becomes Ready, zeroed, with frames of `owner`; Ready ones
@@ -45,7 +50,7 @@ LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size, bool 
 void loam_space_drop(uintptr_t base, size_t size, enum loam_state to);
 
 /* Gather one aligned, wholly Ready 2 MiB into one leaf, keeping its contents; OK if it is one
- * already. NOMEM; NOTSUP. */
+ * already. NOMEM; NOTSUP; BUSY the running stack is in it. */
 LOAM_MUST_USE enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner);
 
 /* Fill in state (never None: see above), leaf_bytes, dirty, pa. */

@@ -20,8 +20,7 @@ struct loam_tlb_range {
 
 struct loam_tlb_release {
 	struct loam_pfn pfn;
-	uint8_t order; /* frames of a huge leaf may have become single: order of one block */
-	bool table;
+	unsigned order;
 };
 
 struct loam_tlb_batch {
@@ -29,7 +28,6 @@ struct loam_tlb_batch {
 	uint32_t range_count;
 	uint32_t release_count;
 	bool all; /* too many ranges: invalidate everything */
-	bool tables;
 	struct loam_tlb_range range[LOAM_TLB_RANGES];
 	struct loam_tlb_release release[LOAM_TLB_RELEASE];
 };
@@ -40,10 +38,9 @@ void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mm
 void loam_tlb_batch_add(struct loam_tlb_batch *batch, uint64_t va, uint64_t count, unsigned level,
 			bool tables);
 
-/* This block goes back once the batch is through; flushes when the queue is full, so all
- * invalidations for it must have been added before. */
-void loam_tlb_batch_release(struct loam_tlb_batch *batch, struct loam_pfn pfn, unsigned order,
-			    bool table);
+/* These 2^order frames (a leaf's, or a table) go back once the batch is through; flushes when the
+ * queue is full, so all invalidations for them must have been added before. */
+void loam_tlb_batch_release(struct loam_tlb_batch *batch, struct loam_pfn pfn, unsigned order);
 
 /* Invalidate on every CPU that may hold a stale entry, then release what is queued. */
 void loam_tlb_batch_finish(struct loam_tlb_batch *batch);

@@ -96,9 +96,9 @@ LOAM_MUST_USE enum loam_err loam_sys_free(uintptr_t base, size_t size);
 LOAM_MUST_USE enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base);
 
 /*
- * The range wants huge leaves (2 MiB, or 1 GiB where aligned and possible), from the next
- * loam_sys_used on, until loam_sys_nohugepage or loam_sys_free. Only whole aligned leaves
- * inside the range are affected. Fails: INVAL; NOTSUP no huge pages on this CPU or switched
+ * The range wants huge leaves (2 MiB), from the next loam_sys_used on, until
+ * loam_sys_nohugepage or loam_sys_free. Only whole aligned leaves inside the range are
+ * affected. Fails: INVAL; NOTSUP no huge pages on this CPU or switched
  * off; NOMEM no frame for a region record.
  */
 LOAM_MUST_USE enum loam_err loam_sys_hugepage(uintptr_t base, size_t size);
@@ -113,7 +113,8 @@ LOAM_MUST_USE enum loam_err loam_sys_nohugepage(uintptr_t base, size_t size);
 /*
  * Now: gather each whole aligned 2 MiB of the range, all Ready, into one huge leaf, every byte
  * kept. On failure what was collapsed before stays collapsed and no byte is lost.
- * Fails: NOMEM no 2 MiB of contiguous frames; BUSY a page of it is not Ready; NOTSUP; INVAL.
+ * Fails: NOMEM no 2 MiB of contiguous frames; BUSY a page of it is not Ready, or the running
+ * stack is in it; NOTSUP; INVAL.
  */
 LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
 

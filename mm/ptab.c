@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page tables: one iterative walker for all paging modes of both ISAs.
+ *
+ * Structure. A table is a frame of 512 entries; an entry is none, leaf or table (arch/mmu.h). The
+ * root is the caller's. A none of level 0 carries a tag for the address-space states of
+ * mm/space.c. Everything is reached through the direct map, never through a recursive mapping.
+ *
+ * Prepare, then commit. fill() runs twice over a range: first without a pool, counting the
+ * tables it would build and finding what is in the way, then with a pool that is known to
+ * suffice. The second run cannot fail, so an operation is all or nothing. The same function
+ * decides both times, so the count is exact.
+ *
+ * Changing entries. Only write_leaf paths in fill() store over a none; only replace, split,
+ * unmap and protect store over a valid entry, and each asks loam_pte_change or goes through
+ * none with the invalidation between (break-before-make). Accessed and dirty bits may be set by
+ * hardware at any time, so a valid entry is always taken out with an atomic exchange.
+ *
+ * Invariants, checked by loam_ptab_verify:
+ *   [PTAB-1] A leaf stands only at a level the CPU allows, with attributes it can express;
+ *            never writable and executable at once.
+ *   [PTAB-2] A leaf's address is aligned to its size and within the CPU's physical width.
+ *   [PTAB-3] Tags stand at level 0 only; above it a none is all zero.
+ *   [PTAB-4] No table but those hanging at the root is empty.
+ *
+ * Concurrency: the caller serialises changes to one ptab (mm/space.c: the space lock). Walks by
+ * the hardware run concurrently with everything. The fatal report may walk without the lock:
+ * tables are type-stable for it in so far as a stale walk reads frames, never faults.
+ *
+ * Ends of ranges: `last` is the last byte, so the top of the address space does not wrap.
+ */
+#include "mm/ptab.h"
+
+#include "mm/check.h"
+#include "mm/print.h"
+
+#define LEVEL_BIT(level) (1u << (level))
+
+/* ---- the pool ---- */
+
+void loam_ptab_pool_push(struct loam_ptab_pool *pool, struct loam_paddr frame)
+{
+	*(uint64_t *)loam_frame_ptr(frame) = pool->head.raw;
+	pool->head = frame;
+	pool->count++;
+}
+
+/* A frame that nothing leads to yet: plain stores, published with the entry that links it. */
+static void table_fill(struct loam_paddr table, uint64_t pte, uint64_t step)
+{
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++, pte += step)
+		loam_pt_store(table, i, pte);
+}
+
+static struct loam_paddr pool_take(struct loam_ptab_pool *pool)
+{
+	struct loam_paddr frame = pool->head;
+
+	LOAM_CHECK(pool->count > 0, "page-table pool ran dry: prepare and commit disagree");
+	pool->head = loam_paddr(*(uint64_t *)loam_frame_ptr(frame));
+	pool->count--;
+	return frame;
+}
+
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool)
+{
+	struct loam_paddr frame = pool_take(pool);
+
+	table_fill(frame, loam_pte_none(LOAM_TAG_NONE), 0);
+	return frame;
+}
+
+/* ---- the walk ---- */
+
+static void slot_read(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
+{
+	slot->pte = loam_pt_load(slot->table, slot->index);
+	slot->kind = loam_pte_kind(pt->mmu, slot->pte, slot->level);
+}
+
+/* From an entry of kind table on down, to what decides `va` or to `stop_level`. */
+static void slot_descend(const struct loam_ptab *pt, uint64_t va, unsigned stop_level,
+			 struct loam_ptab_slot *slot)
+{
+	while (slot->kind == LOAM_PTE_TABLE && slot->level > stop_level) {
+		slot->table = loam_pte_pa(pt->mmu, slot->pte, slot->level);
+		slot->level--;
+		slot->index = loam_pt_index(pt->mmu, va, slot->level);
+		slot_read(pt, slot);
+	}
+	slot->va = loam_align_down(va, loam_level_size(slot->level));
+}
+
+void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level,
+		    struct loam_ptab_slot *slot)
+{
+	slot->table = pt->root;
+	slot->level = pt->mmu->levels - 1u;
+	slot->index = loam_pt_index(pt->mmu, va, slot->level);
+	slot_read(pt, slot);
+	slot_descend(pt, va, stop_level, slot);
+}
+
+void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam_ptab_slot *slot)
+{
+	uint64_t va = slot->va + loam_level_size(slot->level);
+
+	if (slot->index + 1 == LOAM_PT_ENTRIES) {
+		loam_ptab_walk(pt, va, stop_level, slot);
+		return;
+	}
+	slot->index++;
+	slot_read(pt, slot);
+	slot_descend(pt, va, stop_level, slot);
+}
+
+static uint64_t slot_last(const struct loam_ptab_slot *slot)
+{
+	return slot->va + (loam_level_size(slot->level) - 1);
+}
+
+static bool slot_covers(const struct loam_ptab_slot *slot, uint64_t va)
+{
+	return va >= slot->va && va <= slot_last(slot);
+}
+
+static bool range_ok(const struct loam_ptab *pt, uint64_t va, uint64_t size)
+{
+	return loam_is_aligned(va | size, LOAM_PAGE_SIZE) && loam_mmu_va_ok(pt->mmu, va, size);
+}
+
+/* ---- filling empty entries: map and tag ---- */
+
+struct fill {
+	uint64_t va, pa, size;
+	unsigned level_mask; /* levels where an entry may be written */
+	bool tag_only;
+	unsigned tag;
+	uint32_t attr;
+};
+
+/* Highest allowed level below `below` whose entry fits: aligned on both sides, inside the rest. */
+static unsigned fit_level(const struct fill *f, uint64_t done, unsigned below)
+{
+	unsigned level = below;
+
+	while (level-- > 1) {
+		if ((f->level_mask & LEVEL_BIT(level)) != 0 &&
+		    loam_is_aligned((f->va + done) | (f->pa + done), loam_level_size(level)) &&
+		    f->size - done >= loam_level_size(level))
+			return level;
+	}
+	return LOAM_LEVEL_PAGE;
+}
+
+/* Find where the entry at f->va + done goes: its level, and in `slot` what stands there or above.
+ * An existing table is used, never replaced by a leaf. `slot` is the last one, or unset. */
+static unsigned fill_place(const struct loam_ptab *pt, const struct fill *f, uint64_t done,
+			   struct loam_ptab_slot *slot, bool first)
+{
+	uint64_t va = f->va + done;
+	unsigned level = fit_level(f, done, LOAM_LEVEL_COUNT);
+
+	if (!first && slot_covers(slot, va))
+		return level; /* still in the same none or leaf above `level` */
+	if (!first && slot->level == level && va == slot_last(slot) + 1)
+		loam_ptab_next(pt, level, slot);
+	else
+		loam_ptab_walk(pt, va, level, slot);
+	while (slot->kind == LOAM_PTE_TABLE) {
+		level = fit_level(f, done, level);
+		loam_ptab_walk(pt, va, level, slot);
+	}
+	return level;
+}
+
+/* Build the tables between `slot` (a none) and `level`; every entry of theirs is none. */
+static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
+			unsigned level, struct loam_ptab_slot *slot)
+{
+	LOAM_ASSERT(slot->pte == loam_pte_none(LOAM_TAG_NONE)); /* [PTAB-3] */
+	while (slot->level > level) {
+		struct loam_paddr table = loam_ptab_pool_pop(pool);
+
+		slot->pte = loam_pte_table(pt->mmu, table);
+		slot->kind = LOAM_PTE_TABLE;
+		loam_pt_store(slot->table, slot->index, slot->pte);
+		slot_descend(pt, va, slot->level - 1, slot);
+	}
+}
+
+/* One pass: without a pool it counts into *tables and looks for obstacles; with one it writes. */
+static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
+			       struct loam_ptab_pool *pool, size_t *tables)
+{
+	struct loam_ptab_slot slot = {0};
+	uint64_t done = 0;
+
+	while (done < f->size) {
+		uint64_t va = f->va + done;
+		unsigned level = fill_place(pt, f, done, &slot, done == 0);
+
+		if (slot.kind == LOAM_PTE_LEAF)
+			return LOAM_EXIST;
+		if (pool == NULL) {
+			/* a table is counted at the first page of it that this range touches */
+			for (unsigned k = level; k < slot.level; k++) {
+				if (done == 0 || loam_is_aligned(va, loam_level_size(k + 1)))
+					(*tables)++;
+			}
+		} else {
+			fill_tables(pt, pool, va, level, &slot);
+			slot.pte = f->tag_only ? loam_pte_none(f->tag)
+					       : loam_pte_leaf(pt->mmu, level,
+							       loam_paddr(f->pa + done), f->attr);
+			loam_pt_store(slot.table, slot.index, slot.pte);
+		}
+		done += loam_level_size(level);
+	}
+	return LOAM_OK;
+}
+
+static enum loam_err fill_range(const struct loam_ptab *pt, const struct fill *f,
+				struct loam_ptab_pool *pool)
+{
+	size_t tables = 0;
+	enum loam_err err = fill_pass(pt, f, NULL, &tables);
+
+	if (err != LOAM_OK)
+		return err;
+	if (tables > pool->count)
+		return LOAM_NOMEM;
+	err = fill_pass(pt, f, pool, NULL);
+	LOAM_CHECK(err == LOAM_OK, "page tables changed between prepare and commit");
+	/* aarch64 wants this also for none-to-valid; one barrier serves the whole range */
+	loam_pt_publish(pt->mmu);
+	return LOAM_OK;
+}
+
+static struct fill fill_map(const struct loam_ptab *pt, uint64_t va, struct loam_paddr pa,
+			    uint64_t size, uint32_t attr, unsigned max_level)
+{
+	return (struct fill){
+		.va = va,
+		.pa = pa.raw,
+		.size = size,
+		.level_mask = pt->mmu->leaf_mask & (LEVEL_BIT(max_level + 1) - 1),
+		.attr = attr,
+	};
+}
+
+enum loam_err loam_ptab_map(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
+			    struct loam_paddr pa, uint64_t size, uint32_t attr, unsigned max_level)
+{
+	struct fill f = fill_map(pt, va, pa, size, attr, max_level);
+
+	if (!range_ok(pt, va, size) || !loam_is_aligned(pa.raw, LOAM_PAGE_SIZE) ||
+	    !loam_mmu_pa_ok(pt->mmu, pa.raw, size) ||
+	    !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
+		return LOAM_INVAL;
+	return fill_range(pt, &f, pool);
+}
+
+size_t loam_ptab_map_need(const struct loam_ptab *pt, uint64_t va, struct loam_paddr pa,
+			  uint64_t size, unsigned max_level)
+{
+	struct fill f = fill_map(pt, va, pa, size, 0, max_level);
+	size_t tables = 0;
+
+	return fill_pass(pt, &f, NULL, &tables) == LOAM_OK ? tables : 0;
+}
+
+enum loam_err loam_ptab_tag(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
+			    uint64_t size, unsigned tag)
+{
+	struct fill f = {.va = va, .pa = va, .size = size, .tag_only = true, .tag = tag};
+
+	if (!range_ok(pt, va, size))
+		return LOAM_INVAL;
+	return fill_range(pt, &f, pool);
+}
+
+size_t loam_ptab_tag_need(const struct loam_ptab *pt, uint64_t va, uint64_t size)
+{
+	struct fill f = {.va = va, .pa = va, .size = size, .tag_only = true};
+	size_t tables = 0;
+
+	return fill_pass(pt, &f, NULL, &tables) == LOAM_OK ? tables : 0;
+}
+
+/* ---- replacing valid entries ---- */
+
+/* Everything below `slot`, whose entry was taken out, is forgotten by every CPU. */
+static void invalidate_slot(const struct loam_ptab *pt, const struct loam_ptab_slot *slot,
+			    enum loam_pte_kind kind)
+{
+	if (kind == LOAM_PTE_TABLE)
+		loam_tlb_broadcast_all(pt->mmu);
+	else if (kind == LOAM_PTE_LEAF)
+		loam_tlb_broadcast(pt->mmu, slot->va, 1, slot->level, false);
+}
+
+void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte)
+{
+	enum loam_pte_kind old_kind = slot->kind;
+	enum loam_pte_change change = loam_pte_change(pt->mmu, slot->pte, pte, slot->level);
+
+	LOAM_CHECK(change != LOAM_PTE_FORBIDDEN, "illegal page-table entry");
+	if (change == LOAM_PTE_BREAK) {
+		loam_pt_store(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
+		invalidate_slot(pt, slot, old_kind); /* includes the wait for all CPUs */
+	}
+	loam_pt_store(slot->table, slot->index, pte);
+	loam_pt_publish(pt->mmu);
+	if (change == LOAM_PTE_IN_PLACE)
+		invalidate_slot(pt, slot, old_kind);
+	slot->pte = pte;
+	slot->kind = loam_pte_kind(pt->mmu, pte, slot->level);
+}
+
+void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
+		     struct loam_paddr table)
+{
+	unsigned below = slot->level - 1;
+	uint64_t old;
+
+	LOAM_ASSERT(slot->kind == LOAM_PTE_LEAF && slot->level > 0);
+	/* Break first: `table` may be a frame of the very leaf, and only after the invalidation
+	 * can nobody write to it any more. The exchange keeps a dirty bit set meanwhile. */
+	old = loam_pt_swap(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
+	invalidate_slot(pt, slot, LOAM_PTE_LEAF);
+	/* consecutive leaves differ by their address alone, and by a constant: but for LPA2,
+	 * whose top two bits stand elsewhere and cannot change inside one leaf */
+	table_fill(table,
+		   loam_pte_leaf(pt->mmu, below, loam_pte_pa(pt->mmu, old, slot->level),
+				 loam_pte_attr(pt->mmu, old, slot->level) & ~LOAM_ATTR_CONTIG),
+		   loam_level_size(below));
+	slot->pte = loam_pte_table(pt->mmu, table);
+	slot->kind = LOAM_PTE_TABLE;
+	loam_pt_store(slot->table, slot->index, slot->pte);
+	loam_pt_publish(pt->mmu);
+}
+
+/* Level of the leaf that `va` cuts in two, or 0. */
+static unsigned cut_level(const struct loam_ptab *pt, uint64_t va, struct loam_ptab_slot *slot)
+{
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, slot);
+	return slot->kind == LOAM_PTE_LEAF && va != slot->va ? slot->level : 0;
+}
+
+/* Is the byte behind the range an address that a leaf could span? */
+static bool has_end(const struct loam_ptab *pt, uint64_t va, uint64_t size)
+{
+	return va + (size - 1) < pt->mmu->va_max;
+}
+
+size_t loam_ptab_split_need(const struct loam_ptab *pt, uint64_t va, uint64_t size)
+{
+	struct loam_ptab_slot slot;
+	uint64_t end = va + size;
+	unsigned first = cut_level(pt, va, &slot), last;
+	size_t need = 0;
+
+	for (unsigned l = first; l > 0 && !loam_is_aligned(va, loam_level_size(l)); l--)
+		need++;
+	last = has_end(pt, va, size) ? cut_level(pt, end, &slot) : 0;
+	for (unsigned l = last; l > 0 && !loam_is_aligned(end, loam_level_size(l)); l--) {
+		/* the cut at the start has split this one already */
+		if (l <= first && !loam_is_aligned(va, loam_level_size(l)) &&
+		    loam_align_down(va, loam_level_size(l)) ==
+			    loam_align_down(end, loam_level_size(l)))
+			continue;
+		need++;
+	}
+	return need;
+}
+
+static void split_at(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va)
+{
+	struct loam_ptab_slot slot;
+
+	while (cut_level(pt, va, &slot) > 0)
+		loam_ptab_split(pt, &slot, pool_take(pool));
+}
+
+static void split_ends(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
+		       uint64_t size)
+{
+	split_at(pt, pool, va);
+	if (has_end(pt, va, size))
+		split_at(pt, pool, va + size);
+}
+
+/* ---- unmap ---- */
+
+static bool table_is_empty(struct loam_paddr table)
+{
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		if (loam_pt_load(table, i) != loam_pte_none(LOAM_TAG_NONE))
+			return false;
+	}
+	return true;
+}
+
+/* Unlink the tables on the way to `va` that are empty, lowest first. Returns the address where
+ * the next table that can be empty begins, or 0 past the top. */
+static uint64_t prune_at(const struct loam_ptab *pt, struct loam_tlb_batch *batch, uint64_t va)
+{
+	unsigned top = pt->mmu->levels - 1u;
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
+	while (slot.level < top - 1 && table_is_empty(slot.table)) {
+		struct loam_paddr empty = slot.table;
+
+		loam_ptab_walk(pt, va, slot.level + 1, &slot);
+		loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
+		loam_tlb_batch_add(batch, va, 1, slot.level - 1, true);
+		loam_tlb_batch_release(batch, loam_paddr_to_pfn(empty), 0);
+	}
+	/* in a table that stays: behind it */
+	slot.level = slot.level < top ? slot.level + 1 : top;
+	return loam_align_down(va, loam_level_size(slot.level)) + loam_level_size(slot.level);
+}
+
+static void prune(const struct loam_ptab *pt, struct loam_tlb_batch *batch, uint64_t va,
+		  uint64_t last)
+{
+	uint64_t next = va;
+
+	do {
+		va = next;
+		next = prune_at(pt, batch, va);
+	} while (next > va && next <= last);
+}
+
+enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
+			      struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
+			      unsigned tag, bool give_back)
+{
+	uint64_t last = va + (size - 1), none = loam_pte_none(tag);
+	struct loam_ptab_slot slot;
+	size_t cuts;
+
+	if (!range_ok(pt, va, size))
+		return LOAM_INVAL;
+	cuts = loam_ptab_split_need(pt, va, size);
+	if (cuts > 0 && give_back)
+		return LOAM_INVAL;
+	if (cuts > 0 && (pool == NULL || cuts > pool->count))
+		return LOAM_NOMEM;
+	if (cuts > 0)
+		split_ends(pt, pool, va, size);
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		if (slot.kind == LOAM_PTE_LEAF) {
+			uint64_t old = loam_pt_swap(slot.table, slot.index, none);
+			struct loam_paddr pa = loam_pte_pa(pt->mmu, old, slot.level);
+
+			loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);
+			if (give_back)
+				loam_tlb_batch_release(batch, loam_paddr_to_pfn(pa),
+						       LOAM_PT_SHIFT * slot.level);
+		} else if (slot.level == LOAM_LEVEL_PAGE) {
+			/* not present before or after: no CPU can have cached it */
+			loam_pt_store(slot.table, slot.index, none);
+		}
+		if (slot_last(&slot) >= last)
+			break;
+		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
+	}
+	if (tag == LOAM_TAG_NONE)
+		prune(pt, batch, va, last);
+	return LOAM_OK;
+}
+
+/* ---- protect ---- */
+
+static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batch,
+			 struct loam_ptab_slot *slot, uint32_t attr)
+{
+	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
+	uint32_t old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
+	uint32_t keep = (attr & LOAM_ATTR_WRITE) != 0 ? noted : LOAM_ATTR_ACCESSED;
+	struct loam_paddr pa = loam_pte_pa(pt->mmu, slot->pte, slot->level);
+	uint64_t pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep));
+
+	if (loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
+		loam_ptab_replace(pt, slot, pte);
+		return;
+	}
+	/* hardware may have noted a write since slot->pte was read: put it back */
+	old |= loam_pte_attr(pt->mmu, loam_pt_swap(slot->table, slot->index, pte), slot->level);
+	if ((old & keep & ~loam_pte_attr(pt->mmu, pte, slot->level)) != 0)
+		loam_pt_store(slot->table, slot->index,
+			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
+	/* an upgrade costs at most a spurious fault elsewhere: never a broadcast */
+	if ((old & ~attr & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0)
+		loam_tlb_batch_add(batch, slot->va, 1, slot->level, false);
+}
+
+enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
+				struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
+				uint32_t attr)
+{
+	uint64_t last = va + (size - 1);
+	struct loam_ptab_slot slot;
+
+	if (!range_ok(pt, va, size) || !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
+		return LOAM_INVAL;
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
+	while (slot.kind == LOAM_PTE_LEAF && slot_last(&slot) < last)
+		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
+	if (slot.kind != LOAM_PTE_LEAF)
+		return LOAM_NOENT;
+	if (loam_ptab_split_need(pt, va, size) > pool->count)
+		return LOAM_NOMEM;
+	split_ends(pt, pool, va, size);
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		protect_slot(pt, batch, &slot, attr);
+		if (slot_last(&slot) >= last)
+			break;
+		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
+	}
+	loam_pt_publish(pt->mmu);
+	return LOAM_OK;
+}
+
+/* ---- looking ---- */
+
+static void verify_slot(const struct loam_ptab *pt, const struct loam_ptab_slot *slot)
+{
+	if (slot->kind == LOAM_PTE_LEAF) {
+		uint64_t pa = loam_pte_pa(pt->mmu, slot->pte, slot->level).raw;
+		uint64_t size = loam_level_size(slot->level);
+
+		LOAM_CHECK(loam_pte_attr_ok(pt->mmu, loam_pte_attr(pt->mmu, slot->pte, slot->level),
+					    slot->level),
+			   "[PTAB-1] leaf with attributes or at a level the CPU cannot do");
+		LOAM_CHECK(loam_is_aligned(pa, size) && loam_mmu_pa_ok(pt->mmu, pa, size),
+			   "[PTAB-2] leaf address misaligned or beyond the CPU");
+	} else if (slot->level > 0) {
+		LOAM_CHECK(slot->pte == 0, "[PTAB-3] none above level 0 is not zero");
+	} else {
+		LOAM_CHECK(slot->pte == loam_pte_none(loam_pte_tag(slot->pte)),
+			   "[PTAB-3] none carries more than a tag");
+	}
+}
+
+void loam_ptab_verify(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max)
+{
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(pt, va_min, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		verify_slot(pt, &slot);
+		/* only a table below those at the root must hold something */
+		if (slot.index == 0 && slot.level + 2u < pt->mmu->levels)
+			LOAM_CHECK(!table_is_empty(slot.table), "[PTAB-4] empty table");
+		if (slot_last(&slot) >= va_max)
+			break;
+		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
+	}
+}
+
+size_t loam_ptab_table_count(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max)
+{
+	struct loam_ptab_slot slot;
+	size_t count = 0;
+
+	for (unsigned level = 1; level < pt->mmu->levels; level++) {
+		loam_ptab_walk(pt, va_min, level, &slot);
+		for (;;) {
+			count += slot.kind == LOAM_PTE_TABLE;
+			if (slot_last(&slot) >= va_max)
+				break;
+			loam_ptab_next(pt, level, &slot);
+		}
+	}
+	return count;
+}
+
+void loam_ptab_dump_walk(const struct loam_ptab *pt, uint64_t va)
+{
+	static const char *const size_name[] = {"4 KiB", "2 MiB", "1 GiB", "512 GiB", "256 TiB"};
+	struct loam_ptab_slot slot;
+
+	for (unsigned level = pt->mmu->levels; level-- > 0;) {
+		loam_ptab_walk(pt, va, level, &slot);
+		if (slot.level != level)
+			return;
+		loam_log(LOAM_LOG_ERROR, "  level %u  table %#012llx[%3u] = %#018llx  ", level,
+			 (unsigned long long)slot.table.raw, slot.index,
+			 (unsigned long long)slot.pte);
+		if (slot.kind == LOAM_PTE_TABLE) {
+			loam_log(LOAM_LOG_ERROR, "table\n");
+		} else if (slot.kind == LOAM_PTE_NONE) {
+			loam_log(LOAM_LOG_ERROR, "not present%s\n",
+				 level == 0 && loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED
+					 ? ", Prepared"
+					 : "");
+		} else {
+			uint32_t attr = loam_pte_attr(pt->mmu, slot.pte, level);
+
+			loam_log(LOAM_LOG_ERROR, "%s leaf at %#llx r%c%c%s%s\n", size_name[level],
+				 (unsigned long long)loam_pte_pa(pt->mmu, slot.pte, level).raw,
+				 (attr & LOAM_ATTR_WRITE) != 0 ? 'w' : '-',
+				 (attr & LOAM_ATTR_EXEC) != 0 ? 'x' : '-',
+				 (attr & LOAM_ATTR_USER) != 0 ? " user" : "",
+				 (attr & LOAM_ATTR_DIRTY) != 0 ? " dirty" : "");
+		}
+	}
+}

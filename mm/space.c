@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space on the MMU: the back end of the ten calls (contract: mm/space.h).
+ *
+ * States, page by page, as the tables show them:
+ *
+ *   Reserved (or None)   no table, or a none of level 0 with LOAM_TAG_NONE
+ *   Prepared             a none of level 0 with LOAM_TAG_PREPARED
+ *   Ready                inside a leaf of level 0 or 1
+ *
+ *   [SPACE-1] Every Prepared page has its level-0 entry: a later commit needs frames, no table.
+ *   [SPACE-2] A leaf of level 0 owns one single frame, a leaf of level 1 a run of order 9.
+ *   [SPACE-3] No leaf of the window is executable.
+ *
+ * Huge leaves and [SPACE-1]. A huge leaf takes the place of a table, which goes back. When part
+ * of it is dropped, or all of it becomes Prepared, a table is needed again at a moment that must
+ * not fail. It is found in the part that goes: the first dropped frame becomes the table. Nobody
+ * may use its contents any more, and by the time loam_ptab_split writes the table there, no CPU
+ * can reach it through the old leaf.
+ *
+ * Break-before-make makes memory vanish for a moment. On this CPU that must not hit the stack we
+ * run on, which is why collapse refuses it and drop checks it.
+ *
+ * Concurrency: the caller (mm/sys.c) holds the space lock, so IRQs are off. loam_space_query and
+ * the fatal report only read.
+ * Failure: commit and prepare take all they need first, then cannot fail.
+ * References: the states are those of Go's runtime/mem.go; the Arm ARM and the Intel SDM are
+ * cited where arch/ acts on them.
+ */
+#include "mm/space.h"
+
+#include "arch/cpu.h"
+#include "arch/mmu.h"
+#include "mm/check.h"
+#include "mm/frame.h"
+#include "mm/memmap.h"
+#include "mm/ptab.h"
+#include "mm/tlb.h"
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+
+#define HUGE_PAGES LOAM_PT_ENTRIES
+
+static struct loam_mmu mmu;	  /* boot only */
+static struct loam_ptab ptab;	  /* boot only; the tables behind it: space lock */
+static struct loam_memmap memmap; /* boot only; too big for a boot stack */
+
+const struct loam_ptab *loam_space_ptab(void)
+{
+	return &ptab;
+}
+
+/* ---- set-up ---- */
+
+static bool window_is_unmapped(uint64_t base, uint64_t last)
+{
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		if (slot.kind == LOAM_PTE_LEAF)
+			return false;
+		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
+			return true;
+		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
+	}
+}
+
+static void check_window(const struct loam_config *config)
+{
+	uint64_t base = config->window_base, last = base + (config->window_bytes - 1);
+	uint64_t map_last = config->direct_map_offset + (memmap.highest - 1);
+
+	LOAM_CHECK(loam_is_aligned(base | config->window_bytes, LOAM_PAGE_SIZE) &&
+			   loam_mmu_va_ok(&mmu, base, config->window_bytes),
+		   "loam_config.window must be page-aligned and in the kernel half of the addresses");
+	LOAM_CHECK(last < config->direct_map_offset || base > map_last,
+		   "loam_config.window overlaps the direct map: choose other addresses");
+	LOAM_CHECK(window_is_unmapped(base, last),
+		   "loam_config.window has mappings already: it must be loam's alone");
+}
+
+enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *window_base,
+			      size_t *window_bytes)
+{
+	enum loam_err err;
+
+	loam_direct_map_set(config->direct_map_offset);
+	loam_mmu_detect(&mmu);
+	loam_mmu_cpu_init(&mmu);
+	ptab.mmu = &mmu;
+	ptab.root = config->root.raw != 0 ? config->root : loam_mmu_root_get();
+	err = loam_memmap_sanitise(config->memmap, config->memmap_count, mmu.pa_bits, &memmap);
+	if (err != LOAM_OK)
+		return err;
+	check_window(config);
+	err = loam_frame_init(&memmap);
+	if (err != LOAM_OK)
+		return err;
+	*window_base = config->window_base;
+	*window_bytes = config->window_bytes;
+	return LOAM_OK;
+}
+
+void loam_space_reset(void)
+{
+	loam_frame_reset();
+	ptab = (struct loam_ptab){0};
+}
+
+uint64_t loam_space_huge_sizes(void)
+{
+	return (mmu.leaf_mask >> LOAM_LEVEL_HUGE & 1) != 0 ? LOAM_HUGE_SIZE : 0;
+}
+
+void *loam_space_record_page(void)
+{
+	struct loam_pfn pfn;
+
+	if (loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_META, &pfn) != LOAM_OK)
+		return NULL;
+	return loam_frame_ptr(loam_pfn_to_paddr(pfn));
+}
+
+/* ---- looking ---- */
+
+void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *count)
+{
+	uint64_t last = base + (size - 1);
+	struct loam_ptab_slot slot;
+
+	*count = (struct loam_space_count){0};
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
+		uint64_t lo = slot.va > base ? slot.va : base;
+		uint64_t hi = slot_last < last ? slot_last : last;
+		uint64_t bytes = hi - lo + 1;
+
+		if (slot.kind == LOAM_PTE_LEAF) {
+			count->ready_bytes += bytes;
+			count->huge_bytes += slot.level > 0 ? bytes : 0;
+		} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
+			count->prepared_bytes += bytes;
+		} else {
+			count->reserved_bytes += bytes;
+		}
+		if (slot_last >= last)
+			return;
+		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
+	}
+}
+
+void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
+{
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
+	info->leaf_bytes = 0;
+	info->dirty = false;
+	info->pa = loam_paddr(0);
+	if (slot.kind == LOAM_PTE_LEAF) {
+		info->state = LOAM_STATE_READY;
+		info->leaf_bytes = loam_level_size(slot.level);
+		info->dirty = (loam_pte_attr(&mmu, slot.pte, slot.level) & LOAM_ATTR_DIRTY) != 0;
+		info->pa = loam_paddr(loam_pte_pa(&mmu, slot.pte, slot.level).raw +
+				      (addr - slot.va));
+	} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
+		info->state = LOAM_STATE_PREPARED;
+	} else {
+		info->state = LOAM_STATE_RESERVED;
+	}
+}
+
+/* ---- prepare ---- */
+
+enum loam_err loam_space_prepare(uintptr_t base, size_t size)
+{
+	size_t need = loam_ptab_tag_need(&ptab, base, size);
+	struct loam_ptab_pool pool = {0};
+	struct loam_frame_list list = {0};
+	enum loam_err err = loam_frame_list_alloc(&list, need, 0, LOAM_OWNER_TABLE);
+
+	if (err != LOAM_OK)
+		return err;
+	while (list.count > 0)
+		loam_ptab_pool_push(&pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
+	err = loam_ptab_tag(&ptab, &pool, base, size, LOAM_TAG_PREPARED);
+	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "prepare counted its tables wrongly");
+	return LOAM_OK;
+}
+
+/* ---- commit ---- */
+
+/* Where hardware keeps the dirty bit it starts clear, so that it tells about writes; elsewhere
+ * a clear one would make the first write fault. */
+static uint32_t data_attr(void)
+{
+	return mmu.hw_dirty ? LOAM_ATTR_DATA & ~LOAM_ATTR_DIRTY : LOAM_ATTR_DATA;
+}
+
+/* Is [va, va + 2 MiB) an aligned block inside the range, every page of it Prepared? */
+static bool huge_fits(uint64_t va, uint64_t last)
+{
+	struct loam_space_count count;
+
+	if (!loam_is_aligned(va, LOAM_HUGE_SIZE) || last - va < LOAM_HUGE_SIZE - 1)
+		return false;
+	loam_space_count(va, LOAM_HUGE_SIZE, &count);
+	return count.prepared_bytes == LOAM_HUGE_SIZE;
+}
+
+/* Zeroed runs of order 9, linked through their first word like tables: at most one for each
+ * block of the range that can take one. Running out is no failure, small leaves will do. */
+static void take_huge(uint64_t base, uint64_t last, enum loam_owner owner,
+		      struct loam_ptab_pool *blocks)
+{
+	uint64_t va = (base + LOAM_HUGE_SIZE - 1) & ~(LOAM_HUGE_SIZE - 1);
+	struct loam_pfn pfn;
+
+	for (; va >= base && va <= last; va += LOAM_HUGE_SIZE) {
+		if (!huge_fits(va, last))
+			continue;
+		if (loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, owner, &pfn) != LOAM_OK)
+			return;
+		loam_ptab_pool_push(blocks, loam_pfn_to_paddr(pfn));
+	}
+}
+
+static struct loam_paddr block_pop(struct loam_ptab_pool *blocks)
+{
+	struct loam_paddr pa = blocks->head;
+	uint64_t *link = loam_frame_ptr(pa);
+
+	blocks->head = loam_paddr(*link);
+	blocks->count--;
+	*link = 0; /* zeroed again, all of it */
+	return pa;
+}
+
+/* A block of 2 MiB, all Prepared: the leaf takes the place of its table. */
+static void commit_huge(uint64_t va, struct loam_paddr pa)
+{
+	struct loam_ptab_slot slot;
+	struct loam_pfn table;
+	enum loam_err err;
+
+	loam_ptab_walk(&ptab, va, LOAM_LEVEL_HUGE, &slot);
+	LOAM_CHECK(slot.kind == LOAM_PTE_TABLE, "[SPACE-1] Prepared memory without its table");
+	table = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level));
+	loam_ptab_replace(&ptab, &slot, loam_pte_leaf(&mmu, LOAM_LEVEL_HUGE, pa, data_attr()));
+	err = loam_frame_free(table, 0); /* no CPU knows it any more: replace has seen to that */
+	LOAM_CHECK(err == LOAM_OK, "a page table was not ours to free");
+}
+
+enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge, enum loam_owner owner)
+{
+	uint64_t last = base + (size - 1);
+	struct loam_ptab_pool blocks = {0};
+	struct loam_frame_list singles = {0};
+	struct loam_space_count count;
+	struct loam_ptab_slot slot;
+	enum loam_err err;
+
+	loam_space_count(base, size, &count);
+	if (huge)
+		take_huge(base, last, owner, &blocks);
+	err = loam_frame_list_alloc(&singles,
+				    count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
+				    LOAM_FRAME_ZERO, owner);
+	if (err != LOAM_OK) {
+		while (blocks.count > 0) {
+			struct loam_pfn pfn = loam_paddr_to_pfn(block_pop(&blocks));
+			enum loam_err freed = loam_frame_free(pfn, LOAM_ORDER_HUGE);
+
+			LOAM_CHECK(freed == LOAM_OK, "a block just taken was not ours to free");
+		}
+		return err;
+	}
+	for (uint64_t va = base;;) {
+		if (blocks.count > 0 && huge_fits(va, last))
+			commit_huge(va, block_pop(&blocks));
+		loam_ptab_walk(&ptab, va, LOAM_LEVEL_PAGE, &slot);
+		if (slot.kind == LOAM_PTE_NONE) {
+			struct loam_paddr pa = loam_pfn_to_paddr(loam_frame_list_pop(&singles));
+
+			/* none to valid: nothing cached, nothing to invalidate */
+			loam_pt_store(slot.table, slot.index,
+				      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, pa, data_attr()));
+		}
+		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
+			break;
+		va = slot.va + loam_level_size(slot.level);
+	}
+	loam_pt_publish(&mmu);
+	LOAM_CHECK(singles.count == 0 && blocks.count == 0, "commit counted its frames wrongly");
+	return LOAM_OK;
+}
+
+/* ---- drop ---- */
+
+/* Turn the huge leaf in `slot` into a table that stands in the frame of its page `va`, which is
+ * one of those that go; that page itself is unmapped with `tag`. */
+static void split_into_own_frame(struct loam_ptab_slot *slot, struct loam_tlb_batch *batch,
+				 uint64_t va, unsigned tag)
+{
+	uint64_t head = loam_pte_pa(&mmu, slot->pte, slot->level).raw;
+	struct loam_pfn first = loam_paddr_to_pfn(loam_paddr(head));
+	struct loam_paddr frame = loam_paddr(head + (va - slot->va));
+	uint64_t sp = loam_cpu_sp();
+
+	LOAM_CHECK(sp < slot->va || sp - slot->va >= LOAM_HUGE_SIZE,
+		   "the running stack lies on a huge leaf that must be split");
+	loam_frame_split(first, LOAM_ORDER_HUGE);
+	loam_frame_set_owner(loam_paddr_to_pfn(frame), 0, LOAM_OWNER_TABLE);
+	loam_ptab_split(&ptab, slot, frame);
+	loam_pt_store(frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE), loam_pte_none(tag));
+	loam_tlb_batch_add(batch, va, 1, LOAM_LEVEL_PAGE, false);
+}
+
+void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
+{
+	unsigned tag = to == LOAM_STATE_PREPARED ? LOAM_TAG_PREPARED : LOAM_TAG_NONE;
+	uint64_t last = base + (size - 1);
+	struct loam_tlb_batch batch;
+	struct loam_ptab_slot slot;
+	enum loam_err err;
+
+	loam_tlb_batch_init(&batch, &mmu);
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
+		bool sticks_out = slot.va < base || slot_last > last;
+
+		if (slot.kind == LOAM_PTE_LEAF && slot.level > 0 &&
+		    (sticks_out || to == LOAM_STATE_PREPARED))
+			split_into_own_frame(&slot, &batch, slot.va > base ? slot.va : base, tag);
+		if (slot_last >= last)
+			break;
+		loam_ptab_next(&ptab, LOAM_LEVEL_HUGE, &slot);
+		if (slot.kind == LOAM_PTE_TABLE)
+			loam_ptab_walk(&ptab, slot.va, LOAM_LEVEL_PAGE, &slot);
+	}
+	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, tag, true);
+	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
+	loam_tlb_batch_finish(&batch);
+}
+
+/* ---- collapse ---- */
+
+enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
+{
+	uint64_t sp = loam_cpu_sp();
+	struct loam_tlb_batch batch;
+	struct loam_ptab_slot slot;
+	struct loam_paddr table, block;
+	struct loam_pfn pfn;
+	enum loam_err err;
+
+	if (loam_space_huge_sizes() == 0)
+		return LOAM_NOTSUP;
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
+	if (slot.kind == LOAM_PTE_LEAF)
+		return LOAM_OK;
+	if (sp >= base && sp - base < LOAM_HUGE_SIZE)
+		return LOAM_BUSY;
+	err = loam_frame_alloc(LOAM_ORDER_HUGE, 0, owner, &pfn);
+	if (err != LOAM_OK)
+		return err;
+	block = loam_pfn_to_paddr(pfn);
+	table = loam_pte_pa(&mmu, slot.pte, slot.level);
+	/* Break: from here to the new leaf a touch by another CPU faults, and none is lost. */
+	loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
+	loam_tlb_broadcast_all(&mmu);
+	loam_tlb_batch_init(&batch, &mmu); /* releases only: all is invalidated already */
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		struct loam_paddr pa = loam_pte_pa(&mmu, loam_pt_load(table, i), LOAM_LEVEL_PAGE);
+
+		memcpy(loam_frame_ptr(loam_paddr(block.raw + i * LOAM_PAGE_SIZE)),
+		       loam_frame_ptr(pa), LOAM_PAGE_SIZE);
+		loam_tlb_batch_release(&batch, loam_paddr_to_pfn(pa), 0);
+	}
+	loam_tlb_batch_release(&batch, loam_paddr_to_pfn(table), 0);
+	/* dirty is preset: some page of it was written, and nobody would be told again */
+	loam_pt_store(slot.table, slot.index,
+		      loam_pte_leaf(&mmu, LOAM_LEVEL_HUGE, block, LOAM_ATTR_DATA));
+	loam_pt_publish(&mmu);
+	loam_tlb_batch_finish(&batch);
+	return LOAM_OK;
+}
