@@ -418,8 +418,9 @@ static uint64_t prune_at(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 		loam_tlb_batch_add(batch, va, 1, slot.level - 1, true);
 		loam_tlb_batch_release(batch, loam_paddr_to_pfn(empty), 0);
 	}
-	/* in a table that stays: behind it */
-	slot.level = slot.level < top ? slot.level + 1 : top;
+	/* the next entry of the table that stays; one of level 0 has no tables to go */
+	if (slot.level == LOAM_LEVEL_PAGE)
+		slot.level++;
 	return loam_align_down(va, loam_level_size(slot.level)) + loam_level_size(slot.level);
 }
 
