@@ -277,10 +277,12 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge, enum loa
 		}
 		return err;
 	}
-	for (uint64_t va = base;;) {
-		if (blocks.count > 0 && huge_fits(va, last))
-			commit_huge(va, block_pop(&blocks));
-		loam_ptab_walk(&ptab, va, LOAM_LEVEL_PAGE, &slot);
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		if (blocks.count > 0 && huge_fits(slot.va, last)) {
+			commit_huge(slot.va, block_pop(&blocks));
+			loam_ptab_walk(&ptab, slot.va, LOAM_LEVEL_PAGE, &slot);
+		}
 		if (slot.kind == LOAM_PTE_NONE) {
 			struct loam_paddr pa = loam_pfn_to_paddr(loam_frame_list_pop(&singles));
 
@@ -290,7 +292,7 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge, enum loa
 		}
 		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
 			break;
-		va = slot.va + loam_level_size(slot.level);
+		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
 	}
 	loam_pt_publish(&mmu);
 	LOAM_CHECK(singles.count == 0 && blocks.count == 0, "commit counted its frames wrongly");
