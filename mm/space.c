@@ -36,6 +36,7 @@
 #include "mm/memmap.h"
 #include "mm/ptab.h"
 #include "mm/tlb.h"
+#include "mm/vspace.h"
 
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 
@@ -199,6 +200,12 @@ static uint32_t data_attr(void)
 	return mmu.hw_dirty ? LOAM_ATTR_DATA & ~LOAM_ATTR_DIRTY : LOAM_ATTR_DATA;
 }
 
+/* Does the region ask for a huge leaf at `va`, and hold all of it? */
+static bool wants_huge(const struct loam_region *r, uint64_t va)
+{
+	return r->hugepage && r->size - (va - r->base) >= LOAM_HUGE_SIZE;
+}
+
 /* Is [va, va + 2 MiB) an aligned block inside the range, every page of it Prepared? */
 static bool huge_fits(uint64_t va, uint64_t last)
 {
@@ -211,17 +218,20 @@ static bool huge_fits(uint64_t va, uint64_t last)
 }
 
 /* Zeroed runs of order 9, linked through their first word like tables: at most one for each
- * block of the range that can take one. Running out is no failure, small leaves will do. */
-static void take_huge(uint64_t base, uint64_t last, enum loam_owner owner,
-		      struct loam_ptab_pool *blocks)
+ * block of the range that wants and can take one. Running out is no failure, small leaves will
+ * do. */
+static void take_huge(uint64_t base, uint64_t last, struct loam_ptab_pool *blocks)
 {
-	uint64_t va = (base + LOAM_HUGE_SIZE - 1) & ~(LOAM_HUGE_SIZE - 1);
+	uint64_t va = loam_align_up(base, LOAM_HUGE_SIZE);
 	struct loam_pfn pfn;
 
 	for (; va >= base && va <= last; va += LOAM_HUGE_SIZE) {
-		if (!huge_fits(va, last))
+		const struct loam_region *r = loam_vspace_find(va);
+
+		if (!wants_huge(r, va) || !huge_fits(va, last))
 			continue;
-		if (loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, owner, &pfn) != LOAM_OK)
+		if (loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner,
+				     &pfn) != LOAM_OK)
 			return;
 		loam_ptab_pool_push(blocks, loam_pfn_to_paddr(pfn));
 	}
@@ -239,12 +249,13 @@ static struct loam_paddr block_pop(struct loam_ptab_pool *blocks)
 }
 
 /* A block of 2 MiB, all Prepared: the leaf takes the place of its table. */
-static void commit_huge(uint64_t va, struct loam_paddr pa)
+static void commit_huge(uint64_t va, struct loam_paddr pa, enum loam_owner owner)
 {
 	struct loam_ptab_slot slot;
 	struct loam_pfn table;
 	enum loam_err err;
 
+	loam_frame_set_owner(loam_paddr_to_pfn(pa), LOAM_ORDER_HUGE, owner);
 	loam_ptab_walk(&ptab, va, LOAM_LEVEL_HUGE, &slot);
 	LOAM_CHECK(slot.kind == LOAM_PTE_TABLE, "[SPACE-1] Prepared memory without its table");
 	table = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level));
@@ -253,48 +264,67 @@ static void commit_huge(uint64_t va, struct loam_paddr pa)
 	LOAM_CHECK(err == LOAM_OK, "a page table was not ours to free");
 }
 
-enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge, enum loam_owner owner)
+static void give_back(struct loam_ptab_pool *blocks)
 {
-	uint64_t last = base + (size - 1);
-	struct loam_ptab_pool blocks = {0};
-	struct loam_frame_list singles = {0};
-	struct loam_space_count count;
-	struct loam_ptab_slot slot;
-	enum loam_err err;
+	while (blocks->count > 0) {
+		struct loam_pfn pfn = loam_paddr_to_pfn(block_pop(blocks));
+		enum loam_err err = loam_frame_free(pfn, LOAM_ORDER_HUGE);
 
-	loam_space_count(base, size, &count);
-	if (huge)
-		take_huge(base, last, owner, &blocks);
-	err = loam_frame_list_alloc(&singles,
-				    count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
-				    LOAM_FRAME_ZERO, owner);
-	if (err != LOAM_OK) {
-		while (blocks.count > 0) {
-			struct loam_pfn pfn = loam_paddr_to_pfn(block_pop(&blocks));
-			enum loam_err freed = loam_frame_free(pfn, LOAM_ORDER_HUGE);
-
-			LOAM_CHECK(freed == LOAM_OK, "a block just taken was not ours to free");
-		}
-		return err;
+		LOAM_CHECK(err == LOAM_OK, "a block just taken was not ours to free");
 	}
+}
+
+/* With all frames at hand: fill every Prepared page of [base, last]. */
+static void commit_pages(uint64_t base, uint64_t last, struct loam_ptab_pool *blocks,
+			 struct loam_frame_list *singles, enum loam_owner taken_for)
+{
+	struct loam_region *region = loam_vspace_find(base);
+	struct loam_ptab_slot slot;
+
 	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
 	for (;;) {
-		if (blocks.count > 0 && huge_fits(slot.va, last)) {
-			commit_huge(slot.va, block_pop(&blocks));
+		while (slot.va > base && slot.va - region->base >= region->size)
+			region = loam_vspace_next(region);
+		if (blocks->count > 0 && wants_huge(region, slot.va) && huge_fits(slot.va, last)) {
+			commit_huge(slot.va, block_pop(blocks), (enum loam_owner)region->owner);
 			loam_ptab_walk(&ptab, slot.va, LOAM_LEVEL_PAGE, &slot);
 		}
 		if (slot.kind == LOAM_PTE_NONE) {
-			struct loam_paddr pa = loam_pfn_to_paddr(loam_frame_list_pop(&singles));
+			struct loam_pfn pfn = loam_frame_list_pop(singles);
 
+			if (region->owner != taken_for)
+				loam_frame_set_owner(pfn, 0, (enum loam_owner)region->owner);
 			/* none to valid: nothing cached, nothing to invalidate */
 			loam_pt_store(slot.table, slot.index,
-				      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, pa, data_attr()));
+				      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn),
+						    data_attr()));
 		}
 		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
 			break;
 		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
 	}
 	loam_pt_publish(&mmu);
+}
+
+enum loam_err loam_space_commit(uintptr_t base, size_t size)
+{
+	enum loam_owner owner = (enum loam_owner)loam_vspace_find(base)->owner;
+	uint64_t last = base + (size - 1);
+	struct loam_ptab_pool blocks = {0};
+	struct loam_frame_list singles = {0};
+	struct loam_space_count count;
+	enum loam_err err;
+
+	loam_space_count(base, size, &count);
+	take_huge(base, last, &blocks);
+	err = loam_frame_list_alloc(&singles,
+				    count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
+				    LOAM_FRAME_ZERO, owner);
+	if (err != LOAM_OK) {
+		give_back(&blocks);
+		return err;
+	}
+	commit_pages(base, last, &blocks, &singles, owner);
 	LOAM_CHECK(singles.count == 0 && blocks.count == 0, "commit counted its frames wrongly");
 	return LOAM_OK;
 }

@@ -38,11 +38,11 @@ void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *coun
 LOAM_MUST_USE enum loam_err loam_space_prepare(uintptr_t base, size_t size);
 
 /*
- * Every Prepared page of the range becomes Ready, zeroed, with frames of `owner`; Ready ones
- * stay. `huge`: use huge leaves where whole aligned ones fit and frames allow. NOMEM.
+ * Every Prepared page of the range becomes Ready, zeroed; Ready ones stay. The regions around the
+ * pages (mm/vspace.h) say who pays and whether whole aligned 2 MiB blocks should become huge
+ * leaves, frames allowing. NOMEM.
  */
-LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size, bool huge,
-					      enum loam_owner owner);
+LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size);
 
 /* Every Ready page of the range becomes Prepared (`to` PREPARED), or every Ready and Prepared
  * page becomes Reserved (`to` RESERVED); frames, and in the latter case tables, go back. Never

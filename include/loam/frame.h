@@ -28,12 +28,12 @@ LOAM_MUST_USE enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enu
 LOAM_MUST_USE enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order);
 
 struct loam_frame_stats {
-	uint64_t total;			      /* frames handed to the allocator */
-	uint64_t free;			      /* free now */
-	uint64_t free_blocks[LOAM_ORDER_COUNT]; /* free blocks by order */
+	uint64_t total;				 /* usable frames, bookkeeping included */
+	uint64_t free;				 /* free now */
+	uint64_t free_blocks[LOAM_ORDER_COUNT];	 /* free blocks by order */
 	uint64_t owner_frames[LOAM_OWNER_COUNT]; /* [NONE] == free; sums to total */
-	uint64_t zeroed_frames;		      /* zeroed by LOAM_FRAME_ZERO requests */
-	uint64_t known_zero_hits;	      /* ... that needed no zeroing */
+	uint64_t zeroed;			 /* frames zeroed for LOAM_FRAME_ZERO so far */
+	uint64_t meta_bytes;			 /* bitmaps and records; part of owner META */
 	unsigned zone_count;
 };
 

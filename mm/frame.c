@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Physical frames for everybody: one buddy a zone, one lock, one record a frame.
+ *
+ * Zones. The ranges of a sanitised map are gathered into at most ZONE_MAX zones, so that a hole
+ * costs no more bookkeeping than it must: a range joins the zone below it when the hole between
+ * them is small, else it begins a new one. Each zone's bitmaps and records are cut from the
+ * map's own memory before the rest becomes free. Requests go to the highest zone first: low
+ * memory is what simple devices can reach.
+ *
+ * Records. 8 bytes a frame (0.2 % of RAM). Only the record of the first frame of an allocated
+ * run counts; the others say nothing, so taking 2 MiB writes one record, not 512.
+ *
+ *   [FRAME-1] A record has state HEAD just when an allocated run begins at its frame; no other
+ *             HEAD stands inside that run, and no frame of the run is free in the buddy.
+ *   [FRAME-2] The frames of all owners, with those that are free under NONE, sum to the total.
+ *
+ * What is checked on free: the frame is in a zone, begins an allocated run, and of that order;
+ * anything else is LOAM_INVAL with nothing changed. At LOAM_DEBUG 3 the first bytes of freed
+ * frames are poisoned and looked at again when the frame is taken: a write to a freed frame
+ * panics.
+ *
+ * Concurrency: everything below `lock` (rank frame), IRQ-saving; usable from interrupt handlers.
+ * Zeroing and poisoning happen outside of it, on frames that are nobody else's.
+ * Failure: LOAM_NOMEM; lists are all or nothing.
+ */
+#include "mm/frame.h"
+
+#include "arch/cpu.h"
+#include "arch/mmu.h"
+#include "mm/buddy.h"
+#include "mm/check.h"
+#include "mm/early.h"
+#include "mm/lock.h"
+
+void *memset(void *dst, int c, size_t n);
+
+#define ZONE_MAX	16u
+#define ZONE_SHIFT	28u /* a link holds a zone and an index below 2^28: 1 TiB a zone */
+#define ZONE_FRAMES_MAX ((uint64_t)1 << ZONE_SHIFT)
+#define JOIN_FRAMES	4096u /* a hole of up to 16 MiB never begins a new zone */
+
+enum {
+	STATE_BODY = 0, /* free, or inside a run, or a hole */
+	STATE_HEAD = 1, /* first frame of an allocated run */
+};
+enum {
+	FLAG_POISONED = 1, /* the poison was written and must still be there */
+};
+
+struct record {
+	uint32_t link; /* next frame of a list: zone << ZONE_SHIFT | index */
+	uint8_t order; /* of the run; HEAD only */
+	uint8_t owner; /* enum loam_owner; HEAD only */
+	uint8_t state;
+	uint8_t flags; /* LOAM_DEBUG 3 */
+};
+_Static_assert(sizeof(struct record) == 8, "0.2 % of RAM is what the README promises");
+
+struct zone {
+	struct loam_buddy buddy;
+	struct record *record; /* one a frame from `base` on */
+	uint64_t base;
+	uint64_t count;
+};
+
+static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_FRAME);
+static struct zone zone[ZONE_MAX];		   /* lock; shape: boot only */
+static unsigned zone_count;			   /* boot only */
+static uint64_t owner_frames[LOAM_OWNER_COUNT];	   /* lock */
+static uint64_t total_frames, meta_bytes, zeroed;  /* boot only; lock for zeroed */
+static uint64_t fail_countdown, request_count;	   /* lock; tests */
+static bool fail_armed;				   /* lock; tests */
+
+/* ---- records ---- */
+
+static struct zone *zone_of(struct loam_pfn pfn)
+{
+	for (unsigned i = 0; i < zone_count; i++) {
+		if (pfn.raw - zone[i].base < zone[i].count)
+			return &zone[i];
+	}
+	return NULL;
+}
+
+static struct record *record_of(struct loam_pfn pfn)
+{
+	struct zone *z = zone_of(pfn);
+
+	return z != NULL ? &z->record[pfn.raw - z->base] : NULL;
+}
+
+/* The record of an allocated run that begins at `pfn`; anything else is a bug in the caller. */
+static struct record *head_of(struct loam_pfn pfn)
+{
+	struct record *r = record_of(pfn);
+
+	LOAM_CHECK(r != NULL && r->state == STATE_HEAD, "frame is not the first of an allocated run");
+	return r;
+}
+
+static uint32_t link_of(struct loam_pfn pfn)
+{
+	struct zone *z = zone_of(pfn);
+
+	return (uint32_t)((uint64_t)(z - zone) << ZONE_SHIFT | (pfn.raw - z->base));
+}
+
+static struct loam_pfn pfn_of_link(uint32_t link)
+{
+	const struct zone *z = &zone[link >> ZONE_SHIFT];
+
+	return loam_pfn(z->base + (link & (ZONE_FRAMES_MAX - 1)));
+}
+
+/* ---- poison (LOAM_DEBUG 3) ---- */
+
+#define POISON_WORDS 8u
+#define POISON	     UINT64_C(0xdfdfdfdfdfdfdfdf)
+
+static void poison_write(struct loam_pfn pfn, unsigned order)
+{
+	if (LOAM_DEBUG < 3)
+		return;
+	for (uint64_t i = 0; i < (uint64_t)1 << order; i++) {
+		struct loam_pfn one = loam_pfn(pfn.raw + i);
+		uint64_t *p = loam_frame_ptr(loam_pfn_to_paddr(one));
+
+		for (unsigned w = 0; w < POISON_WORDS; w++)
+			p[w] = POISON;
+		record_of(one)->flags |= FLAG_POISONED;
+	}
+}
+
+static void poison_check(struct loam_pfn pfn, unsigned order)
+{
+	if (LOAM_DEBUG < 3)
+		return;
+	for (uint64_t i = 0; i < (uint64_t)1 << order; i++) {
+		struct loam_pfn one = loam_pfn(pfn.raw + i);
+		const uint64_t *p = loam_frame_ptr(loam_pfn_to_paddr(one));
+		struct record *r = record_of(one);
+
+		for (unsigned w = 0; (r->flags & FLAG_POISONED) != 0 && w < POISON_WORDS; w++)
+			LOAM_CHECK(p[w] == POISON, "a frame was written to after it was freed");
+		r->flags &= (uint8_t)~FLAG_POISONED;
+	}
+}
+
+static void zero_run(struct loam_pfn pfn, unsigned order)
+{
+	for (uint64_t i = 0; i < (uint64_t)1 << order; i++)
+		loam_cpu_zero_page(loam_frame_ptr(loam_pfn_to_paddr(loam_pfn(pfn.raw + i))));
+}
+
+/* ---- taking and giving, under the lock ---- */
+
+static bool must_fail_locked(void)
+{
+	if (LOAM_DEBUG < 1)
+		return false;
+	request_count++;
+	return fail_armed && (fail_countdown <= 1 || --fail_countdown == 0);
+}
+
+static enum loam_err take_locked(unsigned order, enum loam_owner owner, struct loam_pfn *pfn)
+{
+	if (must_fail_locked())
+		return LOAM_NOMEM;
+	for (unsigned i = zone_count; i-- > 0;) {
+		struct record *r;
+
+		if (loam_buddy_alloc(&zone[i].buddy, order, pfn) != LOAM_OK)
+			continue;
+		r = &zone[i].record[pfn->raw - zone[i].base];
+		LOAM_ASSERT(r->state != STATE_HEAD); /* [FRAME-1] */
+		r->state = STATE_HEAD;
+		r->order = (uint8_t)order;
+		r->owner = (uint8_t)owner;
+		owner_frames[LOAM_OWNER_NONE] -= (uint64_t)1 << order;
+		owner_frames[owner] += (uint64_t)1 << order;
+		return LOAM_OK;
+	}
+	return LOAM_NOMEM;
+}
+
+static void give_locked(struct zone *z, struct record *r, struct loam_pfn pfn)
+{
+	uint64_t frames = (uint64_t)1 << r->order;
+
+	r->state = STATE_BODY;
+	owner_frames[r->owner] -= frames;
+	owner_frames[LOAM_OWNER_NONE] += frames;
+	loam_buddy_free(&z->buddy, pfn, r->order);
+}
+
+static bool owner_ok(enum loam_owner owner)
+{
+	return (unsigned)owner > LOAM_OWNER_NONE && (unsigned)owner < LOAM_OWNER_COUNT;
+}
+
+/* ---- the public calls ---- */
+
+enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
+			       struct loam_pfn *out)
+{
+	struct loam_pfn pfn;
+	enum loam_err err;
+	uintptr_t irq;
+
+	if (order > LOAM_ORDER_MAX || !owner_ok(owner) || (flags & ~LOAM_FRAME_ZERO) != 0)
+		return LOAM_INVAL;
+	irq = loam_lock(&lock);
+	err = take_locked(order, owner, &pfn);
+	if (err == LOAM_OK) {
+		poison_check(pfn, order);
+		zeroed += (flags & LOAM_FRAME_ZERO) != 0 ? (uint64_t)1 << order : 0;
+	}
+	loam_unlock(&lock, irq);
+	if (err != LOAM_OK)
+		return err;
+	if ((flags & LOAM_FRAME_ZERO) != 0)
+		zero_run(pfn, order);
+	*out = pfn;
+	return LOAM_OK;
+}
+
+enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
+{
+	struct zone *z = zone_of(pfn);
+	enum loam_err err = LOAM_INVAL;
+	struct record *r;
+	uintptr_t irq;
+
+	if (z == NULL)
+		return LOAM_INVAL;
+	r = &z->record[pfn.raw - z->base];
+	irq = loam_lock(&lock);
+	if (r->state == STATE_HEAD && r->order == order) {
+		poison_write(pfn, order);
+		give_locked(z, r, pfn);
+		err = LOAM_OK;
+	}
+	loam_unlock(&lock, irq);
+	return err;
+}
+
+enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, unsigned flags,
+				    enum loam_owner owner)
+{
+	struct loam_frame_list taken = {0};
+	uintptr_t irq;
+
+	if (!owner_ok(owner))
+		return LOAM_INVAL;
+	irq = loam_lock(&lock);
+	while (taken.count < count) {
+		struct loam_pfn pfn;
+
+		if (take_locked(0, owner, &pfn) != LOAM_OK)
+			break;
+		poison_check(pfn, 0);
+		loam_frame_list_push(&taken, pfn);
+	}
+	zeroed += taken.count == count && (flags & LOAM_FRAME_ZERO) != 0 ? count : 0;
+	loam_unlock(&lock, irq);
+	if (taken.count < count) {
+		loam_frame_list_free(&taken);
+		return LOAM_NOMEM;
+	}
+	while (taken.count > 0) {
+		struct loam_pfn pfn = loam_frame_list_pop(&taken);
+
+		if ((flags & LOAM_FRAME_ZERO) != 0)
+			zero_run(pfn, 0);
+		loam_frame_list_push(list, pfn);
+	}
+	return LOAM_OK;
+}
+
+/* A frame on a list belongs to whoever has the list: its record needs no lock. */
+void loam_frame_list_push(struct loam_frame_list *list, struct loam_pfn pfn)
+{
+	struct record *r = head_of(pfn);
+
+	LOAM_ASSERT(r->order == 0);
+	r->link = list->count > 0 ? link_of(list->head) : 0;
+	list->head = pfn;
+	list->count++;
+}
+
+struct loam_pfn loam_frame_list_pop(struct loam_frame_list *list)
+{
+	struct loam_pfn pfn = list->head;
+
+	LOAM_CHECK(list->count > 0, "frame taken off an empty list");
+	if (--list->count > 0)
+		list->head = pfn_of_link(head_of(pfn)->link);
+	return pfn;
+}
+
+void loam_frame_list_free(struct loam_frame_list *list)
+{
+	while (list->count > 0) {
+		enum loam_err err = loam_frame_free(loam_frame_list_pop(list), 0);
+
+		LOAM_CHECK(err == LOAM_OK, "a listed frame was not ours to free");
+	}
+}
+
+void loam_frame_split(struct loam_pfn pfn, unsigned order)
+{
+	uintptr_t irq = loam_lock(&lock);
+	struct record *r = head_of(pfn);
+
+	LOAM_CHECK(r->order == order, "run split with another order than it was taken with");
+	for (uint64_t i = 0; i < (uint64_t)1 << order; i++) {
+		r[i].state = STATE_HEAD;
+		r[i].order = 0;
+		r[i].owner = r->owner;
+	}
+	loam_unlock(&lock, irq);
+}
+
+void loam_frame_set_owner(struct loam_pfn pfn, unsigned order, enum loam_owner owner)
+{
+	uintptr_t irq = loam_lock(&lock);
+	struct record *r = head_of(pfn);
+
+	LOAM_CHECK(r->order == order && owner_ok(owner), "owner set with a wrong order or owner");
+	owner_frames[r->owner] -= (uint64_t)1 << order;
+	owner_frames[owner] += (uint64_t)1 << order;
+	r->owner = (uint8_t)owner;
+	loam_unlock(&lock, irq);
+}
+
+enum loam_err loam_frame_query(struct loam_pfn pfn, enum loam_owner *owner, unsigned *order)
+{
+	struct zone *z = zone_of(pfn);
+
+	if (z == NULL)
+		return LOAM_NOENT;
+	/* the head of the run around it, if there is one */
+	for (unsigned k = 0; k < LOAM_ORDER_COUNT; k++) {
+		uint64_t head = loam_align_down(pfn.raw, (uint64_t)1 << k);
+		const struct record *r;
+
+		if (head < z->base)
+			break;
+		r = &z->record[head - z->base];
+		if (r->state == STATE_HEAD && r->order >= k) {
+			*owner = (enum loam_owner)r->owner;
+			*order = r->order;
+			return LOAM_OK;
+		}
+	}
+	if (!loam_buddy_is_free(&z->buddy, pfn))
+		return LOAM_NOENT; /* a hole */
+	*owner = LOAM_OWNER_NONE;
+	*order = 0;
+	return LOAM_OK;
+}
+
+void loam_frame_stats(struct loam_frame_stats *stats)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	*stats = (struct loam_frame_stats){0};
+	stats->total = total_frames;
+	stats->zeroed = zeroed;
+	stats->meta_bytes = meta_bytes;
+	stats->zone_count = zone_count;
+	for (unsigned i = 0; i < zone_count; i++) {
+		stats->free += zone[i].buddy.free_frames;
+		for (unsigned k = 0; k < LOAM_ORDER_COUNT; k++)
+			stats->free_blocks[k] += zone[i].buddy.order[k].free_blocks;
+	}
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
+		stats->owner_frames[o] = owner_frames[o];
+	loam_unlock(&lock, irq);
+}
+
+uint64_t loam_frame_fail_at(uint64_t n)
+{
+	uintptr_t irq = loam_lock(&lock);
+	uint64_t made = request_count;
+
+	fail_armed = n > 0;
+	fail_countdown = n;
+	request_count = 0;
+	loam_unlock(&lock, irq);
+	return made;
+}
+
+/* ---- set-up ---- */
+
+/* May a range that begins at `base` and ends at `end` join the last zone? */
+static bool joins(const struct zone *z, uint64_t base, uint64_t end)
+{
+	uint64_t hole = base - (z->base + z->count);
+
+	if (end - z->base > ZONE_FRAMES_MAX)
+		return false;
+	return hole <= JOIN_FRAMES || hole <= z->count / 8;
+}
+
+static void make_zones(const struct loam_memmap *map)
+{
+	for (size_t i = 0; i < map->count; i++) {
+		uint64_t base = map->range[i].base >> LOAM_PAGE_SHIFT;
+		uint64_t end = map->range[i].end >> LOAM_PAGE_SHIFT;
+
+		if (zone_count > 0 && joins(&zone[zone_count - 1], base, end)) {
+			zone[zone_count - 1].count = end - zone[zone_count - 1].base;
+			continue;
+		}
+		while (base < end && zone_count < ZONE_MAX) {
+			uint64_t n = end - base < ZONE_FRAMES_MAX ? end - base : ZONE_FRAMES_MAX;
+
+			zone[zone_count].base = base;
+			zone[zone_count].count = n;
+			zone_count++;
+			base += n;
+		}
+	}
+}
+
+static uint64_t zone_meta_bytes(const struct zone *z)
+{
+	return loam_buddy_meta_bytes(loam_pfn(z->base), z->count) +
+	       z->count * sizeof(struct record);
+}
+
+/* Frames [base, end) of a zone that the map still has become free. */
+static void add_free(struct zone *z, const struct loam_memmap *map)
+{
+	for (size_t i = 0; i < map->count; i++) {
+		uint64_t base = map->range[i].base >> LOAM_PAGE_SHIFT;
+		uint64_t end = map->range[i].end >> LOAM_PAGE_SHIFT;
+
+		base = base > z->base ? base : z->base;
+		end = end < z->base + z->count ? end : z->base + z->count;
+		if (base < end)
+			loam_buddy_add(&z->buddy, loam_pfn(base), end - base);
+	}
+}
+
+static uint64_t map_frames_in_zones(const struct loam_memmap *map)
+{
+	uint64_t frames = 0;
+
+	for (size_t i = 0; i < map->count; i++) {
+		if (zone_of(loam_pfn(map->range[i].base >> LOAM_PAGE_SHIFT)) != NULL)
+			frames += (map->range[i].end - map->range[i].base) >> LOAM_PAGE_SHIFT;
+	}
+	return frames;
+}
+
+/* The bookkeeping's own frames: single runs of owner META, never freed. */
+static void own_meta(struct loam_paddr pa, uint64_t bytes)
+{
+	for (uint64_t at = 0; at < bytes; at += LOAM_PAGE_SIZE) {
+		struct record *r = record_of(loam_paddr_to_pfn(loam_paddr(pa.raw + at)));
+
+		r->state = STATE_HEAD;
+		r->order = 0;
+		r->owner = LOAM_OWNER_META;
+		owner_frames[LOAM_OWNER_META]++;
+	}
+}
+
+enum loam_err loam_frame_init(const struct loam_memmap *map)
+{
+	static struct loam_memmap rest; /* too big for a boot stack */
+	static struct loam_paddr meta[ZONE_MAX];
+
+	LOAM_CHECK(zone_count == 0, "loam_frame_init called twice");
+	if (map->count == 0)
+		return LOAM_INVAL;
+	rest = *map;
+	make_zones(map);
+	for (unsigned i = 0; i < zone_count; i++) {
+		if (loam_early_alloc(&rest, zone_meta_bytes(&zone[i]), LOAM_PAGE_SIZE, 0, &meta[i]) !=
+		    LOAM_OK) {
+			loam_frame_reset();
+			return LOAM_NOMEM;
+		}
+	}
+	total_frames = map_frames_in_zones(map);
+	for (unsigned i = 0; i < zone_count; i++) {
+		struct zone *z = &zone[i];
+
+		z->record = loam_frame_ptr(meta[i]);
+		memset(z->record, 0, z->count * sizeof(struct record));
+		loam_buddy_init(&z->buddy, loam_pfn(z->base), z->count, z->record + z->count);
+		add_free(z, &rest);
+		owner_frames[LOAM_OWNER_NONE] += z->buddy.free_frames;
+		meta_bytes += zone_meta_bytes(z);
+	}
+	for (unsigned i = 0; i < zone_count; i++)
+		own_meta(meta[i], zone_meta_bytes(&zone[i]));
+	return LOAM_OK;
+}
+
+void loam_frame_reset(void)
+{
+	memset(zone, 0, sizeof(zone));
+	memset(owner_frames, 0, sizeof(owner_frames));
+	zone_count = 0;
+	total_frames = 0;
+	meta_bytes = 0;
+	zeroed = 0;
+	fail_armed = false;
+}
+
+/* ---- verify ---- */
+
+static void verify_zone(struct zone *z, uint64_t *owned)
+{
+	loam_buddy_verify(&z->buddy);
+	for (uint64_t i = 0; i < z->count;) {
+		const struct record *r = &z->record[i];
+
+		if (r->state != STATE_HEAD) {
+			i++;
+			continue;
+		}
+		LOAM_CHECK(owner_ok((enum loam_owner)r->owner), "[FRAME-1] run without an owner");
+		for (uint64_t k = 0; k < (uint64_t)1 << r->order; k++) {
+			LOAM_CHECK(!loam_buddy_is_free(&z->buddy, loam_pfn(z->base + i + k)),
+				   "[FRAME-1] frame both allocated and free");
+			LOAM_CHECK(k == 0 || r[k].state != STATE_HEAD, "[FRAME-1] run inside a run");
+		}
+		owned[r->owner] += (uint64_t)1 << r->order;
+		i += (uint64_t)1 << r->order;
+	}
+}
+
+void loam_frame_verify(void)
+{
+	uintptr_t irq = loam_lock(&lock);
+	uint64_t owned[LOAM_OWNER_COUNT] = {0}, sum = 0;
+
+	for (unsigned i = 0; i < zone_count; i++) {
+		verify_zone(&zone[i], owned);
+		owned[LOAM_OWNER_NONE] += zone[i].buddy.free_frames;
+	}
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
+		LOAM_CHECK(owned[o] == owner_frames[o], "[FRAME-2] an owner's count is wrong");
+		sum += owned[o];
+	}
+	LOAM_CHECK(sum == total_frames, "[FRAME-2] the owners do not sum to the total");
+	loam_unlock(&lock, irq);
+}

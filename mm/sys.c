@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ten system memory calls: Go's runtime/mem.go for a machine of one's own.
+ *
+ * Each call checks its whole range before it changes anything, in this order: shape (alignment,
+ * wrap, window), then that every page is reserved, then the states. The states live in the back
+ * end (mm/space.h); who owns a range and what leaves it wants live in the regions (mm/vspace.h);
+ * the sums are kept here. A call that needs region records stocks them first, so once the back
+ * end has succeeded nothing can fail any more.
+ *
+ *   [SYS-1] For each owner, ready_bytes and prepared_bytes are what the tables say for the
+ *           regions it owns; no byte has two owners.
+ *   [SYS-2] Over all owners, Ready and Prepared and Reserved and None sum to the window.
+ *   [SYS-3] A failed call changed nothing: states, sums, contents.
+ *
+ * Concurrency: one lock (rank space) around each call. Interrupts are off under it, so a call's
+ * time with interrupts off grows with its range: callers of long ranges slice them.
+ * Source: the contracts of Go's runtime/mem.go, with two departures: `used` may fail, because
+ * there is no overcommit, and Prepared means that the page tables exist.
+ */
+#include "mm/sys.h"
+
+#include "mm/check.h"
+#include "mm/lock.h"
+#include "mm/space.h"
+#include "mm/vspace.h"
+
+static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_SPACE);
+static bool initialised;			    /* boot only */
+static uintptr_t window_base;			    /* boot only */
+static size_t window_bytes;			    /* boot only */
+static uint64_t reserved_bytes;			    /* lock: all reserved regions, any state */
+static uint64_t ready_total;			    /* lock: sum of ready[] */
+static uint64_t ready[LOAM_OWNER_COUNT];	    /* lock */
+static uint64_t prepared[LOAM_OWNER_COUNT];	    /* lock */
+static uint64_t limit_bytes = UINT64_MAX;	    /* lock */
+static bool huge_off;				    /* lock */
+
+/* ---- pieces of ranges ---- */
+
+static bool shape_ok(uintptr_t base, size_t size)
+{
+	return size != 0 && loam_is_aligned(base | size, LOAM_PAGE_SIZE) && base >= window_base &&
+	       base - window_base < window_bytes && size <= window_bytes - (base - window_base);
+}
+
+static uintptr_t region_end(const struct loam_region *r)
+{
+	return r->base + r->size;
+}
+
+/* Is the shape right, and every page of the range reserved? */
+static bool range_ok(uintptr_t base, size_t size)
+{
+	struct loam_region *r;
+
+	if (!initialised || !shape_ok(base, size))
+		return false;
+	for (r = loam_vspace_find(base); r->reservation != 0; r = loam_vspace_next(r)) {
+		if (region_end(r) - base >= size)
+			return true;
+	}
+	return false;
+}
+
+/* The part of [base, base + size) that lies in region `r`. */
+static size_t piece(const struct loam_region *r, uintptr_t base, size_t size, uintptr_t *at)
+{
+	uintptr_t end = base + size, lo = r->base > base ? r->base : base;
+
+	*at = lo;
+	return (region_end(r) < end ? region_end(r) : end) - lo;
+}
+
+/* Add (or with `sign` -1 take away) what the tables say about the range, owner by owner. */
+static void account(uintptr_t base, size_t size, int sign)
+{
+	struct loam_region *r = loam_vspace_find(base);
+
+	for (size_t done = 0; done < size; r = loam_vspace_next(r)) {
+		struct loam_space_count c;
+		uintptr_t at;
+		size_t n = piece(r, base, size, &at);
+
+		loam_space_count(at, n, &c);
+		ready[r->owner] += sign > 0 ? c.ready_bytes : -c.ready_bytes;
+		ready_total += sign > 0 ? c.ready_bytes : -c.ready_bytes;
+		prepared[r->owner] += sign > 0 ? c.prepared_bytes : -c.prepared_bytes;
+		done += n;
+	}
+}
+
+static void note(uintptr_t base, size_t size, enum loam_call call)
+{
+	struct loam_region *r = loam_vspace_find(base);
+
+	for (size_t done = 0; done < size; r = loam_vspace_next(r)) {
+		uintptr_t at;
+
+		done += piece(r, base, size, &at);
+		loam_region_note(r, call);
+	}
+}
+
+/* Cut regions at both ends of the range, so that it can change as a whole. Stock 2 first. */
+static void cut_ends(uintptr_t base, size_t size)
+{
+	loam_vspace_cut(base);
+	if (base + size - window_base < window_bytes)
+		loam_vspace_cut(base + size);
+}
+
+/* Merge what has become alike in and around the range. */
+static void merge_range(uintptr_t base, size_t size)
+{
+	struct loam_region *r = loam_vspace_merge(loam_vspace_find(base));
+
+	while (r != NULL && region_end(r) - base < size)
+		r = loam_vspace_merge(loam_vspace_next(r));
+}
+
+static bool counts_make_sense(void)
+{
+	uint64_t r = 0, p = 0;
+
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
+		r += ready[o];
+		p += prepared[o];
+	}
+	return r == ready_total && r + p <= reserved_bytes && reserved_bytes <= window_bytes &&
+	       ready[LOAM_OWNER_NONE] == 0 && prepared[LOAM_OWNER_NONE] == 0;
+}
+
+static enum loam_err leave(uintptr_t irq, enum loam_err err)
+{
+	LOAM_ASSERT(counts_make_sense()); /* [SYS-2] */
+	loam_unlock(&lock, irq);
+	return err;
+}
+
+/* ---- reserve, map ---- */
+
+static enum loam_err reserve_locked(uintptr_t hint, size_t size, size_t align, enum loam_call call,
+				    struct loam_region **region)
+{
+	enum loam_err err = loam_vspace_stock(2);
+
+	if (err != LOAM_OK)
+		return err;
+	err = loam_vspace_reserve(hint, size, align, region);
+	if (err != LOAM_OK)
+		return err;
+	reserved_bytes += size;
+	loam_region_note(*region, call);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_reserve(uintptr_t hint, size_t size, size_t align, uintptr_t *base)
+{
+	struct loam_region *r;
+	enum loam_err err;
+	uintptr_t irq;
+
+	if (align == 0)
+		align = LOAM_PAGE_SIZE;
+	if (!initialised || base == NULL || size == 0 || size > SIZE_MAX - LOAM_PAGE_SIZE + 1 ||
+	    !loam_is_pow2(align) || align < LOAM_PAGE_SIZE)
+		return LOAM_INVAL;
+	size = loam_align_up(size, LOAM_PAGE_SIZE);
+	irq = loam_lock(&lock);
+	err = reserve_locked(hint, size, align, LOAM_CALL_RESERVE, &r);
+	if (err == LOAM_OK)
+		*base = r->base;
+	return leave(irq, err);
+}
+
+static enum loam_err map_locked(uintptr_t base, size_t size, enum loam_owner owner)
+{
+	struct loam_space_count count;
+	enum loam_err err;
+
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	loam_space_count(base, size, &count);
+	if (count.reserved_bytes != size)
+		return LOAM_EXIST;
+	err = loam_vspace_stock(2);
+	if (err != LOAM_OK)
+		return err;
+	err = loam_space_prepare(base, size);
+	if (err != LOAM_OK)
+		return err;
+	cut_ends(base, size);
+	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
+	     r = loam_vspace_next(r))
+		r->owner = (uint8_t)owner;
+	prepared[owner] += size;
+	note(base, size, LOAM_CALL_MAP);
+	merge_range(base, size);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner)
+{
+	uintptr_t irq;
+
+	if ((unsigned)owner <= LOAM_OWNER_NONE || (unsigned)owner >= LOAM_OWNER_COUNT)
+		return LOAM_INVAL;
+	irq = loam_lock(&lock);
+	return leave(irq, map_locked(base, size, owner));
+}
+
+/* ---- used, unused, fault ---- */
+
+static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
+{
+	struct loam_space_count count;
+	enum loam_err err;
+
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	loam_space_count(base, size, &count);
+	if (count.reserved_bytes != 0)
+		return LOAM_INVAL;
+	if (count.prepared_bytes > 0) {
+		if (limit_bytes < ready_total || count.prepared_bytes > limit_bytes - ready_total)
+			return LOAM_LIMIT;
+		account(base, size, -1);
+		err = loam_space_commit(base, size);
+		account(base, size, +1);
+		if (err != LOAM_OK)
+			return err;
+	}
+	note(base, size, LOAM_CALL_USED);
+	/* every page was Prepared, and the back end zeroes what it commits */
+	if (zeroed != NULL)
+		*zeroed = count.ready_bytes == 0;
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zeroed)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return leave(irq, used_locked(base, size, zeroed));
+}
+
+static void drop(uintptr_t base, size_t size, enum loam_state to)
+{
+	account(base, size, -1);
+	loam_space_drop(base, size, to);
+	account(base, size, +1);
+}
+
+enum loam_err loam_sys_unused(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+	struct loam_space_count count;
+
+	if (!range_ok(base, size))
+		return leave(irq, LOAM_INVAL);
+	loam_space_count(base, size, &count);
+	if (count.reserved_bytes != 0)
+		return leave(irq, LOAM_INVAL);
+	if (count.ready_bytes > 0)
+		drop(base, size, LOAM_STATE_PREPARED);
+	note(base, size, LOAM_CALL_UNUSED);
+	return leave(irq, LOAM_OK);
+}
+
+enum loam_err loam_sys_fault(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	if (!range_ok(base, size))
+		return leave(irq, LOAM_INVAL);
+	drop(base, size, LOAM_STATE_RESERVED);
+	note(base, size, LOAM_CALL_FAULT);
+	return leave(irq, LOAM_OK);
+}
+
+/* ---- free, alloc ---- */
+
+static enum loam_err free_locked(uintptr_t base, size_t size)
+{
+	struct loam_region *first, *last;
+
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	/* at most one cut more than there are pieces to merge away: stock for both ends, but
+	 * only if an end needs one, so that whole regions can be freed without a frame */
+	first = loam_vspace_find(base);
+	last = loam_vspace_find(base + (size - 1));
+	if (loam_vspace_stock((first->base != base) + (region_end(last) != base + size)) != LOAM_OK)
+		return LOAM_NOMEM;
+	drop(base, size, LOAM_STATE_RESERVED);
+	cut_ends(base, size);
+	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
+	     r = loam_vspace_next(r)) {
+		loam_region_note(r, LOAM_CALL_FREE);
+		loam_vspace_release(r);
+	}
+	reserved_bytes -= size;
+	merge_range(base, size);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_free(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return leave(irq, free_locked(base, size));
+}
+
+enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
+{
+	struct loam_region *r;
+	enum loam_err err;
+	uintptr_t irq, at;
+
+	if (!initialised || base == NULL || size == 0 || size > SIZE_MAX - LOAM_PAGE_SIZE + 1 ||
+	    (unsigned)owner <= LOAM_OWNER_NONE || (unsigned)owner >= LOAM_OWNER_COUNT)
+		return LOAM_INVAL;
+	size = loam_align_up(size, LOAM_PAGE_SIZE);
+	irq = loam_lock(&lock);
+	err = reserve_locked(0, size, LOAM_PAGE_SIZE, LOAM_CALL_ALLOC, &r);
+	if (err != LOAM_OK)
+		return leave(irq, err);
+	at = r->base;
+	err = map_locked(at, size, owner);
+	if (err == LOAM_OK)
+		err = used_locked(at, size, NULL);
+	if (err == LOAM_OK) {
+		*base = (void *)at;
+	} else {
+		/* a whole region needs no record to go */
+		enum loam_err freed = free_locked(at, size);
+
+		LOAM_CHECK(freed == LOAM_OK, "a range just reserved could not be freed");
+	}
+	return leave(irq, err);
+}
+
+/* ---- huge pages ---- */
+
+static enum loam_err set_policy(uintptr_t base, size_t size, bool hugepage)
+{
+	enum loam_err err;
+
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	if (hugepage && (huge_off || loam_space_huge_sizes() == 0))
+		return LOAM_NOTSUP;
+	err = loam_vspace_stock(2);
+	if (err != LOAM_OK)
+		return err;
+	cut_ends(base, size);
+	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
+	     r = loam_vspace_next(r)) {
+		r->hugepage = hugepage;
+		loam_region_note(r, hugepage ? LOAM_CALL_HUGEPAGE : LOAM_CALL_NOHUGEPAGE);
+	}
+	merge_range(base, size);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_hugepage(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return leave(irq, set_policy(base, size, true));
+}
+
+/* Off for good: no region asks for huge leaves any more, and none may. */
+static void huge_off_locked(void)
+{
+	huge_off = true;
+	for (struct loam_region *r = loam_vspace_find(window_base); r != NULL;
+	     r = loam_vspace_next(r)) {
+		r->hugepage = false;
+		r = loam_vspace_merge(r);
+	}
+}
+
+enum loam_err loam_sys_nohugepage(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	if (initialised && base == 0 && size == 0) {
+		huge_off_locked();
+		return leave(irq, LOAM_OK);
+	}
+	return leave(irq, set_policy(base, size, false));
+}
+
+static enum loam_err collapse_block(uintptr_t at)
+{
+	const struct loam_region *r = loam_vspace_find(at);
+	struct loam_space_count count;
+
+	loam_space_count(at, LOAM_HUGE_SIZE, &count);
+	if (count.ready_bytes != LOAM_HUGE_SIZE)
+		return LOAM_BUSY;
+	/* one leaf has one owner */
+	for (const struct loam_region *next = r; region_end(next) - at < LOAM_HUGE_SIZE;) {
+		next = loam_vspace_next((struct loam_region *)next);
+		if (next->owner != r->owner)
+			return LOAM_BUSY;
+	}
+	return loam_space_collapse(at, (enum loam_owner)r->owner);
+}
+
+enum loam_err loam_sys_collapse(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock), at = loam_align_up(base, LOAM_HUGE_SIZE);
+	enum loam_err err = LOAM_OK;
+
+	if (!range_ok(base, size))
+		return leave(irq, LOAM_INVAL);
+	if (huge_off || loam_space_huge_sizes() == 0)
+		return leave(irq, LOAM_NOTSUP);
+	for (; err == LOAM_OK && at - base < size && size - (at - base) >= LOAM_HUGE_SIZE;
+	     at += LOAM_HUGE_SIZE)
+		err = collapse_block(at);
+	note(base, size, LOAM_CALL_COLLAPSE);
+	return leave(irq, err);
+}
+
+/* ---- looking ---- */
+
+static enum loam_err query(uintptr_t addr, struct loam_sys_info *info)
+{
+	const struct loam_region *r = loam_vspace_find(addr);
+
+	if (r == NULL || r->reservation == 0)
+		return LOAM_NOENT;
+	info->owner = (enum loam_owner)r->owner;
+	info->hugepage = r->hugepage;
+	info->region_base = r->base;
+	info->region_size = r->size;
+	loam_space_query(loam_align_down(addr, LOAM_PAGE_SIZE), info);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_query(uintptr_t addr, struct loam_sys_info *info)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return leave(irq, query(addr, info));
+}
+
+bool loam_sys_report(uintptr_t addr, struct loam_sys_info *info, const char **history, unsigned n)
+{
+	const struct loam_region *r = loam_vspace_find(addr);
+
+	if (query(addr, info) != LOAM_OK)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t call = i < LOAM_REGION_HISTORY ? r->history[i] : LOAM_CALL_NONE;
+
+		history[i] = call != LOAM_CALL_NONE ? loam_call_name((enum loam_call)call) : NULL;
+	}
+	return true;
+}
+
+void loam_sys_stats(struct loam_sys_stats *stats)
+{
+	uintptr_t irq = loam_lock(&lock);
+	struct loam_space_count count = {0};
+	uint64_t prepared_total = 0;
+
+	*stats = (struct loam_sys_stats){0};
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
+		stats->ready_bytes[o] = ready[o];
+		stats->prepared_bytes[o] = prepared[o];
+		prepared_total += prepared[o];
+	}
+	if (initialised)
+		loam_space_count(window_base, window_bytes, &count);
+	stats->window_bytes = window_bytes;
+	stats->state_bytes[LOAM_STATE_NONE] = window_bytes - reserved_bytes;
+	stats->state_bytes[LOAM_STATE_READY] = ready_total;
+	stats->state_bytes[LOAM_STATE_PREPARED] = prepared_total;
+	stats->state_bytes[LOAM_STATE_RESERVED] = reserved_bytes - ready_total - prepared_total;
+	stats->huge_ready_bytes = count.huge_bytes;
+	stats->region_count = loam_vspace_count();
+	stats->limit_bytes = limit_bytes;
+	loam_unlock(&lock, irq);
+}
+
+void loam_sys_set_limit(uint64_t bytes)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	limit_bytes = bytes;
+	loam_unlock(&lock, irq);
+}
+
+void loam_sys_verify(void)
+{
+	uintptr_t irq = loam_lock(&lock);
+	uint64_t r_bytes[LOAM_OWNER_COUNT] = {0}, p_bytes[LOAM_OWNER_COUNT] = {0}, reserved = 0;
+
+	loam_vspace_verify();
+	for (struct loam_region *r = loam_vspace_find(window_base); r != NULL;
+	     r = loam_vspace_next(r)) {
+		struct loam_space_count count;
+
+		loam_space_count(r->base, r->size, &count);
+		r_bytes[r->owner] += count.ready_bytes;
+		p_bytes[r->owner] += count.prepared_bytes;
+		if (r->reservation != 0)
+			reserved += r->size;
+		else
+			LOAM_CHECK(count.reserved_bytes == r->size, "[SYS-1] memory in a free region");
+	}
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
+		LOAM_CHECK(r_bytes[o] == ready[o] && p_bytes[o] == prepared[o],
+			   "[SYS-1] an owner's sums disagree with the tables");
+	LOAM_CHECK(reserved == reserved_bytes && counts_make_sense(), "[SYS-2] sums disagree");
+	loam_unlock(&lock, irq);
+}
+
+/* ---- set-up ---- */
+
+enum loam_err loam_mm_init(const struct loam_config *config)
+{
+	enum loam_err err;
+
+	if (initialised)
+		return LOAM_EXIST;
+	err = loam_space_init(config, &window_base, &window_bytes);
+	if (err != LOAM_OK)
+		return err;
+	err = loam_vspace_init(window_base, window_bytes);
+	if (err != LOAM_OK) {
+		loam_space_reset();
+		return err;
+	}
+	huge_off = config->no_hugepage;
+	limit_bytes = UINT64_MAX;
+	initialised = true;
+	return LOAM_OK;
+}
+
+void loam_mm_reset(void)
+{
+	if (!initialised)
+		return;
+	lock.held = 0; /* a test may come here out of a panic */
+	initialised = false;
+	loam_vspace_reset();
+	loam_space_reset();
+	reserved_bytes = 0;
+	ready_total = 0;
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
+		ready[o] = 0;
+		prepared[o] = 0;
+	}
+}
