@@ -27,4 +27,9 @@ void loam_lockrank_release(uint32_t rank)
 	held[loam_host_cpu_id()] &= ~(1u << rank);
 }
 
+void loam_lockrank_reset(void)
+{
+	held[loam_host_cpu_id()] = 0;
+}
+
 #endif

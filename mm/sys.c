@@ -547,7 +547,8 @@ void loam_mm_reset(void)
 {
 	if (!initialised)
 		return;
-	lock.held = 0; /* a test may come here out of a panic */
+	lock.held = 0; /* a test may come here out of an expected panic */
+	loam_lockrank_reset();
 	initialised = false;
 	loam_vspace_reset();
 	loam_space_reset();

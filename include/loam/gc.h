@@ -31,9 +31,11 @@ LOAM_MUST_USE enum loam_err loam_thread_detach(struct loam_thread *thread);
 
 /*
  * May the attached `thread` be stopped where it is now? False inside the allocator: the host
- * lets it run on; it calls loam_host_thread_parked on the way out. Context: any.
+ * then calls loam_thread_request_stop and lets it run on; on its way out of the allocator it
+ * calls loam_host_thread_parked. Context: any, also a signal handler of that thread.
  */
 bool loam_thread_may_stop(const struct loam_thread *thread);
+void loam_thread_request_stop(struct loam_thread *thread);
 
 /*
  * [lo, hi) holds pointers: scanned conservatively at each collection. Pointer-aligned inward.

@@ -63,6 +63,13 @@ void loam_host_world_stop(void);
 void loam_host_world_start(void);
 
 /*
+ * A stop request arrived while this thread was inside the allocator (loam_thread_request_stop),
+ * and now it has left: stop here until the world starts again.
+ * Context: thread, at the end of a heap call.
+ */
+void loam_host_thread_parked(void);
+
+/*
  * Visit the live stack words and the saved registers of every *other* attached thread:
  * visit(arg, lo, hi) for each range, both pointer-aligned. The caller's own is loam's affair.
  * Context: stopped. Must not allocate.

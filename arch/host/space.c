@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space on Linux: the back end of the ten calls over mmap (contract: mm/space.h).
+ *
+ * The window is one PROT_NONE, MAP_NORESERVE mapping; a byte map beside it, touched only where
+ * the window is used, holds each page's state. Prepared is a note in that map and nothing else;
+ * Ready is mprotect(READ|WRITE), and going back is MADV_DONTNEED with mprotect(NONE), so a
+ * touch of anything but Ready memory traps, as on the machine, and memory comes back zeroed.
+ *
+ *   [HOST-1] A page's protection agrees with its state: accessible just when Ready.
+ *
+ * Huge leaves: the kernel's to make. Aligned 2 MiB of a hugepage region that become Ready at once
+ * are advised with MADV_HUGEPAGE and reported as huge leaves; MADV_COLLAPSE serves collapse.
+ * Failure: mprotect can fail (too many mappings): what was changed is changed back. NOMEM.
+ * Concurrency: the space lock of mm/sys.c.
+ */
+#include "mm/space.h"
+
+#include "arch/host/host.h"
+#include "mm/check.h"
+#include "mm/vspace.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+enum {
+	PAGE_RESERVED = 0,
+	PAGE_PREPARED,
+	PAGE_READY,
+	PAGE_READY_HUGE,
+};
+
+static unsigned char *page_state; /* one a page of the window */
+static uintptr_t window;
+static size_t window_size;
+static uint64_t fail_countdown, request_count;
+static bool fail_armed;
+
+uint64_t loam_host_fail_at(uint64_t n)
+{
+	uint64_t made = request_count;
+
+	fail_armed = n > 0;
+	fail_countdown = n;
+	request_count = 0;
+	return made;
+}
+
+static bool must_fail(void)
+{
+	request_count++;
+	return fail_armed && (fail_countdown <= 1 || --fail_countdown == 0);
+}
+
+static size_t page_of(uintptr_t addr)
+{
+	return (addr - window) >> LOAM_PAGE_SHIFT;
+}
+
+static void *map_lazily(size_t size, int prot)
+{
+	void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p != MAP_FAILED ? p : NULL;
+}
+
+/* As much address space as there is, up to 1 TiB, aligned to 1 GiB. */
+enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *window_base,
+			      size_t *window_bytes)
+{
+	size_t size = config->window_bytes != 0 ? config->window_bytes : (size_t)1 << 40;
+
+	for (; size >= LOAM_GIANT_SIZE; size /= 2) {
+		void *p = map_lazily(size + LOAM_GIANT_SIZE, PROT_NONE);
+
+		if (p == NULL)
+			continue;
+		page_state = map_lazily(size >> LOAM_PAGE_SHIFT, PROT_READ | PROT_WRITE);
+		if (page_state == NULL) {
+			munmap(p, size + LOAM_GIANT_SIZE);
+			continue;
+		}
+		window = loam_align_up((uintptr_t)p, LOAM_GIANT_SIZE);
+		munmap(p, window - (uintptr_t)p);
+		munmap((char *)window + size, LOAM_GIANT_SIZE - (window - (uintptr_t)p));
+		window_size = size;
+		*window_base = window;
+		*window_bytes = size;
+		return LOAM_OK;
+	}
+	return LOAM_NOVIRT;
+}
+
+void loam_space_reset(void)
+{
+	munmap((void *)window, window_size);
+	munmap(page_state, window_size >> LOAM_PAGE_SHIFT);
+	page_state = NULL;
+	fail_armed = false;
+}
+
+uint64_t loam_space_huge_sizes(void)
+{
+	return LOAM_HUGE_SIZE;
+}
+
+void *loam_space_record_page(void)
+{
+	return must_fail() ? NULL : map_lazily(LOAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
+}
+
+/* ---- states ---- */
+
+/* Length in pages of the run of one state from page `at` on, not beyond `end`. A run that is
+ * Reserved may be all of the window: there the map is looked at a word at a time. */
+static size_t run_length(size_t at, size_t end)
+{
+	size_t i = at + 1;
+
+	while (i < end && page_state[i] == page_state[at])
+		i++;
+	return i - at;
+}
+
+/* The byte map of a region that was never mapped is all holes: mincore would tell, but the
+ * regions know it as well. Free and never-mapped regions hold Reserved pages only. */
+static bool never_mapped(uintptr_t addr, uintptr_t *end)
+{
+	const struct loam_region *r = loam_vspace_find(addr);
+
+	*end = r->base + r->size;
+	return r->owner == LOAM_OWNER_NONE;
+}
+
+void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *count)
+{
+	uintptr_t end = base + size, stop;
+
+	*count = (struct loam_space_count){0};
+	for (uintptr_t at = base; at < end; at = stop) {
+		bool empty = never_mapped(at, &stop);
+
+		stop = stop < end ? stop : end;
+		if (empty) {
+			count->reserved_bytes += stop - at;
+			continue;
+		}
+		for (size_t i = page_of(at), n; i < page_of(stop); i += n) {
+			uint64_t bytes;
+
+			n = run_length(i, page_of(stop));
+			bytes = n * LOAM_PAGE_SIZE;
+			count->reserved_bytes += page_state[i] == PAGE_RESERVED ? bytes : 0;
+			count->prepared_bytes += page_state[i] == PAGE_PREPARED ? bytes : 0;
+			count->ready_bytes += page_state[i] >= PAGE_READY ? bytes : 0;
+			count->huge_bytes += page_state[i] == PAGE_READY_HUGE ? bytes : 0;
+		}
+	}
+}
+
+void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
+{
+	static const enum loam_state state[] = {LOAM_STATE_RESERVED, LOAM_STATE_PREPARED,
+						LOAM_STATE_READY, LOAM_STATE_READY};
+	unsigned char s = page_state[page_of(addr)];
+
+	info->state = state[s];
+	info->leaf_bytes = s == PAGE_READY_HUGE ? LOAM_HUGE_SIZE : s == PAGE_READY ? LOAM_PAGE_SIZE : 0;
+	info->dirty = s >= PAGE_READY; /* nobody tells here: assume so */
+	info->pa = loam_paddr(0);
+}
+
+/* ---- changes ---- */
+
+enum loam_err loam_space_prepare(uintptr_t base, size_t size)
+{
+	if (must_fail())
+		return LOAM_NOMEM;
+	memset(&page_state[page_of(base)], PAGE_PREPARED, size >> LOAM_PAGE_SHIFT);
+	return LOAM_OK;
+}
+
+/* Apply `prot` to every Prepared run of the range; how far it came. */
+static uintptr_t protect_prepared(uintptr_t base, uintptr_t end, int prot)
+{
+	for (size_t i = page_of(base), n; i < page_of(end); i += n) {
+		uintptr_t at = window + (i << LOAM_PAGE_SHIFT);
+
+		n = run_length(i, page_of(end));
+		if (page_state[i] == PAGE_PREPARED &&
+		    mprotect((void *)at, n << LOAM_PAGE_SHIFT, prot) != 0)
+			return at;
+	}
+	return end;
+}
+
+static bool block_wants_huge(uintptr_t at, uintptr_t end)
+{
+	const struct loam_region *r = loam_vspace_find(at);
+
+	return loam_is_aligned(at, LOAM_HUGE_SIZE) && r->hugepage && end - at >= LOAM_HUGE_SIZE &&
+	       r->size - (at - r->base) >= LOAM_HUGE_SIZE && page_state[page_of(at)] == PAGE_PREPARED &&
+	       run_length(page_of(at), page_of(at + LOAM_HUGE_SIZE)) == LOAM_HUGE_SIZE / LOAM_PAGE_SIZE;
+}
+
+enum loam_err loam_space_commit(uintptr_t base, size_t size)
+{
+	uintptr_t end = base + size, reached;
+
+	if (must_fail())
+		return LOAM_NOMEM;
+	reached = protect_prepared(base, end, PROT_READ | PROT_WRITE);
+	if (reached != end) {
+		protect_prepared(base, reached, PROT_NONE);
+		return LOAM_NOMEM;
+	}
+	for (uintptr_t at = base; at < end;) {
+		if (block_wants_huge(at, end)) {
+			madvise((void *)at, LOAM_HUGE_SIZE, MADV_HUGEPAGE);
+			memset(&page_state[page_of(at)], PAGE_READY_HUGE,
+			       LOAM_HUGE_SIZE / LOAM_PAGE_SIZE);
+			at += LOAM_HUGE_SIZE;
+			continue;
+		}
+		if (page_state[page_of(at)] == PAGE_PREPARED)
+			page_state[page_of(at)] = PAGE_READY;
+		at += LOAM_PAGE_SIZE;
+	}
+	return LOAM_OK;
+}
+
+/* A huge leaf that the range cuts becomes small ones. */
+static void split_at(uintptr_t addr)
+{
+	uintptr_t block = loam_align_down(addr, LOAM_HUGE_SIZE);
+
+	if (addr == block || addr - window >= window_size ||
+	    page_state[page_of(addr)] != PAGE_READY_HUGE)
+		return;
+	memset(&page_state[page_of(block)], PAGE_READY, LOAM_HUGE_SIZE / LOAM_PAGE_SIZE);
+}
+
+void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
+{
+	uintptr_t end = base + size, stop;
+
+	split_at(base);
+	split_at(end);
+	for (uintptr_t at = base; at < end; at = stop) {
+		bool empty = never_mapped(at, &stop);
+
+		stop = stop < end ? stop : end;
+		for (size_t i = page_of(at), n; !empty && i < page_of(stop); i += n) {
+			void *p = (void *)(window + (i << LOAM_PAGE_SHIFT));
+
+			n = run_length(i, page_of(stop));
+			if (page_state[i] >= PAGE_READY) {
+				int bad = madvise(p, n << LOAM_PAGE_SHIFT, MADV_DONTNEED);
+
+				bad |= mprotect(p, n << LOAM_PAGE_SHIFT, PROT_NONE);
+				LOAM_CHECK(bad == 0, "the kernel would not take memory back");
+			}
+			if (page_state[i] != PAGE_RESERVED)
+				memset(&page_state[i],
+				       to == LOAM_STATE_PREPARED ? PAGE_PREPARED : PAGE_RESERVED, n);
+		}
+	}
+}
+
+enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
+{
+	(void)owner;
+	if (page_state[page_of(base)] == PAGE_READY_HUGE)
+		return LOAM_OK;
+	if (must_fail())
+		return LOAM_NOMEM;
+	if (madvise((void *)base, LOAM_HUGE_SIZE, MADV_COLLAPSE) != 0)
+		return LOAM_NOTSUP;
+	memset(&page_state[page_of(base)], PAGE_READY_HUGE, LOAM_HUGE_SIZE / LOAM_PAGE_SIZE);
+	return LOAM_OK;
+}
