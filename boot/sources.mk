@@ -1,4 +1,8 @@
-# Sources of boot/: the example host kernel. Only the Makefile reads this.
-loam_boot_src         :=
-loam_boot_x86_64_src  :=
-loam_boot_aarch64_src :=
+# Sources of boot/: the example host kernel. The stub is what any kernel can be put behind; the
+# demo is the kernel we put there.
+loam_boot_src         := boot/main.c boot/paging.c boot/probe.c boot/cmdline.c boot/host_log.c boot/host_up.c
+loam_boot_x86_64_src  := boot/x86_64/entry.S boot/x86_64/vectors.S boot/x86_64/traps.c \
+	boot/x86_64/machine.c boot/x86_64/clock.c boot/pvh.c
+loam_boot_aarch64_src := boot/aarch64/entry.S boot/aarch64/vectors.S boot/aarch64/traps.c \
+	boot/aarch64/machine.c boot/aarch64/clock.c boot/fdt.c
+loam_demo_src         := boot/demo.c

@@ -587,7 +587,9 @@ void loam_ptab_dump_walk(const struct loam_ptab *pt, uint64_t va)
 	static const char *const size_name[] = {"4 KiB", "2 MiB", "1 GiB", "512 GiB", "256 TiB"};
 	struct loam_ptab_slot slot;
 
-	for (unsigned level = pt->mmu->levels; level-- > 0;) {
+	if (va < pt->mmu->va_min)
+		loam_log(LOAM_LOG_ERROR, "  the address is not in the kernel half\n");
+	for (unsigned level = pt->mmu->levels; va >= pt->mmu->va_min && level-- > 0;) {
 		loam_ptab_walk(pt, va, level, &slot);
 		if (slot.level != level)
 			return;

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The boot stub's own interface: what the ISA halves give to the common half, and what a kernel
+ * that is started by the stub gets.
+ */
+#ifndef LOAM_BOOT_BOOT_H
+#define LOAM_BOOT_BOOT_H
+
+#include <loam/loam.h>
+
+#include "mm/fault.h"
+
+/* What a kernel started by the stub is told. */
+struct loam_boot_info {
+	struct loam_config config; /* ready for loam_init */
+	const char *cmdline;	   /* never NULL */
+	const void *initrd;	   /* boot module, or NULL */
+	size_t initrd_bytes;
+	void *stack_base; /* of the boot stack: for loam_thread_attach */
+	uint64_t start_ns; /* when the stub began */
+};
+
+/* The kernel: called once with the MMU set up and loam not yet initialised. Its result is the
+ * machine's exit status. boot/demo.c has ours; link your own instead. */
+int loam_kernel_main(const struct loam_boot_info *info);
+
+/* ---- what the firmware said ---- */
+
+#define LOAM_BOOT_ENTRIES 320u
+
+struct loam_boot_map {
+	struct loam_mem_entry entry[LOAM_BOOT_ENTRIES];
+	size_t count;
+	size_t lost; /* entries that found no room */
+	const char *cmdline;
+	uint64_t initrd_pa, initrd_bytes;
+	uint64_t console_pa; /* memory-mapped console, or 0 */
+	bool psci_smc;	     /* aarch64: power off by SMC rather than HVC */
+	unsigned cpu_count;
+};
+
+/* Append an entry; counts in `lost` when full. Empty entries are left out. */
+void loam_boot_map_add(struct loam_boot_map *map, uint64_t base, uint64_t size,
+		       enum loam_mem_type type, const char *what);
+
+/* ---- what each ISA supplies (boot/<isa>/machine.c, traps.c) ---- */
+
+/* Where things are in the early address space. */
+#define LOAM_BOOT_DIRECT UINT64_C(0xffff800000000000)
+#define LOAM_BOOT_WINDOW UINT64_C(0xffffc00000000000)
+#define LOAM_BOOT_WINDOW_BYTES ((size_t)1 << 44)
+
+extern const char *const loam_machine_name;
+
+void loam_machine_putc(char c);
+/* Read the firmware's hand-over (physical address) through the early direct map. */
+void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map);
+/* Physical addresses below this are in the early direct map, where they are RAM. */
+uint64_t loam_machine_early_limit(void);
+/* Physical address of the first byte of the image. */
+uint64_t loam_machine_image_pa(void);
+/* Make the console work under the final tables (`map`: from loam_machine_read_map). */
+void loam_machine_console_init(const struct loam_boot_map *map);
+/* Once the final tables are in force: drop what is left of the early ones. */
+void loam_machine_leave_early(void);
+void loam_machine_traps_init(void);
+uint64_t loam_machine_now_ns(void);
+__attribute__((noreturn)) void loam_machine_exit(int status);
+/* One line about the CPU, through loam_log. */
+void loam_machine_describe(const struct loam_mmu *mmu);
+
+/* ---- probing memory that may trap ---- */
+
+/* Touch `addr`; true if it trapped, and then `*fault` (may be NULL) tells how. */
+bool loam_boot_probe(enum loam_access access, const void *addr, struct loam_fault *fault);
+
+/* For the trap code: while a probe runs, where to resume and with which stack pointer. */
+extern volatile uint64_t loam_probe_sp;
+extern volatile uint8_t loam_probe_armed;
+extern struct loam_fault loam_probe_fault;
+extern const char loam_probe_resume[];
+
+/* ---- common ---- */
+
+/* Build and switch to the final tables; fills in info->config. */
+void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config);
+
+/* An unexpected trap: report it and exit with status 2. `dump` prints the registers. */
+__attribute__((noreturn)) void loam_boot_fatal(const struct loam_fault *fault, const char *what,
+					       void (*dump)(const void *frame), const void *frame);
+
+/* Value of `name=value` in the command line as a number, or `otherwise`. */
+uint64_t loam_cmdline_number(const char *cmdline, const char *name, uint64_t otherwise);
+/* Does `name=value` stand in the command line? */
+bool loam_cmdline_is(const char *cmdline, const char *name, const char *value);
+
+/* Sections of the image (linker script). */
+extern char loam_image_start[], loam_text_end[], loam_rodata_end[], loam_image_end[];
+extern char loam_stack_guard[], loam_stack_low[], loam_stack_base[];
+extern char loam_trap_guard[], loam_trap_stack_low[], loam_trap_stack_base[];
+
+#endif
