@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A collection, and when the next one is due.
+ *
+ * One at a time: `collecting` is taken first, by a thread that is outside, so it can itself be
+ * stopped while it waits. Then the world stops; caches are flushed; mark; sweep; pace; and the
+ * world starts again. Giving memory back comes after that, with other threads running.
+ *
+ * Pacing, as in Go: collect when the live estimate reaches marked * (1 + percent / 100), at least
+ * HEAP_MINIMUM * percent / 100; a memory limit lowers that. A machine with less memory than that
+ * collects when it runs out (gc/central.c, gc/alloc.c).
+ *
+ * Scavenging: free pages that are still backed beyond a tenth of the goal go back to the frames,
+ * highest address first (Go's retain rule), and all of them when memory is short.
+ */
+#include "gc/heap.h"
+
+#include "arch/cpu.h"
+
+#define HEAP_MINIMUM	((uint64_t)4 << 20)
+#define PERCENT_MAX	100000
+#define RELEASE_QUANTUM 8u /* heap pages at a time: 64 KiB */
+
+/* ---- pacing ---- */
+
+void loam_pace(void)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t grow, least;
+
+	h->live = h->marked;
+	if (h->percent < 0) {
+		h->next_gc = UINT64_MAX;
+	} else {
+		grow = h->marked / 100 * (uint64_t)h->percent;
+		least = HEAP_MINIMUM / 100 * (uint64_t)h->percent;
+		h->next_gc = h->marked + grow > least ? h->marked + grow : least;
+	}
+	if (h->next_gc > h->limit) {
+		/* never below what is live, or every allocation would collect */
+		least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
+		h->next_gc = h->limit > least ? h->limit : least;
+	}
+}
+
+enum loam_err loam_gc_set_percent(int percent)
+{
+	if (percent > PERCENT_MAX)
+		return LOAM_INVAL;
+	loam_heap.percent = percent;
+	loam_pace();
+	return LOAM_OK;
+}
+
+enum loam_err loam_gc_set_limit(uint64_t bytes)
+{
+	if (bytes == 0)
+		return LOAM_INVAL;
+	loam_heap.limit = bytes;
+	loam_pace();
+	return LOAM_OK;
+}
+
+void loam_gc_set_stress(uint64_t n)
+{
+	loam_heap.stress = n;
+}
+
+/* ---- giving back ---- */
+
+static uint64_t pages_to_keep(void)
+{
+	uint64_t goal = loam_heap.next_gc == UINT64_MAX ? loam_heap.live : loam_heap.next_gc;
+	uint64_t retain = (goal + goal / 10) >> LOAM_HEAP_PAGE_SHIFT;
+
+	return retain > loam_heap.pages_used ? retain - loam_heap.pages_used : 0;
+}
+
+static uint64_t release_some(struct loam_cache *cache, bool all)
+{
+	uint64_t gone;
+
+	loam_cache_enter(cache);
+	loam_gc_lock(&loam_heap.lock);
+	gone = loam_pages_release_locked(all ? 0 : pages_to_keep(), all ? UINT64_MAX : RELEASE_QUANTUM);
+	loam_gc_unlock(&loam_heap.lock);
+	loam_cache_leave(cache);
+	return gone;
+}
+
+bool loam_gc_work(uint64_t budget_ns)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t start = loam_host_now_ns();
+
+	do {
+		if (release_some(cache, false) == 0)
+			return false;
+	} while (loam_host_now_ns() - start < budget_ns);
+	return true;
+}
+
+/* ---- the collection ---- */
+
+struct cycle {
+	uint64_t begun, stopped, marked, swept; /* ns */
+	uint64_t live_before, live_after, stack_bytes;
+	bool forced;
+};
+
+static void collect_stopped(void *arg, const void *sp)
+{
+	struct cycle *c = arg;
+	struct loam_heap *h = &loam_heap;
+
+	c->stopped = loam_host_now_ns();
+	/* the world is stopped and nobody was inside: the lock is free */
+	LOAM_CHECK(loam_gc_trylock(&h->lock), "[THREAD-1] a stopped thread holds the heap lock");
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
+		loam_cache_flush_locked(t);
+	c->live_before = h->alloc_bytes - h->free_bytes;
+	h->goal_last = h->next_gc != UINT64_MAX ? h->next_gc : 0;
+	h->procs = 0;
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
+		h->procs++;
+	h->marked = loam_mark_all(sp, &c->stack_bytes);
+	c->marked = loam_host_now_ns();
+	if (LOAM_DEBUG >= 3)
+		loam_mark_check();
+	loam_sweep_all();
+	h->cycles++;
+	h->forced_cycles += c->forced;
+	loam_pace();
+	c->live_after = h->marked;
+	LOAM_VERIFY(loam_heap_verify_locked());
+	loam_gc_unlock(&h->lock);
+	c->swept = loam_host_now_ns();
+}
+
+void loam_collect(uint64_t seen, bool forced)
+{
+	struct loam_cache *cache = loam_cache_self();
+	struct loam_heap *h = &loam_heap;
+	struct cycle c = {.forced = forced, .begun = loam_host_now_ns()};
+	uint64_t done;
+
+	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
+	if (!forced && h->cycles != seen) {
+		loam_gc_unlock(&h->collecting);
+		return;
+	}
+	loam_host_world_stop();
+	loam_cpu_spill(collect_stopped, &c);
+	loam_host_world_start();
+	done = loam_host_now_ns();
+	h->pause_last_ns = done - c.begun;
+	h->pause_total_ns += done - c.begun;
+	h->gc_ns += done - c.begun;
+	if (h->trace)
+		loam_gctrace(c.begun, c.stopped, c.marked, done, c.live_before, c.live_after,
+			     c.stack_bytes, forced);
+	loam_gc_unlock(&h->collecting);
+	if (forced)
+		release_some(cache, true);
+	else
+		while (release_some(cache, false) > 0)
+			;
+}
+
+void loam_gc(void)
+{
+	loam_collect(0, true);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Marking, with the world stopped.
+ *
+ * Conservative where nothing better is known: any word of a root, a stack or an untyped object
+ * that points into a slot in use, to its start or anywhere inside, keeps that object. A pointer
+ * one past the end keeps the next slot, not this one, as in Go. Typed objects are scanned by
+ * their pointer bits, noscan ones not at all.
+ *
+ * There is no recursion: objects to scan wait on a stack of fixed size. When it is full, the
+ * object is marked all the same and its span flagged; once the stack is empty, the marked objects
+ * of flagged spans are scanned again, until no flag is left. Every round marks at least one new
+ * object or ends, so it terminates; how small the stack is decides only how long it takes.
+ *
+ *   [MARK-1] When marking ends, everything that a marked object points to is marked.
+ *
+ * Nothing here takes a lock or allocates: all other threads are stopped, none inside.
+ * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
+ */
+#include "gc/heap.h"
+
+void *memset(void *dst, int c, size_t n);
+
+#define STACK_BYTES ((uint64_t)256 << 10)
+
+static uintptr_t *stack;       /* init */
+static uint64_t stack_limit;   /* entries in use by policy */
+static uint64_t stack_count;   /* stopped */
+static bool overflowed;	       /* stopped */
+static uint64_t marked_bytes;  /* stopped */
+
+enum loam_err loam_mark_init(void)
+{
+	void *p;
+	enum loam_err err = loam_sys_alloc(STACK_BYTES, LOAM_OWNER_GC, &p);
+
+	if (err != LOAM_OK)
+		return err;
+	stack = p;
+	loam_mark_limit(0);
+	return LOAM_OK;
+}
+
+void loam_mark_reset(void)
+{
+	enum loam_err err = loam_sys_free((uintptr_t)stack, STACK_BYTES);
+
+	LOAM_CHECK(err == LOAM_OK, "the mark stack could not be freed");
+	stack = NULL;
+}
+
+void loam_mark_limit(uint64_t entries)
+{
+	uint64_t all = STACK_BYTES / sizeof(*stack);
+
+	stack_limit = entries == 0 || entries > all ? all : entries;
+}
+
+/* Mark what `word` points to, if anything. */
+static void mark_word(uintptr_t word)
+{
+	struct loam_span *span;
+	uint64_t slot, bit;
+
+	if (word - loam_heap.base >= loam_heap.mapped_bytes)
+		return;
+	span = loam_span_of(word);
+	if (span == NULL)
+		return;
+	slot = loam_span_slot(span, word);
+	if (slot >= span->slots || !loam_span_slot_used(span, slot))
+		return;
+	bit = (uint64_t)1 << (slot % 64);
+	if ((span->mark_bits[slot / 64] & bit) != 0)
+		return;
+	span->mark_bits[slot / 64] |= bit;
+	marked_bytes += span->slot_bytes;
+	if (span->scan == LOAM_SCAN_NONE)
+		return;
+	if (stack_count < stack_limit) {
+		stack[stack_count++] = span->base + slot * span->slot_bytes;
+	} else {
+		span->rescan = 1;
+		overflowed = true;
+	}
+}
+
+/* Words of memory that may be anything, and may be poisoned for a sanitizer. */
+LOAM_NO_SANITIZE static void scan_words(uintptr_t lo, uintptr_t hi)
+{
+	for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += sizeof(uintptr_t))
+		mark_word(*(const uintptr_t *)at);
+}
+
+static void scan_range(void *arg, const void *lo, const void *hi)
+{
+	uint64_t *bytes = arg;
+
+	if (bytes != NULL)
+		*bytes += (uintptr_t)hi - (uintptr_t)lo;
+	scan_words(loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), (uintptr_t)hi);
+}
+
+LOAM_NO_SANITIZE static void scan_typed(uintptr_t base, uint64_t bytes)
+{
+	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
+	uint64_t first = (base - loam_heap.base) / 8;
+
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		if ((bits[(first + i) / 64] >> ((first + i) % 64) & 1) != 0)
+			mark_word(((const uintptr_t *)base)[i]);
+	}
+}
+
+static void scan_object(const struct loam_span *span, uintptr_t base)
+{
+	if (span->scan == LOAM_SCAN_TYPED)
+		scan_typed(base, span->slot_bytes);
+	else if (span->scan == LOAM_SCAN_WORDS)
+		scan_words(base, base + span->slot_bytes);
+}
+
+static void drain(void)
+{
+	while (stack_count > 0) {
+		uintptr_t base = stack[--stack_count];
+
+		scan_object(loam_span_of(base), base);
+	}
+}
+
+/* Scan the marked objects of a span whose turn was lost; the stack is drained in between. */
+static void rescan_span(struct loam_span *span)
+{
+	span->rescan = 0;
+	for (uint64_t slot = 0; slot < span->slots; slot++) {
+		if ((span->mark_bits[slot / 64] >> (slot % 64) & 1) == 0)
+			continue;
+		scan_object(span, span->base + slot * span->slot_bytes);
+		drain();
+	}
+}
+
+static void clear_marks(void)
+{
+	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
+		memset(s->mark_bits, 0, (s->slots + 63) / 64 * 8);
+		s->rescan = 0;
+	}
+}
+
+uint64_t loam_mark_all(const void *sp, uint64_t *stack_bytes)
+{
+	const struct loam_cache *self = loam_cache_self();
+
+	clear_marks();
+	stack_count = 0;
+	marked_bytes = 0;
+	overflowed = false;
+	*stack_bytes = 0;
+	scan_range(stack_bytes, sp, self->stack_base);
+	drain();
+	loam_host_stacks(scan_range, stack_bytes);
+	drain();
+	loam_roots_visit(scan_range, NULL);
+	drain();
+	while (overflowed) {
+		overflowed = false;
+		for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
+			if (s->rescan)
+				rescan_span(s);
+		}
+	}
+	return marked_bytes;
+}
+
+/* ---- the second marker: every child of a marked object is marked ---- */
+
+static void check_word(uintptr_t word)
+{
+	struct loam_span *span;
+	uint64_t slot;
+
+	if (word - loam_heap.base >= loam_heap.mapped_bytes)
+		return;
+	span = loam_span_of(word);
+	if (span == NULL)
+		return;
+	slot = loam_span_slot(span, word);
+	if (slot >= span->slots || !loam_span_slot_used(span, slot))
+		return;
+	LOAM_CHECK((span->mark_bits[slot / 64] >> (slot % 64) & 1) != 0,
+		   "[MARK-1] a marked object points to one that is not marked");
+}
+
+LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uintptr_t base)
+{
+	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
+
+	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
+		uint64_t at = (base - loam_heap.base) / 8 + i;
+
+		if (span->scan == LOAM_SCAN_WORDS || (bits[at / 64] >> (at % 64) & 1) != 0)
+			check_word(((const uintptr_t *)base)[i]);
+	}
+}
+
+void loam_mark_check(void)
+{
+	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
+		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
+			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0)
+				check_object(s, s->base + slot * s->slot_bytes);
+		}
+	}
+}

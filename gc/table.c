@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables beside the heap. Each is one reserved range, indexed by arithmetic on heap addresses, and
+ * backed from its start as far as the heap has grown; so a look-up is a shift and an add, and a
+ * mutator's overrun cannot reach it. What is backed is never given back before shutdown:
+ * readers without the lock may look at it at any time.
+ */
+#include "gc/heap.h"
+
+enum loam_err loam_table_reserve(struct loam_table *table, uint64_t bytes)
+{
+	bytes = loam_align_up(bytes, LOAM_PAGE_SIZE);
+	table->size = bytes;
+	table->ready = 0;
+	return loam_sys_reserve(0, bytes, LOAM_PAGE_SIZE, &table->base);
+}
+
+enum loam_err loam_table_grow(struct loam_table *table, uint64_t bytes)
+{
+	uint64_t want = loam_align_up(bytes, LOAM_PAGE_SIZE);
+	enum loam_err err;
+
+	if (want <= table->ready)
+		return LOAM_OK;
+	LOAM_ASSERT(want <= table->size);
+	err = loam_sys_map(table->base + table->ready, want - table->ready, LOAM_OWNER_GC);
+	if (err != LOAM_OK)
+		return err;
+	err = loam_sys_used(table->base + table->ready, want - table->ready, NULL);
+	if (err != LOAM_OK) {
+		/* as it was: mapped again next time */
+		enum loam_err undone = loam_sys_fault(table->base + table->ready, want - table->ready);
+
+		LOAM_CHECK(undone == LOAM_OK, "a range just mapped could not be revoked");
+		return err;
+	}
+	table->ready = want;
+	return LOAM_OK;
+}
+
+void loam_table_free(struct loam_table *table)
+{
+	enum loam_err err = table->size != 0 ? loam_sys_free(table->base, table->size) : LOAM_OK;
+
+	LOAM_CHECK(err == LOAM_OK, "a table of the collector's could not be freed");
+	*table = (struct loam_table){0};
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that use the heap.
+ *
+ * A thread is "inside" while it is in the allocator: it may hold heap.lock or have a slot half
+ * taken, so it must not be stopped there. Whoever stops the world asks loam_thread_may_stop in the
+ * thread's own context (a signal or interrupt handler on its CPU), or sets the request flag, which
+ * the thread looks at each time it leaves.
+ *
+ *   [THREAD-1] heap.lock is taken inside only (or by the collector, with the world stopped); so no
+ *              stopped thread holds it.
+ *   [THREAD-2] A thread that waits for a collection is outside: it can be stopped.
+ *
+ * Why there is no deadlock: the collector waits for threads to leave the allocator; a thread
+ * inside waits for nothing but heap.lock, whose holder is inside too and makes progress.
+ */
+#include "gc/heap.h"
+
+#define MAGIC UINT64_C(0x6c6f616d74687264) /* "loamthrd" */
+
+struct loam_cache *loam_cache_self(void)
+{
+	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+
+	LOAM_CHECK(cache != NULL && cache->magic == MAGIC,
+		   "heap call from a thread that is not attached: call loam_thread_attach first");
+	return cache;
+}
+
+bool loam_thread_may_stop(const struct loam_thread *thread)
+{
+	const struct loam_cache *cache = (const struct loam_cache *)(const void *)thread;
+
+	/* acquire: partner of the release in loam_cache_leave */
+	return __atomic_load_n(&cache->inside, __ATOMIC_ACQUIRE) == 0;
+}
+
+void loam_thread_request_stop(struct loam_thread *thread)
+{
+	struct loam_cache *cache = (struct loam_cache *)(void *)thread;
+
+	/* relaxed: a flag; what follows is ordered by the host's own hand-shake */
+	__atomic_store_n(&cache->stop_request, 1, __ATOMIC_RELAXED);
+}
+
+void loam_cache_park(struct loam_cache *cache)
+{
+	__atomic_store_n(&cache->stop_request, 0, __ATOMIC_RELAXED);
+	loam_host_thread_parked();
+}
+
+void loam_gc_safepoint(void)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	if (__atomic_load_n(&cache->stop_request, __ATOMIC_RELAXED) != 0)
+		loam_cache_park(cache);
+}
+
+enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base)
+{
+	struct loam_cache *cache = (struct loam_cache *)(void *)thread;
+	struct loam_heap *h = &loam_heap;
+
+	if (loam_host_thread() != NULL)
+		return LOAM_EXIST;
+	if (!h->initialised || thread == NULL || (uintptr_t)stack_base <= loam_cpu_sp() ||
+	    !loam_is_aligned((uintptr_t)stack_base, sizeof(void *)))
+		return LOAM_INVAL;
+	*cache = (struct loam_cache){.magic = MAGIC, .stack_base = stack_base};
+	/* from here on the host may stop us; the cache is empty and valid */
+	loam_host_thread_set(thread);
+	loam_cache_enter(cache);
+	loam_gc_lock(&h->lock);
+	cache->next = h->threads;
+	h->threads = cache;
+	loam_gc_unlock(&h->lock);
+	loam_cache_leave(cache);
+	return LOAM_OK;
+}
+
+enum loam_err loam_thread_detach(struct loam_thread *thread)
+{
+	struct loam_cache *cache = (struct loam_cache *)(void *)thread;
+	struct loam_heap *h = &loam_heap;
+
+	if (thread == NULL || loam_host_thread() != thread)
+		return LOAM_NOENT;
+	loam_cache_enter(cache);
+	loam_gc_lock(&h->lock);
+	loam_cache_flush_locked(cache);
+	for (struct loam_cache **link = &h->threads; *link != NULL; link = &(*link)->next) {
+		if (*link == cache) {
+			*link = cache->next;
+			break;
+		}
+	}
+	loam_gc_unlock(&h->lock);
+	loam_cache_leave(cache);
+	loam_host_thread_set(NULL);
+	cache->magic = 0;
+	return LOAM_OK;
+}
