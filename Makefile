@@ -70,6 +70,9 @@ kernel_flags = $(common) $(opt_$(if $(filter release,$(FLAVOUR)),release,debug))
 	$(isa_$(1)) $(model_$(1)_$(MODEL)) -DLOAM_DEBUG=$(kernel_debug_level)
 hosted_flags = $(common) $(opt_$(FLAVOUR)) -pthread -D_GNU_SOURCE -DLOAM_DEBUG=$(host_debug_level)
 
+# Tests ignore results on purpose and own no headers.
+test_cflags := -Wno-unused-result -Wno-missing-prototypes
+
 cflags_x86_64       = $(call kernel_flags,x86_64)
 cflags_aarch64      = $(call kernel_flags,aarch64)
 cflags_host         = $(hosted_flags) -Iarch/host
@@ -98,7 +101,7 @@ $(call outdir,$(1))/libloam.a: $$(lib_obj_$(1))
 $(call outdir,$(1))/%.o: %.c $(call outdir,$(1))/flags
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo "  CC      $$@"
-	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(extra_$$*) -c $$< -o $$@
+	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(extra_$$*) $$(if $$(filter tests/%,$$*),$$(test_cflags)) -c $$< -o $$@
 $(call outdir,$(1))/%.o: %.S $(call outdir,$(1))/flags
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo "  AS      $$@"

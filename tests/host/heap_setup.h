@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* A fresh heap for each test, on Linux, and a stack without stray pointers. */
+#ifndef LOAM_TESTS_HEAP_SETUP_H
+#define LOAM_TESTS_HEAP_SETUP_H
+
+#include "arch/host/host.h"
+#include "gc/heap.h"
+#include "mm/sys.h"
+#include "tests/host/support.h"
+
+static struct loam_thread test_thread;
+
+static inline void quiet_log(enum loam_log_level level, const char *buf, size_t len)
+{
+	(void)level;
+	(void)buf;
+	(void)len;
+}
+
+/* cmocka set-up: `*state` is unused. The stack base is above every frame of the test. */
+static inline int heap_up(void **state)
+{
+	struct loam_config config = {0};
+	uintptr_t base;
+
+	(void)state;
+	loam_host_on_log(quiet_log);
+	assert_int_equal(loam_init(&config), LOAM_OK);
+	/* a page above this frame: cmocka's runner calls the test from near here */
+	base = loam_align_up((uintptr_t)__builtin_frame_address(0) + 4096, 16);
+	assert_int_equal(loam_thread_attach(&test_thread, (void *)base), LOAM_OK);
+	return 0;
+}
+
+static inline int heap_down(void **state)
+{
+	struct loam_sys_stats sys;
+
+	(void)state;
+	loam_host_fail_at(0);
+	loam_sys_set_limit(UINT64_MAX);
+	loam_gc_set_stress(0);
+	loam_mark_limit(0);
+	loam_heap_verify();
+	loam_sys_verify();
+	assert_int_equal(loam_thread_detach(&test_thread), LOAM_OK);
+	loam_gc_shutdown();
+	/* everything is given back: not one byte of the heap's or the collector's is left */
+	loam_sys_stats(&sys);
+	assert_int_equal(sys.ready_bytes[LOAM_OWNER_HEAP] + sys.prepared_bytes[LOAM_OWNER_HEAP], 0);
+	assert_int_equal(sys.ready_bytes[LOAM_OWNER_GC] + sys.prepared_bytes[LOAM_OWNER_GC], 0);
+	assert_int_equal(sys.region_count, 0);
+	loam_mm_reset();
+	loam_host_on_log(NULL);
+	return 0;
+}
+
+/* Overwrite dead stack below us, so that no stale pointer keeps an object alive. */
+__attribute__((noinline, unused)) static void clear_stack(void)
+{
+	volatile char junk[16384];
+
+	for (size_t i = 0; i < sizeof(junk); i++)
+		junk[i] = 0;
+}
+
+#define heap_test(f) cmocka_unit_test_setup_teardown(f, heap_up, heap_down)
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The collector against a shadow graph: whatever the shadow says is reachable is intact, and what
+ * is not is freed. [MARK-1] is checked after every cycle by the second marker (LOAM_DEBUG 3),
+ * [SWEEP-1] by patterns, [ROOT-1] by the root tests.
+ */
+#include "tests/host/heap_setup.h"
+
+#define NODES 600u
+#define EDGES 4u
+
+/* An object of the graph: its id stands in it twice, its edges between. */
+struct object {
+	uint64_t id;
+	struct object *edge[EDGES];
+	uint64_t id_again;
+};
+
+static struct object *root_slot[16]; /* the only roots */
+
+/* The shadow, out of the collector's sight. */
+struct shadow {
+	bool exists;
+	int edge[EDGES]; /* -1: none */
+	uintptr_t hidden; /* the object's address, inverted */
+};
+static struct shadow shadow[NODES];
+static int shadow_root[16];
+
+static struct object *object_of(int i)
+{
+	return (struct object *)~shadow[i].hidden;
+}
+
+static void mark_shadow(bool *reached)
+{
+	int stack[NODES * EDGES + 16], n = 0;
+
+	memset(reached, 0, NODES);
+	for (int r = 0; r < 16; r++) {
+		if (shadow_root[r] >= 0)
+			stack[n++] = shadow_root[r];
+	}
+	while (n > 0) {
+		int i = stack[--n];
+
+		if (reached[i])
+			continue;
+		reached[i] = true;
+		for (unsigned e = 0; e < EDGES; e++) {
+			if (shadow[i].edge[e] >= 0)
+				stack[n++] = shadow[i].edge[e];
+		}
+	}
+}
+
+static void check_reachable(const bool *reached)
+{
+	for (int i = 0; i < (int)NODES; i++) {
+		struct object *o = object_of(i);
+
+		if (!shadow[i].exists || !reached[i])
+			continue;
+		assert_int_equal(o->id, i);
+		assert_int_equal(o->id_again, i);
+		for (unsigned e = 0; e < EDGES; e++)
+			assert_ptr_equal(o->edge[e],
+					 shadow[i].edge[e] < 0 ? NULL : object_of(shadow[i].edge[e]));
+	}
+}
+
+/* Forget what the shadow cannot reach any more: the collector may have freed it. */
+static unsigned forget(const bool *reached)
+{
+	unsigned live = 0;
+
+	for (int i = 0; i < (int)NODES; i++) {
+		shadow[i].exists = shadow[i].exists && reached[i];
+		live += shadow[i].exists;
+	}
+	return live;
+}
+
+static const uint64_t object_bits[1] = {0x1e}; /* words 1 to 4 */
+static const struct loam_type object_type = {
+	.size = sizeof(struct object), .ptr_words = 5, .ptr_bits = object_bits, .name = "object"};
+
+static void make_node(struct rng *rng, int i)
+{
+	struct object *o = rng_below(rng, 2) ? loam_alloc_type(&object_type, 1)
+					     : loam_alloc(sizeof(struct object) + rng_below(rng, 5000));
+
+	assert_non_null(o);
+	o->id = o->id_again = (uint64_t)i;
+	shadow[i].exists = true;
+	shadow[i].hidden = ~(uintptr_t)o;
+	for (unsigned e = 0; e < EDGES; e++)
+		shadow[i].edge[e] = -1;
+}
+
+static int pick_reachable(struct rng *rng, const bool *reached)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		int i = (int)rng_below(rng, NODES);
+
+		if (shadow[i].exists && reached[i])
+			return i;
+	}
+	return -1;
+}
+
+__attribute__((noinline)) static void mutate(struct rng *rng, int steps)
+{
+	bool reached[NODES];
+
+	for (int s = 0; s < steps; s++) {
+		int from, to = (int)rng_below(rng, NODES);
+
+		mark_shadow(reached);
+		if (!shadow[to].exists || !reached[to])
+			make_node(rng, to);
+		if (rng_below(rng, 3) == 0) {
+			unsigned r = (unsigned)rng_below(rng, 16);
+
+			shadow_root[r] = rng_below(rng, 4) == 0 ? -1 : to;
+			/* sometimes an interior pointer: it must do as well */
+			root_slot[r] = shadow_root[r] < 0 ? NULL
+							  : (struct object *)((char *)object_of(to) +
+									      rng_below(rng, 40));
+			continue;
+		}
+		from = pick_reachable(rng, reached);
+		if (from >= 0) {
+			unsigned e = (unsigned)rng_below(rng, EDGES);
+
+			shadow[from].edge[e] = to;
+			object_of(from)->edge[e] = object_of(to);
+		}
+	}
+}
+
+__attribute__((noinline)) static void collect_and_check(bool exact)
+{
+	bool reached[NODES];
+	struct loam_stats stats;
+	unsigned live;
+
+	clear_stack();
+	loam_gc();
+	mark_shadow(reached);
+	check_reachable(reached);
+	live = forget(reached);
+	loam_stats_read(&stats);
+	assert_true(stats.heap_objects >= live);
+	if (exact) /* conservative stacks may keep a few */
+		assert_true(stats.heap_objects <= live + 30);
+}
+
+static void run_graph(uint64_t seed, int rounds, int steps, bool exact)
+{
+	struct rng rng = {seed};
+
+	memset(shadow, 0, sizeof(shadow));
+	memset(root_slot, 0, sizeof(root_slot));
+	memset(shadow_root, 0xff, sizeof(shadow_root));
+	assert_int_equal(loam_root_add(root_slot, root_slot + 16), LOAM_OK);
+	for (int round = 0; round < rounds; round++) {
+		mutate(&rng, steps);
+		collect_and_check(exact);
+	}
+	assert_int_equal(loam_root_remove(root_slot, root_slot + 16), LOAM_OK);
+}
+
+static void graph_matches_shadow(void **state)
+{
+	(void)state;
+	run_graph(test_seed(), 60, 100, true);
+}
+
+static void graph_with_tiny_mark_stack(void **state)
+{
+	(void)state;
+	loam_mark_limit(2);
+	run_graph(test_seed() + 1, 20, 100, true);
+}
+
+static void collect_at_every_allocation(void **state)
+{
+	static const uint64_t every[] = {1, 7, 64};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(every); i++) {
+		loam_gc_set_stress(every[i]);
+		run_graph(test_seed() + 2 + i, 3, every[i] == 1 ? 60 : 200, false);
+		loam_gc_set_stress(0);
+	}
+}
+
+/* A list of a million nodes: no recursion, and the mark stack overflows by policy. */
+static void deep_list_is_marked(void **state)
+{
+	static void **head;
+	size_t count = 0, want = 300000;
+
+	(void)state;
+	assert_int_equal(loam_root_add(&head, &head + 1), LOAM_OK);
+	for (size_t i = 0; i < want; i++) {
+		void **p = loam_alloc(16);
+
+		p[0] = head;
+		p[1] = (void *)i;
+		head = p;
+	}
+	loam_mark_limit(1);
+	loam_gc();
+	for (void **p = head; p != NULL; p = p[0])
+		assert_ptr_equal(p[1], want - ++count);
+	assert_int_equal(count, want);
+	head = NULL;
+	loam_root_remove(&head, &head + 1);
+}
+
+/* A wide object overflows a small mark stack many times over. */
+static void wide_object_is_marked(void **state)
+{
+	static void **wide;
+
+	(void)state;
+	assert_int_equal(loam_root_add(&wide, &wide + 1), LOAM_OK);
+	wide = loam_alloc(20000 * sizeof(void *));
+	for (size_t i = 0; i < 20000; i++) {
+		uint64_t **leaf = loam_alloc(32);
+
+		leaf[0] = loam_alloc_noscan(16);
+		*leaf[0] = i;
+		wide[i] = leaf;
+	}
+	loam_mark_limit(8);
+	clear_stack();
+	loam_gc();
+	for (size_t i = 0; i < 20000; i++)
+		assert_int_equal(**(uint64_t **)wide[i], i);
+	wide = NULL;
+	loam_root_remove(&wide, &wide + 1);
+}
+
+struct pair {
+	void *pointer;
+	uintptr_t number;
+};
+
+static uintptr_t hide(void *p)
+{
+	return ~(uintptr_t)p;
+}
+
+__attribute__((noinline)) static void fill_pair(struct pair *pair, uintptr_t *hidden)
+{
+	void *kept = loam_alloc_noscan(64), *lost = loam_alloc_noscan(64);
+
+	pair->pointer = kept;
+	pair->number = (uintptr_t)lost; /* looks like a pointer; the type says it is none */
+	hidden[0] = hide(kept);
+	hidden[1] = hide(lost);
+}
+
+static void types_are_precise(void **state)
+{
+	static const uint64_t bits = 1;
+	static const struct loam_type pair_type = {
+		.size = sizeof(struct pair), .ptr_words = 1, .ptr_bits = &bits};
+	static struct pair *pairs;
+	uintptr_t hidden[100][2];
+	unsigned lost = 0;
+
+	(void)state;
+	assert_int_equal(loam_root_add(&pairs, &pairs + 1), LOAM_OK);
+	pairs = loam_alloc_type(&pair_type, 100);
+	for (unsigned i = 0; i < 100; i++)
+		fill_pair(&pairs[i], hidden[i]);
+	clear_stack();
+	loam_gc();
+	for (unsigned i = 0; i < 100; i++) {
+		assert_non_null(loam_object_base((void *)~hidden[i][0]));
+		lost += loam_object_base((void *)~hidden[i][1]) == NULL;
+	}
+	assert_true(lost >= 98); /* a stray word on the stack may keep one or two */
+	pairs = NULL;
+	loam_root_remove(&pairs, &pairs + 1);
+}
+
+__attribute__((noinline)) static uintptr_t make_hidden(bool noscan)
+{
+	void **outer = noscan ? loam_alloc_noscan(64) : loam_alloc(64);
+
+	outer[0] = loam_alloc_noscan(48);
+	root_slot[0] = (struct object *)(void *)outer;
+	return hide(outer[0]);
+}
+
+static void noscan_objects_are_not_scanned(void **state)
+{
+	uintptr_t hidden;
+
+	(void)state;
+	assert_int_equal(loam_root_add(root_slot, root_slot + 16), LOAM_OK);
+	memset(root_slot, 0, sizeof(root_slot));
+	hidden = make_hidden(true);
+	clear_stack();
+	loam_gc();
+	assert_null(loam_object_base((void *)~hidden));
+	hidden = make_hidden(false);
+	clear_stack();
+	loam_gc();
+	assert_non_null(loam_object_base((void *)~hidden));
+	loam_root_remove(root_slot, root_slot + 16);
+	memset(root_slot, 0, sizeof(root_slot));
+}
+
+/* [ROOT-1] */
+static void root_ranges_are_checked(void **state)
+{
+	static char range[256];
+
+	(void)state;
+	assert_int_equal(loam_root_add(range, range), LOAM_INVAL);
+	assert_int_equal(loam_root_add(range + 8, range), LOAM_INVAL);
+	assert_int_equal(loam_root_add(range, range + 128), LOAM_OK);
+	assert_int_equal(loam_root_add(range + 64, range + 200), LOAM_EXIST);
+	assert_int_equal(loam_root_add(range, range + 128), LOAM_EXIST);
+	assert_int_equal(loam_root_add(range + 128, range + 256), LOAM_OK);
+	assert_int_equal(loam_root_remove(range, range + 127), LOAM_NOENT);
+	assert_int_equal(loam_root_remove(range, range + 128), LOAM_OK);
+	assert_int_equal(loam_root_remove(range + 128, range + 256), LOAM_OK);
+}
+
+static void gogc_triggers_collections(void **state)
+{
+	struct loam_stats s;
+
+	(void)state;
+	for (int i = 0; i < 200000; i++)
+		loam_alloc(64);
+	loam_stats_read(&s);
+	assert_true(s.num_gc >= 2); /* 12.8 MB through a 4 MiB minimum heap */
+	assert_int_equal(s.num_forced_gc, 0);
+	assert_int_equal(loam_gc_set_percent(100001), LOAM_INVAL);
+	assert_int_equal(loam_gc_set_limit(0), LOAM_INVAL);
+	assert_int_equal(loam_gc_set_percent(-1), LOAM_OK);
+	for (int i = 0; i < 200000; i++)
+		loam_alloc(64);
+	loam_stats_read(&s);
+	assert_true(s.num_gc <= 4);
+}
+
+static char trace_line[512];
+static void keep_log(enum loam_log_level level, const char *buf, size_t len)
+{
+	(void)level;
+	strncat(trace_line, buf, len);
+}
+
+static void trace_line_is_go_s(void **state)
+{
+	unsigned n = 0, procs = 0;
+	char at[32], pct[32];
+	int end = 0;
+
+	(void)state;
+	loam_heap.trace = true;
+	trace_line[0] = '\0';
+	loam_host_on_log(keep_log);
+	loam_gc();
+	loam_host_on_log(quiet_log);
+	assert_int_equal(sscanf(trace_line,
+				"gc %u @%31[0-9.]s %31[0-9]%%: %*[0-9.]+%*[0-9.]+%*[0-9.] ms clock, "
+				"%*[0-9.]+%*[0-9.]/%*[0-9.]/%*[0-9.]+%*[0-9.] ms cpu, "
+				"%*u->%*u->%*u MB, %*u MB goal, %*u MB stacks, %*u MB globals, %u P (forced)\n%n",
+				&n, at, pct, &procs, &end),
+			 4);
+	assert_int_equal(end, (int)strlen(trace_line));
+	assert_int_equal(n, 1);
+	assert_int_equal(procs, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		heap_test(graph_matches_shadow),
+		heap_test(graph_with_tiny_mark_stack),
+		heap_test(collect_at_every_allocation),
+		heap_test(deep_list_is_marked),
+		heap_test(wide_object_is_marked),
+		heap_test(types_are_precise),
+		heap_test(noscan_objects_are_not_scanned),
+		heap_test(root_ranges_are_checked),
+		heap_test(gogc_triggers_collections),
+		heap_test(trace_line_is_go_s),
+	};
+	return cmocka_run_group_tests_name("gc", tests, NULL, NULL);
+}
