@@ -7,7 +7,7 @@ objcopy_aarch64 := $(CROSS_aarch64)objcopy
 image_x86_64  = $(call outdir,x86_64)/loam.elf
 image_aarch64 = $(call outdir,aarch64)/loam.img
 image = $(image_$(ARCH))
-TRACE ?= tests/tools/traces/cc1.loamtrace
+TRACE ?= tests/tools/traces/perl.loamtrace
 INPUT ?= $(wildcard $(TRACE))
 
 define boot_rules

@@ -1,31 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The demo kernel: bring loam up, run the self-tests, do the main job, say how it went.
+ *
+ * Command line: selftest=0 leaves the self-tests out; job=, depth= (boot/job.h); gctrace=1;
+ * fault=null|reserved|prepared|sysfault|text|exec|stack ends in that fault and its report.
+ */
 #include "boot/boot.h"
+#include "boot/job.h"
+#include "mm/check.h"
 #include "mm/print.h"
-#include "mm/sys.h"
+#include "tests/kernel/selftest.h"
+
+static struct loam_thread thread;
+
+static void show_memory(void)
+{
+	struct loam_frame_stats f;
+
+	loam_frame_stats(&f);
+	loam_log(LOAM_LOG_INFO, "frames: %k usable in %u zones, %k free, %k of records (%llu.%02llu %%)\n",
+		 (uint64_t)(f.total * LOAM_PAGE_SIZE), f.zone_count, (uint64_t)(f.free * LOAM_PAGE_SIZE),
+		 (uint64_t)f.meta_bytes, (unsigned long long)(f.meta_bytes * 100 / LOAM_PAGE_SIZE / f.total),
+		 (unsigned long long)(f.meta_bytes * 10000 / LOAM_PAGE_SIZE / f.total % 100));
+}
+
 int loam_kernel_main(const struct loam_boot_info *info)
 {
-	struct loam_sys_stats st; uintptr_t b;
-	enum loam_err e = loam_mm_init(&info->config);
-	loam_log(LOAM_LOG_INFO, "init %s\n", loam_err_name(e));
-	e = loam_sys_reserve(0, 64 << 20, 0, &b);
-	loam_log(LOAM_LOG_INFO, "reserve %s %#llx\n", loam_err_name(e), (unsigned long long)b);
-	e = loam_sys_map(b, 8 << 20, LOAM_OWNER_HEAP);
-	loam_log(LOAM_LOG_INFO, "map %s\n", loam_err_name(e));
-	e = loam_sys_hugepage(b+0x200000, 4 << 20);
-	e = loam_sys_used(b, 8 << 20, NULL);
-	loam_log(LOAM_LOG_INFO, "used %s\n", loam_err_name(e));
-	for (size_t i = 0; i < 8 << 20; i += 4096) *(volatile uint64_t *)(b + i) = i;
-	for (size_t i = 0; i < 8 << 20; i += 4096) if (*(volatile uint64_t *)(b + i) != i) loam_log(0, "BAD\n");
-	e = loam_sys_unused(b+0x201000, 4096);
-	for (size_t i = 0; i < 8 << 20; i += 4096) if (i!=0x201000&&*(volatile uint64_t *)(b + i) != i) loam_log(0, "BAD\n");
-	e = loam_sys_fault(b+0x301000, 4096);
-	loam_sys_stats(&st);
-	loam_log(LOAM_LOG_INFO, "%s ready %k huge %k t=%u us\n", loam_err_name(e), st.state_bytes[3], st.huge_ready_bytes, (unsigned)((loam_machine_now_ns()-info->start_ns)/1000));
-	loam_sys_verify();
-	struct loam_fault f;
-	loam_log(0, "probe null %d\n", loam_boot_probe(0, (void*)8, &f));
-	loam_log(0, "probe exec %d\n", loam_boot_probe(2, (void*)b, &f));
-	loam_log(0, "probe write text %d\n", loam_boot_probe(1, (void*)loam_image_start, &f));
-	if (loam_cmdline_is(info->cmdline,"fault","stack")) { volatile char buf[70000]; buf[0]=1; (void)buf[1];}
-	*(volatile char *)(b + 0x301008) = 1;
-	return 0;
+	struct loam_config config = info->config;
+	enum loam_err err;
+	int bad = 0;
+
+	config.gctrace = loam_cmdline_is(info->cmdline, "gctrace", "1");
+	err = loam_init(&config);
+	LOAM_CHECK(err == LOAM_OK, "loam_init failed");
+	err = loam_thread_attach(&thread, info->stack_base);
+	LOAM_CHECK(err == LOAM_OK, "loam_thread_attach failed");
+	err = loam_root_add(loam_rodata_end, loam_stack_guard); /* .data and .bss */
+	LOAM_CHECK(err == LOAM_OK, "loam_root_add failed");
+	show_memory();
+	loam_log(LOAM_LOG_INFO, "loam is up after %llu ms\n",
+		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
+	loam_selftest_fault(info->cmdline);
+	if (!loam_cmdline_is(info->cmdline, "selftest", "0"))
+		bad = loam_selftest_run();
+	loam_log(LOAM_LOG_INFO, "boot to self-tests done in %llu ms\n",
+		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
+	if (bad == 0)
+		bad = loam_job_run(info);
+	loam_gc();
+	loam_log(LOAM_LOG_INFO, "\n");
+	loam_dump_stats();
+	show_memory();
+	loam_dump_heap();
+	loam_log(LOAM_LOG_INFO, "\nloam: %s\n", bad == 0 ? "all done, all well" : "FAILED");
+	return bad;
 }
