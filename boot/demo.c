@@ -42,7 +42,7 @@ int loam_kernel_main(const struct loam_boot_info *info)
 		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
 	loam_selftest_fault(info->cmdline);
 	if (!loam_cmdline_is(info->cmdline, "selftest", "0"))
-		bad = loam_selftest_run();
+		bad = loam_selftest_run(info);
 	loam_log(LOAM_LOG_INFO, "boot to self-tests done in %llu ms\n",
 		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
 	if (bad == 0)

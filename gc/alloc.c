@@ -179,7 +179,7 @@ static void write_pointer_bits(uintptr_t p, uint64_t slot_bytes, const struct lo
  * as it stands; growing the heap later leaves it behind until the next one. */
 static bool pointer_bits_ready(uintptr_t end)
 {
-	uint64_t bytes = (end - loam_heap.base) / 64;
+	uint64_t bytes = loam_align_up(end - loam_heap.base, 512) / 64; /* whole words of bits */
 	bool ok;
 
 	if (bytes <= __atomic_load_n(&loam_heap.pointer_bits.ready, __ATOMIC_ACQUIRE))

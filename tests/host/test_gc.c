@@ -289,6 +289,32 @@ static void types_are_precise(void **state)
 	loam_root_remove(&pairs, &pairs + 1);
 }
 
+/* Enough small typed objects that their pointer bits fill several pages of their table: each
+ * page's first object must find its bits backed. */
+static void typed_objects_fill_their_table(void **state)
+{
+	static const uint64_t both = 3;
+	static const struct loam_type type = {.size = 16, .ptr_words = 2, .ptr_bits = &both};
+	static void **list;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(loam_root_add(&list, &list + 1), LOAM_OK);
+	for (unsigned i = 0; i < 100000; i++) {
+		void **p = loam_alloc_type(&type, 1);
+
+		assert_non_null(p);
+		*p = (void *)list;
+		list = p;
+	}
+	loam_gc();
+	for (void **p = list; p != NULL; p = *p)
+		n++;
+	assert_int_equal(n, 100000);
+	list = NULL;
+	loam_root_remove(&list, &list + 1);
+}
+
 __attribute__((noinline)) static uintptr_t make_hidden(bool noscan)
 {
 	void **outer = noscan ? loam_alloc_noscan(64) : loam_alloc(64);
@@ -392,6 +418,7 @@ int main(void)
 		heap_test(deep_list_is_marked),
 		heap_test(wide_object_is_marked),
 		heap_test(types_are_precise),
+		heap_test(typed_objects_fill_their_table),
 		heap_test(noscan_objects_are_not_scanned),
 		heap_test(root_ranges_are_checked),
 		heap_test(gogc_triggers_collections),

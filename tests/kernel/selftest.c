@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* The runner: TAP on the console. */
+#include "tests/kernel/selftest.h"
+
+#include "mm/print.h"
+
+#define SEED 20261124u
+
+static const struct selftest *const table[] = {
+	loam_selftest_mmu,
+	loam_selftest_frame,
+	loam_selftest_sys,
+	loam_selftest_heap,
+};
+#define TABLES (sizeof(table) / sizeof(table[0]))
+
+static const char *fail_file, *fail_what;
+static int fail_line;
+static uint64_t random_state;
+
+void loam_selftest_fail(const char *file, int line, const char *what)
+{
+	if (fail_what != NULL)
+		return;
+	fail_file = file;
+	fail_line = line;
+	fail_what = what;
+}
+
+uint64_t loam_selftest_random(void)
+{
+	uint64_t z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+bool loam_selftest_traps(enum loam_access access, uintptr_t addr)
+{
+	struct loam_fault fault;
+
+	if (!loam_boot_probe(access, (const void *)addr, &fault))
+		return false;
+	/* the probe reads before it writes, so a missing page shows as a read */
+	return !fault.external && fault.addr == addr &&
+	       (fault.access == access || (!fault.present && access == LOAM_ACCESS_WRITE));
+}
+
+int loam_selftest_run(const struct loam_boot_info *info)
+{
+	unsigned count = 0, n = 0;
+	int failed = 0;
+
+	random_state = loam_cmdline_number(info->cmdline, "seed", SEED);
+	for (size_t t = 0; t < TABLES; t++) {
+		for (const struct selftest *s = table[t]; s->name != NULL; s++)
+			count++;
+	}
+	loam_log(LOAM_LOG_INFO, "\nself-tests, seed=%llu\n1..%u\n", (unsigned long long)random_state,
+		 count);
+	for (size_t t = 0; t < TABLES; t++) {
+		for (const struct selftest *s = table[t]; s->name != NULL; s++) {
+			uint64_t start = loam_host_now_ns();
+
+			fail_what = NULL;
+			s->run(info);
+			loam_log(LOAM_LOG_INFO, "%s %u - %s (%llu us)\n",
+				 fail_what == NULL ? "ok" : "not ok", ++n, s->name,
+				 (unsigned long long)((loam_host_now_ns() - start) / 1000));
+			if (fail_what != NULL) {
+				loam_log(LOAM_LOG_ERROR, "# %s:%d: %s\n", fail_file, fail_line,
+					 fail_what);
+				failed++;
+			}
+		}
+	}
+	return failed;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* The heap and the collector on the real machine. */
+#include "gc/heap.h"
+#include "mm/frame.h"
+#include "tests/kernel/selftest.h"
+
+#define NODES 2000u
+
+struct node {
+	struct node *next;
+	uint64_t value;
+};
+
+static struct node *head; /* a root: .bss is one */
+
+/* Overwrite dead stack below us, so that no stale pointer keeps an object alive. */
+__attribute__((noinline)) static void clear_stack(void)
+{
+	uint64_t junk[256] = {0};
+
+	__asm__ volatile("" : : "r"(junk) : "memory");
+}
+
+__attribute__((noinline)) static bool build(void)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		struct node *n = loam_alloc(sizeof(*n));
+
+		if (n == NULL || n->next != NULL || n->value != 0)
+			return false;
+		n->next = head;
+		n->value = i;
+		head = n;
+	}
+	return true;
+}
+
+static void collector_keeps_and_frees(const struct loam_boot_info *info)
+{
+	struct loam_stats before, held, after;
+	unsigned i = NODES;
+
+	(void)info;
+	loam_gc();
+	loam_stats_read(&before);
+	EXPECT(build());
+	loam_gc();
+	loam_stats_read(&held);
+	EXPECT(held.heap_objects >= before.heap_objects + NODES);
+	for (struct node *n = head; n != NULL; n = n->next)
+		EXPECT(n->value == --i);
+	EXPECT(i == 0);
+	loam_heap_verify();
+	head = NULL;
+	clear_stack();
+	loam_gc();
+	loam_stats_read(&after);
+	EXPECT(after.heap_objects <= before.heap_objects + 16); /* conservative: a few may stay */
+	loam_heap_verify();
+}
+
+/* A pointer that lives in a callee-saved register or on the stack alone keeps its object. */
+static void registers_are_roots(const struct loam_boot_info *info)
+{
+	uint64_t *p = loam_alloc(64);
+
+	(void)info;
+	EXPECT(p != NULL);
+	p[0] = 4711;
+	p++; /* interior */
+	loam_gc();
+	for (unsigned i = 0; i < 500; i++)
+		EXPECT(loam_alloc(64) != NULL);
+	EXPECT(p[-1] == 4711);
+	EXPECT(loam_object_base(p) == p - 1);
+}
+
+static void free_is_checked(const struct loam_boot_info *info)
+{
+	char *p = loam_alloc(100);
+
+	(void)info;
+	EXPECT(p != NULL);
+	EXPECT(loam_free(p + 16) == LOAM_INVAL);
+	EXPECT(loam_free(p) == LOAM_OK);
+	EXPECT(loam_free(p) == LOAM_NOENT);
+	EXPECT(loam_free(loam_image_start) == LOAM_INVAL);
+}
+
+static void running_out_is_null(const struct loam_boot_info *info)
+{
+	(void)info;
+	EXPECT(loam_alloc(LOAM_ALLOC_MAX) == NULL);
+	loam_frame_fail_at(1);
+	EXPECT(loam_alloc_noscan(2 << 20) == NULL);
+	loam_frame_fail_at(0);
+	EXPECT(loam_alloc(1000) != NULL);
+	loam_heap_verify();
+}
+
+/* What a large object took goes back to the frame allocator. */
+static void memory_is_given_back(const struct loam_boot_info *info)
+{
+	struct loam_frame_stats before, held, after;
+	char *p;
+
+	(void)info;
+	loam_gc();
+	loam_frame_stats(&before);
+	p = loam_alloc_noscan(4 << 20);
+	EXPECT(p != NULL);
+	p[0] = 1;
+	p[(4 << 20) - 1] = 1;
+	loam_frame_stats(&held);
+	EXPECT(held.owner_frames[LOAM_OWNER_HEAP] >= before.owner_frames[LOAM_OWNER_HEAP] + 512);
+	EXPECT(loam_free(p) == LOAM_OK);
+	loam_gc();
+	loam_frame_stats(&after);
+	EXPECT(after.owner_frames[LOAM_OWNER_HEAP] <=
+	       before.owner_frames[LOAM_OWNER_HEAP] + 256);
+}
+
+const struct selftest loam_selftest_heap[] = {
+	{"heap: the collector keeps what is reachable and frees the rest", collector_keeps_and_frees},
+	{"heap: registers and interior pointers are roots", registers_are_roots},
+	{"heap: a wrong free is refused", free_is_checked},
+	{"heap: running out gives NULL", running_out_is_null},
+	{"heap: memory goes back to the frames", memory_is_given_back},
+	{NULL, NULL},
+};

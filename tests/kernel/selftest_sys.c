@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* The ten calls on the real MMU: states, results, traps, huge leaves, and a random sequence
+ * against a table of states. [SYS-1], [SYS-2] and [SPACE-1] are verified throughout. */
+#include "mm/frame.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
+#include "mm/sys.h"
+#include "tests/kernel/selftest.h"
+
+#define MIB ((size_t)1 << 20)
+
+static enum loam_state state_of(uintptr_t addr)
+{
+	struct loam_sys_info info;
+
+	return loam_sys_query(addr, &info) == LOAM_OK ? info.state : LOAM_STATE_NONE;
+}
+
+static uint64_t leaf_of(uintptr_t addr)
+{
+	struct loam_sys_info info;
+
+	return loam_sys_query(addr, &info) == LOAM_OK ? info.leaf_bytes : 0;
+}
+
+static uint64_t free_frames(void)
+{
+	struct loam_frame_stats stats;
+
+	loam_frame_stats(&stats);
+	return stats.free;
+}
+
+static void states_and_traps(const struct loam_boot_info *info)
+{
+	uint64_t before = free_frames();
+	uintptr_t base;
+	bool zeroed;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, MIB, 0, &base) == LOAM_OK);
+	EXPECT(state_of(base) == LOAM_STATE_RESERVED);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
+	EXPECT(loam_sys_map(base, MIB, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(state_of(base) == LOAM_STATE_PREPARED);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, base + MIB - 1));
+	EXPECT(loam_sys_used(base, MIB, &zeroed) == LOAM_OK && zeroed);
+	EXPECT(state_of(base) == LOAM_STATE_READY);
+	for (size_t at = 0; at < MIB; at += 8)
+		EXPECT(*(volatile uint64_t *)(base + at) == 0);
+	*(volatile uint64_t *)(base + 4096) = 42;
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_EXEC, base));
+	EXPECT(loam_sys_unused(base, MIB) == LOAM_OK);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base + 4096));
+	EXPECT(loam_sys_used(base, MIB, &zeroed) == LOAM_OK && zeroed);
+	EXPECT(*(volatile uint64_t *)(base + 4096) == 0);
+	EXPECT(loam_sys_fault(base, MIB) == LOAM_OK);
+	EXPECT(state_of(base) == LOAM_STATE_RESERVED);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
+	EXPECT(loam_sys_free(base, MIB) == LOAM_OK);
+	EXPECT(state_of(base) == LOAM_STATE_NONE);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
+	loam_sys_verify();
+	/* a region record page or a table at the root may stay, nothing else */
+	EXPECT(before - free_frames() <= 4);
+}
+
+static void bad_input_changes_nothing(const struct loam_boot_info *info)
+{
+	struct loam_sys_stats before, after;
+	uintptr_t base, other = 1;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, MIB, 0, &base) == LOAM_OK);
+	loam_sys_stats(&before);
+	EXPECT(loam_sys_reserve(0, 0, 0, &other) == LOAM_INVAL && other == 1);
+	EXPECT(loam_sys_reserve(0, MIB, 3, &other) == LOAM_INVAL && other == 1);
+	EXPECT(loam_sys_map(base + 1, 4096, LOAM_OWNER_TEST) == LOAM_INVAL);
+	EXPECT(loam_sys_map(base, MIB + 4096, LOAM_OWNER_TEST) == LOAM_INVAL);
+	EXPECT(loam_sys_map((uintptr_t)loam_image_start, 4096, LOAM_OWNER_TEST) == LOAM_INVAL);
+	EXPECT(loam_sys_used(base, 4096, NULL) == LOAM_INVAL);
+	EXPECT(loam_sys_unused(UINTPTR_MAX - 4095, 8192) == LOAM_INVAL);
+	EXPECT(loam_sys_fault(base, 0) == LOAM_INVAL);
+	EXPECT(loam_sys_free(LOAM_BOOT_DIRECT, 4096) == LOAM_INVAL);
+	EXPECT(loam_sys_collapse(base, 123) == LOAM_INVAL);
+	loam_sys_stats(&after);
+	for (unsigned s = 0; s < LOAM_STATE_COUNT; s++)
+		EXPECT(before.state_bytes[s] == after.state_bytes[s]);
+	EXPECT(loam_sys_free(base, MIB) == LOAM_OK);
+	EXPECT(loam_sys_free(base, MIB) == LOAM_INVAL);
+}
+
+static void huge_leaves(const struct loam_boot_info *info)
+{
+	const size_t size = 2 * LOAM_HUGE_SIZE;
+	uintptr_t base;
+
+	(void)info;
+	if (loam_space_huge_sizes() == 0) {
+		EXPECT(loam_sys_hugepage(LOAM_BOOT_WINDOW, LOAM_HUGE_SIZE) != LOAM_OK);
+		return;
+	}
+	EXPECT(loam_sys_reserve(0, size, LOAM_HUGE_SIZE, &base) == LOAM_OK);
+	EXPECT(loam_sys_map(base, size, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_sys_hugepage(base, size) == LOAM_OK);
+	EXPECT(loam_sys_used(base, size, NULL) == LOAM_OK);
+	EXPECT(leaf_of(base) == LOAM_HUGE_SIZE && leaf_of(base + size - 1) == LOAM_HUGE_SIZE);
+	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE)
+		*(volatile uint64_t *)(base + at) = at + 1;
+	/* part of it goes: the rest keeps its contents under small leaves */
+	EXPECT(loam_sys_unused(base + 5 * LOAM_PAGE_SIZE, 3 * LOAM_PAGE_SIZE) == LOAM_OK);
+	EXPECT(leaf_of(base) == LOAM_PAGE_SIZE);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base + 5 * LOAM_PAGE_SIZE));
+	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
+		if (at / LOAM_PAGE_SIZE < 5 || at / LOAM_PAGE_SIZE >= 8)
+			EXPECT(*(volatile uint64_t *)(base + at) == at + 1);
+	}
+	EXPECT(loam_sys_collapse(base, LOAM_HUGE_SIZE) == LOAM_BUSY);
+	EXPECT(loam_sys_used(base + 5 * LOAM_PAGE_SIZE, 3 * LOAM_PAGE_SIZE, NULL) == LOAM_OK);
+	EXPECT(loam_sys_collapse(base, LOAM_HUGE_SIZE) == LOAM_OK);
+	EXPECT(leaf_of(base) == LOAM_HUGE_SIZE);
+	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
+		size_t page = at / LOAM_PAGE_SIZE;
+
+		EXPECT(*(volatile uint64_t *)(base + at) ==
+		       (page >= 5 && page < 8 ? 0 : at + 1));
+	}
+	loam_sys_verify();
+	EXPECT(loam_sys_free(base, size) == LOAM_OK);
+}
+
+/* For every n the n-th frame request fails: NOMEM, and nothing changed. */
+static void nth_frame_fails(const struct loam_boot_info *info)
+{
+	uintptr_t base;
+	uint64_t free;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, MIB, 0, &base) == LOAM_OK);
+	for (uint64_t n = 1;; n++) {
+		enum loam_err err;
+
+		free = free_frames();
+		loam_frame_fail_at(n);
+		err = loam_sys_map(base, MIB, LOAM_OWNER_TEST);
+		loam_frame_fail_at(0);
+		if (err == LOAM_OK)
+			break;
+		EXPECT(err == LOAM_NOMEM && n < 20);
+		EXPECT(free_frames() == free && state_of(base) == LOAM_STATE_RESERVED);
+	}
+	for (uint64_t n = 1;; n += 37) {
+		enum loam_err err;
+
+		free = free_frames();
+		loam_frame_fail_at(n);
+		err = loam_sys_used(base, MIB, NULL);
+		loam_frame_fail_at(0);
+		if (err == LOAM_OK)
+			break;
+		EXPECT(err == LOAM_NOMEM && n <= 256);
+		EXPECT(free_frames() == free && state_of(base) == LOAM_STATE_PREPARED);
+	}
+	EXPECT(loam_sys_free(base, MIB) == LOAM_OK);
+	loam_sys_verify();
+}
+
+/* ---- random sequence against a table of states ---- */
+
+#define PAGES 1024u /* 4 MiB: two huge blocks */
+#define STEPS 1500u
+
+static uint8_t model[PAGES];
+static uint64_t stamp[PAGES]; /* what a Ready page must hold in its first word */
+
+static unsigned count_state(unsigned at, unsigned n, enum loam_state s)
+{
+	unsigned count = 0;
+
+	for (unsigned i = at; i < at + n; i++)
+		count += model[i] == s;
+	return count;
+}
+
+static void set_state(uintptr_t base, unsigned at, unsigned n, enum loam_state s)
+{
+	for (unsigned i = at; i < at + n; i++) {
+		if (model[i] == LOAM_STATE_READY && s == LOAM_STATE_READY)
+			continue;
+		model[i] = (uint8_t)s;
+		stamp[i] = 0;
+		if (s == LOAM_STATE_READY && loam_selftest_random() % 2 == 0) {
+			stamp[i] = loam_selftest_random();
+			*(volatile uint64_t *)(base + i * LOAM_PAGE_SIZE) = stamp[i];
+		}
+	}
+}
+
+static bool step_agrees(uintptr_t base, unsigned at, unsigned n)
+{
+	uintptr_t va = base + at * LOAM_PAGE_SIZE;
+	size_t size = n * LOAM_PAGE_SIZE;
+	unsigned reserved = count_state(at, n, LOAM_STATE_RESERVED);
+	enum loam_err err;
+
+	switch (loam_selftest_random() % 6) {
+	case 0:
+		err = loam_sys_map(va, size, LOAM_OWNER_TEST);
+		if (reserved != n)
+			return err == LOAM_EXIST;
+		if (err == LOAM_OK)
+			set_state(base, at, n, LOAM_STATE_PREPARED);
+		return err == LOAM_OK || err == LOAM_NOMEM;
+	case 1:
+		err = loam_sys_used(va, size, NULL);
+		if (reserved != 0)
+			return err == LOAM_INVAL;
+		if (err == LOAM_OK)
+			set_state(base, at, n, LOAM_STATE_READY);
+		return err == LOAM_OK || err == LOAM_NOMEM;
+	case 2:
+		err = loam_sys_unused(va, size);
+		if (reserved != 0)
+			return err == LOAM_INVAL;
+		set_state(base, at, n, LOAM_STATE_PREPARED);
+		return err == LOAM_OK;
+	case 3:
+		if (n > 64)
+			return true; /* else the range is Reserved most of the time */
+		set_state(base, at, n, LOAM_STATE_RESERVED);
+		return loam_sys_fault(va, size) == LOAM_OK;
+	case 4:
+		return loam_sys_hugepage(va, size) == LOAM_OK || loam_space_huge_sizes() == 0;
+	default:
+		err = loam_sys_collapse(va, size);
+		return err == LOAM_OK || err == LOAM_BUSY || err == LOAM_NOMEM ||
+		       err == LOAM_NOTSUP;
+	}
+}
+
+static bool page_agrees(uintptr_t base, unsigned i)
+{
+	uintptr_t va = base + i * LOAM_PAGE_SIZE;
+
+	if (state_of(va) != (enum loam_state)model[i])
+		return false;
+	if (model[i] == LOAM_STATE_READY)
+		return *(volatile uint64_t *)va == stamp[i];
+	return loam_selftest_traps(LOAM_ACCESS_READ, va);
+}
+
+static void random_sequence(const struct loam_boot_info *info)
+{
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, PAGES * LOAM_PAGE_SIZE, LOAM_HUGE_SIZE, &base) == LOAM_OK);
+	for (unsigned i = 0; i < PAGES; i++)
+		model[i] = LOAM_STATE_RESERVED;
+	for (unsigned s = 0; s < STEPS; s++) {
+		unsigned at = (unsigned)(loam_selftest_random() % PAGES);
+		unsigned n = 1 + (unsigned)(loam_selftest_random() % (PAGES - at));
+
+		if (loam_selftest_random() % 3 != 0 && n > 16)
+			n = 16;
+		EXPECT(step_agrees(base, at, n));
+		for (unsigned i = 0; i < 4; i++)
+			EXPECT(page_agrees(base, (unsigned)(loam_selftest_random() % PAGES)));
+	}
+	for (unsigned i = 0; i < PAGES; i++)
+		EXPECT(page_agrees(base, i));
+	loam_sys_verify();
+	loam_frame_verify();
+	EXPECT(loam_sys_free(base, PAGES * LOAM_PAGE_SIZE) == LOAM_OK);
+}
+
+static void alloc_is_zeroed(const struct loam_boot_info *info)
+{
+	void *p = NULL;
+
+	(void)info;
+	EXPECT(loam_sys_alloc(3 * LOAM_PAGE_SIZE + 1, LOAM_OWNER_TEST, &p) == LOAM_OK);
+	for (size_t at = 0; at < 4 * LOAM_PAGE_SIZE / 8; at++)
+		EXPECT(((volatile uint64_t *)p)[at] == 0);
+	EXPECT(loam_sys_free((uintptr_t)p, 4 * LOAM_PAGE_SIZE) == LOAM_OK);
+}
+
+const struct selftest loam_selftest_sys[] = {
+	{"sys: None, Reserved, Prepared, Ready, and what traps", states_and_traps},
+	{"sys: bad input is refused and changes nothing", bad_input_changes_nothing},
+	{"sys: huge leaves, split, collapse", huge_leaves},
+	{"sys: alloc gives zeroed memory", alloc_is_zeroed},
+	{"sys: the n-th frame request fails and nothing changes", nth_frame_fails},
+	{"sys: random sequence against a table of states", random_sequence},
+	{NULL, NULL},
+};
