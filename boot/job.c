@@ -61,6 +61,7 @@ int loam_job_run(const struct loam_boot_info *info)
 		return bad;
 	}
 	bad |= replay(info, LOAM_REPLAY_GC);
+	loam_dump_heap(); /* still full: nothing is collected yet */
 	bad |= replay(info, LOAM_REPLAY_FREE);
 	return bad;
 }

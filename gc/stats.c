@@ -80,7 +80,7 @@ void loam_dump_heap(void)
 	struct loam_cache *cache = loam_cache_self();
 	struct loam_heap *h = &loam_heap;
 	const uint64_t *ready = (const uint64_t *)h->page_ready.base;
-	uint64_t pages, per;
+	uint64_t pages, per, blank = 0;
 	char line[65];
 
 	loam_cache_enter(cache);
@@ -92,13 +92,21 @@ void loam_dump_heap(void)
 		 "heap map: a character is %k; 0-9a-x small objects by class, L large, . free, blank given back\n",
 		 (uint64_t)(per << LOAM_HEAP_PAGE_SHIFT));
 	for (uint64_t at = 0; at < pages; at += per * 64) {
+		bool any = false;
 		unsigned n = 0;
 
-		for (uint64_t p = at; p < at + per * 64 && p < pages; p += per)
-			line[n++] = glyph(h->base + (p << LOAM_HEAP_PAGE_SHIFT), ready);
+		for (uint64_t p = at; p < at + per * 64 && p < pages; p += per) {
+			line[n] = glyph(h->base + (p << LOAM_HEAP_PAGE_SHIFT), ready);
+			any = any || line[n] != ' ';
+			n++;
+		}
 		line[n] = '\0';
-		loam_log(LOAM_LOG_INFO, "  |%-64s|\n", line);
+		blank += !any;
+		if (any)
+			loam_log(LOAM_LOG_INFO, "  |%-64s|\n", line);
 	}
+	if (blank > 0)
+		loam_log(LOAM_LOG_INFO, "  %llu blank lines left out\n", (unsigned long long)blank);
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
 }

@@ -30,3 +30,13 @@ test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=debug
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=asan
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=tsan T=$(if $(T),$(T),thread)
+
+ONLY ?=
+.PHONY: test-qemu test-qemu-flavour
+test-qemu-flavour: images
+	$(Q)python3 tests/tools/taprun.py --timeout 3600 \
+		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") $(a)=$(image_$(a))')
+
+test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=)
+	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
+	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=release ONLY='$(if $(ONLY),$(ONLY),main job)'

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Boot the image in QEMU in many ways and check what it says. Prints TAP.
+
+Usage: qemu_test.py [--only WORD] [--trace FILE] ARCH=IMAGE...
+
+Each boot is one result, and every self-test that the guest reports is one more.
+Times are told as comments and never checked; a boot that hangs is killed and fails.
+"""
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import qemu_run
+
+HANG_SECONDS = 300  # far beyond any honest boot, also on a loaded machine
+GUEST_RESULT = re.compile(r"^(ok|not ok) \d+ - (.*?)( \(\d+ us\))?$")
+
+WALK = r"level 3  table 0x[0-9a-f]+\[ *\d+\] = 0x[0-9a-f]{16}"
+# What each provoked fault must say: access, cause, and what is known of the place.
+FAULTS = {
+    "null": [r"access   write of 0x8 by pc 0x[0-9a-f]+, sp 0x[0-9a-f]+ \(not present\)$",
+             r"cause    null pointer write$", r"walk\n  the address is not in the kernel half$"],
+    "reserved": [r"access   read of 0x[0-9a-f]+234 ", r"cause    touch of Reserved memory",
+                 r"region   0x[0-9a-f]+ \+ 1 MiB, state Reserved, owner none", r"history  reserve$", WALK],
+    "prepared": [r"access   write of 0x[0-9a-f]+234 ", r"cause    touch of Prepared memory",
+                 r"region   .* state Prepared, owner test", r"history  map <- reserve$", WALK],
+    "sysfault": [r"access   read of 0x[0-9a-f]+234 ", r"cause    touch after loam_sys_fault: the range was revoked",
+                 r"region   .* state Reserved, owner test", r"history  fault <- used <- map <- reserve$", WALK],
+    "text": [r"access   write of ", r"cause    .*image text", WALK],
+    "exec": [r"access   execute of ", r"cause    .*execut", r"region   .* state Ready, owner heap", WALK],
+    "stack": [r"cause    stack overflow.*boot stack guard", WALK],
+}
+REGISTERS = {"x86_64": r"rip [0-9a-f]{16}  rflags", "aarch64": r"x30 [0-9a-f]{16}  sp  [0-9a-f]{16}  pc "}
+
+
+class Tap:
+    """Counts and prints results."""
+
+    def __init__(self):
+        self.count = self.failed = 0
+
+    def result(self, ok, name, why=""):
+        self.count += 1
+        self.failed += not ok
+        print(f"{'ok' if ok else 'not ok'} {self.count} - {name}")
+        for line in why.splitlines() if not ok else []:
+            print(f"#   {line}")
+        sys.stdout.flush()
+
+
+class Boot:
+    """One run of the image: its text and its exit status."""
+
+    def __init__(self, arch, image, **kw):
+        argv = qemu_run.command(arch, image, kw.get("mem", "256M"), kw.get("append", ""),
+                                kw.get("initrd"), kw.get("cpu", "max"))
+        start = time.monotonic()
+        try:
+            proc = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=HANG_SECONDS, check=False)
+            text, self.status = proc.stdout, qemu_run.status(arch, proc.returncode)
+        except subprocess.TimeoutExpired as e:
+            text, self.status = (e.stdout or b"") + b"\n# hung\n", "hung"
+        self.text = text.decode(errors="replace").replace("\r", "")
+        self.seconds = time.monotonic() - start
+
+    def missing(self, patterns):
+        return [p for p in patterns if not re.search(p, self.text, re.M)]
+
+    def number(self, pattern):
+        m = re.search(pattern, self.text, re.M)
+        return float(m.group(1)) if m else None
+
+
+def megabytes(text):
+    return int(text[:-1]) * (1024 if text.endswith("G") else 1)
+
+
+def usable_mib(text):
+    m = re.search(r"^frames: ([\d.]+) ([MG])iB usable", text, re.M)
+    return float(m.group(1)) * (1024 if m.group(2) == "G" else 1) if m else 0
+
+
+class Suite:
+    """All boots of one architecture."""
+
+    def __init__(self, tap, arch, image, trace, only):
+        self.tap, self.arch, self.image, self.trace, self.only = tap, arch, image, trace, only
+
+    def boot(self, name, status, patterns, guest=False, **kw):
+        """Boot; the result is right if the status is and every pattern is found."""
+        name = f"{self.arch}: {name}"
+        if self.only and self.only not in name:
+            return None
+        b = Boot(self.arch, self.image, **kw)
+        missing = b.missing(patterns)
+        ok = b.status == status and not missing
+        if guest:
+            planned = re.search(r"^1\.\.(\d+)$", b.text, re.M)
+            seen = [GUEST_RESULT.match(line) for line in b.text.splitlines()]
+            seen = [m for m in seen if m]
+            ok = ok and planned is not None and int(planned.group(1)) == len(seen) > 0
+            for m in seen:
+                self.tap.result(m.group(1) == "ok", f"{name}: {m.group(2)}", b.text)
+        why = f"status {b.status}, wanted {status}; missing {missing}\n{b.text}"
+        self.tap.result(ok, name, why)
+        return b
+
+    def whole_job(self):
+        """Self-tests and the main job, with little and with much memory."""
+        for mem in ("32M", "64M", "1G", "5G"):
+            b = self.boot(f"self-tests and main job with {mem}", 0,
+                          [r"^loam: all done, all well$", r"the long-lived tree of depth 12 is whole",
+                           r"replay of .* free drops the reference", r"replay of .* free is loam_free",
+                           r"^heap map: "] + [rf"^ +{p} %  \d+ blocks" for p in (10, 50, 90)],
+                          guest=True, mem=mem, append="depth=12", initrd=self.trace)
+            if b is None:
+                continue
+            got, want = usable_mib(b.text), megabytes(mem)
+            self.tap.result(want * 0.9 - 2 < got <= want, f"{self.arch}: all of {mem} is found",
+                            f"{got} MiB usable\n{b.text}")
+            ms = b.number(r"^boot to self-tests done in (\d+) ms")
+            print(f"# {self.arch} {mem}: boot to self-tests done in {ms} ms of guest time")
+
+    def high_memory(self):
+        """5 GiB on x86_64 lie on both sides of the hole below 4 GiB."""
+        if self.arch == "x86_64":
+            self.boot("memory above the 4 GiB hole is used", 0,
+                      [r"0x000100000000 - 0x0001[0-9a-f]{8} .* usable$", r"frames: 5 GiB usable in 2 zones|frames: 4\.\d GiB usable in 2 zones"],
+                      mem="5G", append="job=trees depth=8 selftest=0")
+
+    def faults(self):
+        for fault, patterns in FAULTS.items():
+            self.boot(f"fault={fault} is reported", 2,
+                      [r"^loam: FATAL: ", REGISTERS[self.arch]] + ["^  " + p for p in patterns],
+                      append=f"fault={fault}")
+
+    def small_cpus(self):
+        """CPUs that lack what the best ones have."""
+        if self.arch == "x86_64":
+            self.boot("without 1 GiB leaves", 0, [r"leaves 4 KiB 2 MiB, NX$"], guest=True,
+                      cpu="max,pdpe1gb=off", append="job=trees depth=8")
+            self.boot("qemu64", 0, [r"all well"], guest=True, cpu="qemu64", append="job=trees depth=8")
+        else:
+            self.boot("cortex-a57: no dirty bits in hardware", 0, [r"44-bit physical", "all well"],
+                      guest=True, cpu="cortex-a57", append="job=trees depth=8")
+
+    def bad_input(self):
+        self.boot("no boot module", 0, [r"nothing to replay"], append="depth=6 selftest=0")
+        self.boot("absurd depth", 1, [r"binary trees failed: depth must be from 4 to 24"],
+                  append="depth=99 selftest=0")
+        self.boot("out of memory is told, not a crash", 1, [r"binary trees failed: out of memory", r"^loam: FAILED"],
+                  mem="32M", append="depth=19 job=trees selftest=0")
+        with tempfile.NamedTemporaryFile(suffix=".loamtrace") as f:
+            f.write(b"not a trace at all\n" * 20)
+            f.flush()
+            self.boot("a boot module that is no trace", 1, [r"replay failed: "], initrd=f.name,
+                      append="job=replay selftest=0")
+        with tempfile.NamedTemporaryFile(suffix=".loamtrace") as f, open(self.trace, "rb") as whole:
+            f.write(whole.read()[:100000])
+            f.flush()
+            self.boot("a truncated trace", 1, [r"replay failed: trace"], initrd=f.name,
+                      append="job=replay selftest=0")
+
+    def gctrace(self):
+        self.boot("gctrace lines", 0,
+                  [r"^gc \d+ @[\d.]+s \d+%: [\d.]+\+[\d.]+\+[\d.]+ ms clock, .* ms cpu, \d+->\d+->\d+ MB, \d+ MB goal, .* \d+ P"],
+                  append="gctrace=1 depth=12 job=trees selftest=0")
+
+    def run(self):
+        self.whole_job()
+        self.high_memory()
+        self.faults()
+        self.small_cpus()
+        self.bad_input()
+        self.gctrace()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="only boots whose name has this word")
+    parser.add_argument("--trace", required=True)
+    parser.add_argument("images", nargs="+", metavar="ARCH=IMAGE")
+    args = parser.parse_args()
+    tap = Tap()
+    for pair in args.images:
+        arch, image = pair.split("=", 1)
+        Suite(tap, arch, image, args.trace, args.only).run()
+    print(f"1..{tap.count}")
+    return 1 if tap.failed or not tap.count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
