@@ -88,7 +88,8 @@ lib_x86_64       := $(loam_arch_x86_64_src) $(loam_mm_src) $(loam_mm_mmu_src) $(
 lib_aarch64      := $(loam_arch_aarch64_src) $(loam_mm_src) $(loam_mm_mmu_src) $(loam_mm_mem_src) $(loam_gc_src)
 lib_host         := $(loam_arch_host_src) $(loam_mm_src) $(loam_gc_src)
 lib_fake-x86_64  := $(filter-out tests/fake/test_%,$(wildcard tests/fake/*.c)) $(loam_mm_src) $(loam_mm_mmu_src)
-lib_fake-aarch64 := $(lib_fake-x86_64)
+lib_fake-aarch64 := $(lib_fake-x86_64) tests/fake/aarch64/modes.c
+lib_fake-x86_64  += tests/fake/x86_64/modes.c
 
 configs := x86_64 aarch64 host fake-x86_64 fake-aarch64
 outdir = $(BUILD)/$(1)-$(variant)

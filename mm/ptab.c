@@ -178,7 +178,7 @@ static unsigned fill_place(const struct loam_ptab *pt, const struct fill *f, uin
 static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
 			unsigned level, struct loam_ptab_slot *slot)
 {
-	LOAM_ASSERT(slot->pte == loam_pte_none(LOAM_TAG_NONE)); /* [PTAB-3] */
+	LOAM_ASSERT(slot->level == LOAM_LEVEL_PAGE || slot->pte == 0); /* [PTAB-3] */
 	while (slot->level > level) {
 		struct loam_paddr table = loam_ptab_pool_pop(pool);
 
@@ -300,16 +300,24 @@ static void invalidate_slot(const struct loam_ptab *pt, const struct loam_ptab_s
 		loam_tlb_broadcast(pt->mmu, slot->va, 1, slot->level, false);
 }
 
+/* Take the entry out, everywhere: on return no CPU knows it any more. Returns it as hardware left
+ * it; once it is out, hardware notes nothing in it. */
+static uint64_t break_slot(const struct loam_ptab *pt, const struct loam_ptab_slot *slot)
+{
+	uint64_t old = loam_pt_swap(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
+
+	invalidate_slot(pt, slot, slot->kind);
+	return old;
+}
+
 void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte)
 {
 	enum loam_pte_kind old_kind = slot->kind;
 	enum loam_pte_change change = loam_pte_change(pt->mmu, slot->pte, pte, slot->level);
 
 	LOAM_CHECK(change != LOAM_PTE_FORBIDDEN, "illegal page-table entry");
-	if (change == LOAM_PTE_BREAK) {
-		loam_pt_store(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
-		invalidate_slot(pt, slot, old_kind); /* includes the wait for all CPUs */
-	}
+	if (change == LOAM_PTE_BREAK)
+		(void)break_slot(pt, slot);
 	loam_pt_store(slot->table, slot->index, pte);
 	loam_pt_publish(pt->mmu);
 	if (change == LOAM_PTE_IN_PLACE)
@@ -319,22 +327,24 @@ void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, 
 }
 
 void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
-		     struct loam_paddr table)
+		     struct loam_paddr table, unsigned hole, unsigned tag)
 {
 	unsigned below = slot->level - 1;
 	uint64_t old;
 
 	LOAM_ASSERT(slot->kind == LOAM_PTE_LEAF && slot->level > 0);
 	/* Break first: `table` may be a frame of the very leaf, and only after the invalidation
-	 * can nobody write to it any more. The exchange keeps a dirty bit set meanwhile. */
-	old = loam_pt_swap(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
-	invalidate_slot(pt, slot, LOAM_PTE_LEAF);
+	 * can nobody write to it any more. */
+	old = break_slot(pt, slot);
 	/* consecutive leaves differ by their address alone, and by a constant: but for LPA2,
 	 * whose top two bits stand elsewhere and cannot change inside one leaf */
 	table_fill(table,
 		   loam_pte_leaf(pt->mmu, below, loam_pte_pa(pt->mmu, old, slot->level),
 				 loam_pte_attr(pt->mmu, old, slot->level) & ~LOAM_ATTR_CONTIG),
 		   loam_level_size(below));
+	/* before the table is linked: a table must never be mapped by its own entry */
+	if (hole < LOAM_PT_ENTRIES)
+		loam_pt_store(table, hole, loam_pte_none(tag));
 	slot->pte = loam_pte_table(pt->mmu, table);
 	slot->kind = LOAM_PTE_TABLE;
 	loam_pt_store(slot->table, slot->index, slot->pte);
@@ -380,7 +390,7 @@ static void split_at(const struct loam_ptab *pt, struct loam_ptab_pool *pool, ui
 	struct loam_ptab_slot slot;
 
 	while (cut_level(pt, va, &slot) > 0)
-		loam_ptab_split(pt, &slot, pool_take(pool));
+		loam_ptab_split(pt, &slot, pool_take(pool), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
 }
 
 static void split_ends(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
@@ -487,8 +497,10 @@ static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 	uint64_t pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep));
 
 	if (loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
-		loam_ptab_replace(pt, slot, pte);
-		return;
+		old = loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);
+		loam_pt_store(slot->table, slot->index,
+			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
+		return; /* published by the caller */
 	}
 	/* hardware may have noted a write since slot->pte was read: put it back */
 	old |= loam_pte_attr(pt->mmu, loam_pt_swap(slot->table, slot->index, pte), slot->level);

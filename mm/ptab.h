@@ -103,10 +103,11 @@ LOAM_MUST_USE enum loam_err loam_ptab_protect(const struct loam_ptab *pt,
 
 /*
  * The leaf in `slot` (level 1 or higher) becomes a table of leaves one level down that map the
- * same memory with the same attributes. Breaks before it makes: another CPU may see a spurious
- * fault. `table` is a frame whose contents may be anything. */
+ * same memory with the same attributes; all but entry `hole`, which becomes a none with `tag`
+ * (LOAM_PT_ENTRIES: no hole). Breaks before it makes: another CPU may see a spurious fault.
+ * `table` is a frame whose contents may be anything; it may be the one that the hole mapped. */
 void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
-		     struct loam_paddr table);
+		     struct loam_paddr table, unsigned hole, unsigned tag);
 
 /* Replace whatever stands in `slot` by `pte`, breaking first where the ISA demands it; the old
  * entry's invalidation, and that of all below it, is complete on return. */

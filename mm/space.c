@@ -333,8 +333,7 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size)
 
 /* Turn the huge leaf in `slot` into a table that stands in the frame of its page `va`, which is
  * one of those that go; that page itself is unmapped with `tag`. */
-static void split_into_own_frame(struct loam_ptab_slot *slot, struct loam_tlb_batch *batch,
-				 uint64_t va, unsigned tag)
+static void split_into_own_frame(struct loam_ptab_slot *slot, uint64_t va, unsigned tag)
 {
 	uint64_t head = loam_pte_pa(&mmu, slot->pte, slot->level).raw;
 	struct loam_pfn first = loam_paddr_to_pfn(loam_paddr(head));
@@ -345,9 +344,7 @@ static void split_into_own_frame(struct loam_ptab_slot *slot, struct loam_tlb_ba
 		   "the running stack lies on a huge leaf that must be split");
 	loam_frame_split(first, LOAM_ORDER_HUGE);
 	loam_frame_set_owner(loam_paddr_to_pfn(frame), 0, LOAM_OWNER_TABLE);
-	loam_ptab_split(&ptab, slot, frame);
-	loam_pt_store(frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE), loam_pte_none(tag));
-	loam_tlb_batch_add(batch, va, 1, LOAM_LEVEL_PAGE, false);
+	loam_ptab_split(&ptab, slot, frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE), tag);
 }
 
 void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
@@ -366,7 +363,7 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 
 		if (slot.kind == LOAM_PTE_LEAF && slot.level > 0 &&
 		    (sticks_out || to == LOAM_STATE_PREPARED))
-			split_into_own_frame(&slot, &batch, slot.va > base ? slot.va : base, tag);
+			split_into_own_frame(&slot, slot.va > base ? slot.va : base, tag);
 		if (slot_last >= last)
 			break;
 		loam_ptab_next(&ptab, LOAM_LEVEL_HUGE, &slot);

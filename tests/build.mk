@@ -11,8 +11,10 @@ define test_rules
 $(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/libloam.a
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo "  LD      $$@"
-	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$^ -lcmocka -lm -o $$@
+	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(ldflags_$(2)) $$^ -lcmocka -lm -o $$@
 endef
+# The fake looks at every frame that is freed.
+ldflags_fake := -Wl,--wrap=loam_frame_free
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))

@@ -1,0 +1,746 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake machine.
+ *
+ * Why. QEMU has a coherent memory and throws its TLB away so often that a missing invalidation or
+ * barrier hardly ever shows. Here it shows at once.
+ *
+ * Memory. RAM is a few stretches of physical addresses backed by host memory; a physical address
+ * is never a valid pointer, and a hole is a violation. The code under test sees its own stores at
+ * once. Page walks see a store only once it is published: until then `pending` keeps what
+ * they see instead.
+ *
+ * CPUs. Each has a TLB of leaves and a cache of table entries (the paging-structure or walk
+ * cache), filled by touches and by speculation: before each store to a live entry some CPU may
+ * walk there. Nothing is ever evicted but by an invalidation, or by chance when a cache is full.
+ * An invalidation drops exactly what it names: leaves of that level, and cached table entries
+ * only where `tables` is set. It reaches CPU 0, which runs the code under test, and the others where
+ * the machine broadcasts.
+ *
+ * What is a violation (each a panic "fake: ..."):
+ *   - a valid entry replaced by another valid one where the ISA wants break-before-make, or a
+ *     valid entry made while some CPU still caches what stood there before
+ *   - a frame freed while some TLB maps it, while an entry maps it, or while it is a linked table
+ *     or some CPU caches the way to it
+ *   - after an operation (fake_settled): a TLB entry that grants more than the tables do, or
+ *     leads elsewhere; a cached table that is not linked any more; an unpublished store
+ *   - an access to a hole; a linked table mapped as memory
+ *
+ * Frames know what they are: `frame_info` tells for each whether it is a linked table, of which
+ * level and for which addresses, and how many leaves map it.
+ */
+#include "tests/fake/fake.h"
+
+#include "mm/check.h"
+#include "mm/frame.h"
+#include "tests/host/support.h"
+
+#include <sys/mman.h>
+
+#define TLB_ENTRIES   384u
+#define WALK_ENTRIES  32u
+#define PENDING_MAX   4096u
+#define KEY_NONE      UINT64_MAX
+
+struct tlb_entry {
+	uint64_t va, pa;
+	uint32_t attr;
+	unsigned level;
+};
+
+/* A cached table entry: walks of [va, va + size of level) begin in `table`. */
+struct walk_entry {
+	uint64_t va;
+	uint64_t table;
+	unsigned level; /* of the entry that was cached; its table is one below */
+};
+
+struct cpu {
+	struct tlb_entry tlb[TLB_ENTRIES];
+	struct walk_entry walk[WALK_ENTRIES];
+	unsigned tlb_count, walk_count;
+};
+
+struct frame_info {
+	bool table; /* linked under the root */
+	uint8_t level;
+	uint32_t leaves; /* live leaves that map this frame */
+	uint64_t va;
+};
+
+struct ram {
+	struct fake_range range;
+	char *host;
+	struct frame_info *info;
+};
+
+static struct loam_mmu mmu;
+static struct ram ram[FAKE_RANGES];
+static unsigned ram_count, cpu_count;
+static struct cpu cpus[FAKE_CPUS];
+static struct {
+	uint64_t pa, seen;
+} pending[PENDING_MAX];
+static unsigned pending_count;
+static uint64_t next_frame, invalidated, flushed;
+static struct rng rng;
+
+static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void violation(const char *fmt, ...)
+{
+	char msg[300] = "fake: ";
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg + 6, sizeof(msg) - 6, fmt, ap);
+	va_end(ap);
+	loam_host_panic(__FILE__, __LINE__, msg);
+}
+
+/* ---- memory ---- */
+
+static struct ram *ram_of(uint64_t pa)
+{
+	for (unsigned i = 0; i < ram_count; i++) {
+		if (pa - ram[i].range.base < ram[i].range.size)
+			return &ram[i];
+	}
+	violation("physical address %#llx is not RAM", (unsigned long long)pa);
+}
+
+static struct frame_info *info_of(uint64_t pa)
+{
+	struct ram *r = ram_of(pa);
+
+	return &r->info[(pa - r->range.base) >> LOAM_PAGE_SHIFT];
+}
+
+void *loam_frame_ptr(struct loam_paddr pa)
+{
+	struct ram *r = ram_of(pa.raw);
+
+	return r->host + (pa.raw - r->range.base);
+}
+
+static uint64_t *entry_ptr(uint64_t pa)
+{
+	struct ram *r = ram_of(pa);
+
+	return (uint64_t *)(void *)(r->host + (pa - r->range.base));
+}
+
+/* What a page walk reads: the entry as it was before stores that are not published yet. */
+static uint64_t walk_load(uint64_t pa)
+{
+	for (unsigned i = 0; i < pending_count; i++) {
+		if (pending[i].pa == pa)
+			return pending[i].seen;
+	}
+	return *entry_ptr(pa);
+}
+
+static void remember_unpublished(uint64_t pa)
+{
+	for (unsigned i = 0; i < pending_count; i++) {
+		if (pending[i].pa == pa)
+			return;
+	}
+	if (pending_count == PENDING_MAX) /* stores drain in time whatever software does */
+		memmove(pending, pending + 1, --pending_count * sizeof(pending[0]));
+	pending[pending_count].pa = pa;
+	pending[pending_count++].seen = *entry_ptr(pa);
+}
+
+static void publish_one(uint64_t pa)
+{
+	for (unsigned i = 0; i < pending_count; i++) {
+		if (pending[i].pa == pa)
+			pending[i] = pending[--pending_count];
+	}
+}
+
+/* ---- addresses ---- */
+
+static uint64_t canonical(uint64_t raw)
+{
+	uint64_t top = ~UINT64_C(0) << mmu.va_bits;
+
+	/* one half of one table (x86_64), or a table for the upper half alone (aarch64) */
+	if (mmu.va_min == top || (raw >> (mmu.va_bits - 1) & 1) != 0)
+		return raw | top;
+	return raw;
+}
+
+static bool covers(uint64_t va, unsigned level, uint64_t at)
+{
+	return at - va < loam_level_size(level);
+}
+
+static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+	return a - b < b_size || b - a < a_size;
+}
+
+/* ---- CPUs ---- */
+
+static struct tlb_entry *tlb_find(struct cpu *c, uint64_t va)
+{
+	for (unsigned i = 0; i < c->tlb_count; i++) {
+		if (covers(c->tlb[i].va, c->tlb[i].level, va))
+			return &c->tlb[i];
+	}
+	return NULL;
+}
+
+static void tlb_fill(struct cpu *c, struct tlb_entry e)
+{
+	unsigned at = c->tlb_count < TLB_ENTRIES ? c->tlb_count++ : (unsigned)rng_below(&rng, TLB_ENTRIES);
+
+	c->tlb[at] = e;
+}
+
+static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table)
+{
+	unsigned at = 0;
+
+	while (at < c->walk_count && !(c->walk[at].va == va && c->walk[at].level == level))
+		at++;
+	if (at == c->walk_count)
+		at = at < WALK_ENTRIES ? c->walk_count++ : (unsigned)rng_below(&rng, WALK_ENTRIES);
+	c->walk[at] = (struct walk_entry){va, table, level};
+}
+
+/* Where a walk for `va` begins: in the lowest cached table, else in the root. */
+static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level)
+{
+	uint64_t table = fake_root().raw;
+
+	*level = mmu.levels - 1u;
+	for (unsigned i = 0; i < c->walk_count; i++) {
+		if (covers(c->walk[i].va, c->walk[i].level, va) && c->walk[i].level - 1 <= *level) {
+			*level = c->walk[i].level - 1;
+			table = c->walk[i].table;
+		}
+	}
+	return table;
+}
+
+/* Walk as the hardware does, through its caches; true if a leaf was found. */
+static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, uint64_t *entry_pa)
+{
+	unsigned level;
+	uint64_t table = walk_start(c, va, &level);
+
+	for (;; level--) {
+		uint64_t pa = table + loam_pt_index(&mmu, va, level) * 8, pte = walk_load(pa);
+		enum loam_pte_kind kind = loam_pte_kind(&mmu, pte, level);
+
+		if (kind == LOAM_PTE_NONE)
+			return false;
+		if (kind == LOAM_PTE_LEAF) {
+			*found = (struct tlb_entry){
+				.va = loam_align_down(va, loam_level_size(level)),
+				.pa = loam_pte_pa(&mmu, pte, level).raw,
+				.attr = loam_pte_attr(&mmu, pte, level),
+				.level = level,
+			};
+			*entry_pa = pa;
+			return true;
+		}
+		table = loam_pte_pa(&mmu, pte, level).raw;
+		walk_fill(c, loam_align_down(va, loam_level_size(level)), level, table);
+	}
+}
+
+/* Set accessed or dirty in the live entry, as hardware does: atomically, on coherent memory. */
+static void hardware_note(uint64_t entry_pa, struct tlb_entry *e, uint32_t bits)
+{
+	uint64_t *p = entry_ptr(entry_pa);
+
+	publish_one(entry_pa);
+	if (loam_pte_kind(&mmu, *p, e->level) != LOAM_PTE_LEAF)
+		return;
+	e->attr = loam_pte_attr(&mmu, *p, e->level) | bits;
+	*p = loam_pte_leaf(&mmu, e->level, loam_paddr(e->pa), e->attr);
+}
+
+static bool allowed(uint32_t attr, enum loam_access access)
+{
+	if (access == LOAM_ACCESS_EXEC)
+		return (attr & LOAM_ATTR_EXEC) != 0;
+	return access == LOAM_ACCESS_READ || (attr & LOAM_ATTR_WRITE) != 0;
+}
+
+bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_paddr *pa)
+{
+	struct cpu *c = &cpus[cpu];
+	struct tlb_entry *hit = tlb_find(c, va), e;
+	uint64_t entry_pa = KEY_NONE;
+
+	if (hit != NULL)
+		e = *hit;
+	else if (!hardware_walk(c, va, &e, &entry_pa))
+		return false;
+	if (!allowed(e.attr, access))
+		return false;
+	if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && !mmu.hw_access)
+		return false;
+	if (access == LOAM_ACCESS_WRITE && (e.attr & LOAM_ATTR_DIRTY) == 0) {
+		struct tlb_entry again;
+
+		if (!mmu.hw_dirty || !hardware_walk(c, va, &again, &entry_pa))
+			return false;
+		hardware_note(entry_pa, &e, LOAM_ATTR_DIRTY | LOAM_ATTR_ACCESSED);
+	} else if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && entry_pa != KEY_NONE) {
+		hardware_note(entry_pa, &e, LOAM_ATTR_ACCESSED);
+	}
+	if (hit != NULL)
+		*hit = e;
+	else
+		tlb_fill(c, e);
+	if (pa != NULL)
+		*pa = loam_paddr(e.pa + (va - e.va));
+	return true;
+}
+
+bool fake_read(unsigned cpu, uint64_t va, uint64_t *value)
+{
+	struct loam_paddr pa;
+
+	if (!fake_touch(cpu, va, LOAM_ACCESS_READ, &pa))
+		return false;
+	*value = *entry_ptr(pa.raw);
+	return true;
+}
+
+bool fake_write(unsigned cpu, uint64_t va, uint64_t value)
+{
+	struct loam_paddr pa;
+
+	if (!fake_touch(cpu, va, LOAM_ACCESS_WRITE, &pa))
+		return false;
+	*entry_ptr(pa.raw) = value;
+	return true;
+}
+
+void fake_spread(uint64_t va, uint64_t size)
+{
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (uint64_t at = 0; at < size; at += LOAM_PAGE_SIZE)
+			(void)fake_touch(c, va + at, LOAM_ACCESS_READ, NULL);
+	}
+}
+
+/* Some CPU looks at `va`, for no reason that software can know. */
+static void speculate(uint64_t va)
+{
+	if (rng_below(&rng, 2) == 0)
+		(void)fake_touch((unsigned)rng_below(&rng, cpu_count), va, LOAM_ACCESS_READ, NULL);
+}
+
+/* ---- live entries ---- */
+
+static void count_leaf(uint64_t pte, unsigned level, int by)
+{
+	uint64_t pa = loam_pte_pa(&mmu, pte, level).raw;
+
+	for (uint64_t at = 0; at < loam_level_size(level); at += LOAM_PAGE_SIZE) {
+		bool is_ram = false;
+
+		/* a device may be mapped: only RAM is counted */
+		for (unsigned i = 0; i < ram_count; i++)
+			is_ram |= pa + at - ram[i].range.base < ram[i].range.size;
+		if (!is_ram)
+			continue;
+		info_of(pa + at)->leaves += (unsigned)by;
+		if (by > 0 && info_of(pa + at)->table)
+			violation("table %#llx is mapped as memory", (unsigned long long)(pa + at));
+	}
+}
+
+/* A table becomes, or ceases to be, reachable from the root. */
+static void link_table(uint64_t table, unsigned level, uint64_t va, bool on)
+{
+	struct frame_info *info = info_of(table);
+
+	*info = (struct frame_info){.table = on, .level = (uint8_t)level, .leaves = info->leaves, .va = va};
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		uint64_t pte = *entry_ptr(table + i * 8);
+		enum loam_pte_kind kind = loam_pte_kind(&mmu, pte, level);
+
+		if (kind == LOAM_PTE_LEAF)
+			count_leaf(pte, level, on ? 1 : -1);
+		else if (kind == LOAM_PTE_TABLE)
+			violation("a table is %s with tables in it", on ? "linked" : "unlinked");
+	}
+}
+
+static void check_change(uint64_t old, uint64_t pte, unsigned level, uint64_t va)
+{
+	enum loam_pte_kind from = loam_pte_kind(&mmu, old, level);
+	enum loam_pte_kind to = loam_pte_kind(&mmu, pte, level);
+	enum loam_pte_change change = loam_pte_change(&mmu, old, pte, level);
+
+	if (change == LOAM_PTE_FORBIDDEN)
+		violation("illegal entry %#llx at level %u", (unsigned long long)pte, level);
+	if (change == LOAM_PTE_BREAK)
+		violation("entry for %#llx changed from valid to valid without break-before-make",
+			  (unsigned long long)va);
+	if (from != LOAM_PTE_NONE || to == LOAM_PTE_NONE)
+		return;
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
+			if (overlap(cpus[c].tlb[i].va, loam_level_size(cpus[c].tlb[i].level), va,
+				    loam_level_size(level)))
+				violation("entry for %#llx made while CPU %u caches the old one",
+					  (unsigned long long)va, c);
+		}
+		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
+			if (cpus[c].walk[i].level == level && cpus[c].walk[i].va == va)
+				violation("entry for %#llx made while CPU %u caches the old table",
+					  (unsigned long long)va, c);
+		}
+	}
+}
+
+static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
+{
+	struct frame_info info = *info_of(table.raw);
+	uint64_t pa = table.raw + index * 8, *p = entry_ptr(pa), old = *p, va;
+
+	if (index >= LOAM_PT_ENTRIES || !loam_is_aligned(table.raw, LOAM_PAGE_SIZE))
+		violation("store to entry %u of table %#llx", index, (unsigned long long)table.raw);
+	if (!info.table) {
+		*p = pte; /* nobody walks here yet: published together with the entry that links it */
+		return;
+	}
+	va = canonical(info.va + index * loam_level_size(info.level));
+	speculate(va + rng_below(&rng, loam_level_size(info.level)));
+	old = *p; /* speculation may have set the accessed bit */
+	check_change(old, pte, info.level, va);
+	if (old == pte)
+		return;
+	remember_unpublished(pa);
+	*p = pte;
+	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_TABLE &&
+	    loam_pte_kind(&mmu, pte, info.level) != LOAM_PTE_TABLE)
+		link_table(loam_pte_pa(&mmu, old, info.level).raw, info.level - 1u, va, false);
+	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_LEAF)
+		count_leaf(old, info.level, -1);
+	if (loam_pte_kind(&mmu, pte, info.level) == LOAM_PTE_LEAF)
+		count_leaf(pte, info.level, 1);
+	if (loam_pte_kind(&mmu, pte, info.level) == LOAM_PTE_TABLE)
+		link_table(loam_pte_pa(&mmu, pte, info.level).raw, info.level - 1u,
+			   info.va + index * loam_level_size(info.level), true);
+	/* tag to tag: nothing a walk could care about */
+	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_NONE &&
+	    loam_pte_kind(&mmu, pte, info.level) == LOAM_PTE_NONE)
+		publish_one(pa);
+}
+
+uint64_t loam_pt_load(struct loam_paddr table, unsigned index)
+{
+	return *entry_ptr(table.raw + index * 8);
+}
+
+void loam_pt_store(struct loam_paddr table, unsigned index, uint64_t pte)
+{
+	change_entry(table, index, pte);
+}
+
+uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uint64_t pte)
+{
+	struct frame_info info = *info_of(table.raw);
+	uint64_t old;
+
+	/* hardware may note a write until the very moment of the exchange */
+	if (info.table && mmu.hw_dirty && rng_below(&rng, 2) == 0)
+		(void)fake_touch((unsigned)rng_below(&rng, cpu_count),
+				 canonical(info.va + index * loam_level_size(info.level)),
+				 LOAM_ACCESS_WRITE, NULL);
+	old = loam_pt_load(table, index);
+	change_entry(table, index, pte);
+	return old;
+}
+
+/* ---- publishing and invalidation ---- */
+
+void loam_pt_publish(const struct loam_mmu *m)
+{
+	(void)m;
+	pending_count = 0;
+}
+
+static void drop_one(struct cpu *c, uint64_t va, unsigned level, bool tables)
+{
+	for (unsigned i = 0; i < c->tlb_count;) {
+		if (c->tlb[i].level == level && covers(c->tlb[i].va, level, va))
+			c->tlb[i] = c->tlb[--c->tlb_count];
+		else
+			i++;
+	}
+	for (unsigned i = 0; tables && i < c->walk_count;) {
+		if (covers(c->walk[i].va, c->walk[i].level, va))
+			c->walk[i] = c->walk[--c->walk_count];
+		else
+			i++;
+	}
+}
+
+static void drop(unsigned cpu_limit, uint64_t va, uint64_t count, unsigned level, bool tables)
+{
+	pending_count = 0; /* an invalidation waits for earlier stores */
+	for (uint64_t n = 0; n < count; n++) {
+		for (unsigned c = 0; c < cpu_limit; c++)
+			drop_one(&cpus[c], va + n * loam_level_size(level), level, tables);
+		invalidated++;
+	}
+}
+
+static void drop_all(unsigned cpu_limit)
+{
+	pending_count = 0;
+	for (unsigned c = 0; c < cpu_limit; c++) {
+		cpus[c].tlb_count = 0;
+		cpus[c].walk_count = 0;
+	}
+	flushed++;
+}
+
+void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level, bool tables)
+{
+	(void)m;
+	drop(1, va, count, level, tables);
+}
+
+void loam_tlb_local_all(const struct loam_mmu *m)
+{
+	(void)m;
+	drop_all(1);
+}
+
+void loam_tlb_broadcast(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,
+			bool tables)
+{
+	drop(m->broadcast ? cpu_count : 1, va, count, level, tables);
+}
+
+void loam_tlb_broadcast_all(const struct loam_mmu *m)
+{
+	drop_all(m->broadcast ? cpu_count : 1);
+}
+
+/* ---- what must hold ---- */
+
+static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
+{
+	unsigned level = mmu.levels - 1u;
+	uint64_t table = fake_root().raw, pte;
+	uint32_t more;
+
+	for (;; level--) {
+		pte = *entry_ptr(table + loam_pt_index(&mmu, e->va, level) * 8);
+		if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_TABLE)
+			break;
+		table = loam_pte_pa(&mmu, pte, level).raw;
+	}
+	if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
+		violation("CPU %u still maps %#llx, which is unmapped", cpu, (unsigned long long)e->va);
+	if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa)
+		violation("CPU %u maps %#llx to where it was", cpu, (unsigned long long)e->va);
+	more = e->attr & ~loam_pte_attr(&mmu, pte, level);
+	if ((more & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER | LOAM_ATTR_DIRTY)) != 0)
+		violation("CPU %u has rights to %#llx that are gone", cpu, (unsigned long long)e->va);
+}
+
+void fake_settled(void)
+{
+	if (pending_count > 0)
+		violation("a store to the entry at %#llx was never published",
+			  (unsigned long long)pending[0].pa);
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (unsigned i = 0; i < cpus[c].tlb_count; i++)
+			check_tlb_entry(c, &cpus[c].tlb[i]);
+		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
+			const struct walk_entry *w = &cpus[c].walk[i];
+			const struct frame_info *info = info_of(w->table);
+
+			if (!info->table || info->level + 1u != w->level ||
+			    canonical(info->va) != w->va)
+				violation("CPU %u caches a table for %#llx that is gone", c,
+					  (unsigned long long)w->va);
+		}
+	}
+}
+
+void fake_check_free(struct loam_pfn pfn, unsigned order)
+{
+	uint64_t base = loam_pfn_to_paddr(pfn).raw, size = LOAM_PAGE_SIZE << order;
+
+	for (uint64_t at = base; at < base + size; at += LOAM_PAGE_SIZE) {
+		if (info_of(at)->table)
+			violation("table %#llx freed while it is linked", (unsigned long long)at);
+		if (info_of(at)->leaves != 0)
+			violation("frame %#llx freed while it is mapped", (unsigned long long)at);
+	}
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
+			if (overlap(cpus[c].tlb[i].pa, loam_level_size(cpus[c].tlb[i].level), base, size))
+				violation("frame %#llx freed while CPU %u can reach it",
+					  (unsigned long long)base, c);
+		}
+		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
+			if (cpus[c].walk[i].table - base < size)
+				violation("table %#llx freed while CPU %u caches the way to it",
+					  (unsigned long long)base, c);
+		}
+	}
+}
+
+/* The linker gives us every call from mm/tlb.c, mm/space.c and the tests (-Wl,--wrap). */
+enum loam_err __real_loam_frame_free(struct loam_pfn pfn, unsigned order);
+enum loam_err __wrap_loam_frame_free(struct loam_pfn pfn, unsigned order);
+enum loam_err __wrap_loam_frame_free(struct loam_pfn pfn, unsigned order)
+{
+	enum loam_owner owner;
+	unsigned taken;
+
+	/* only a free that is going to happen */
+	if (loam_frame_query(pfn, &owner, &taken) == LOAM_OK && owner != LOAM_OWNER_NONE &&
+	    taken == order)
+		fake_check_free(pfn, order);
+	return __real_loam_frame_free(pfn, order);
+}
+
+unsigned fake_cached(uint64_t va, uint64_t size)
+{
+	unsigned count = 0;
+
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (unsigned i = 0; i < cpus[c].tlb_count; i++)
+			count += overlap(cpus[c].tlb[i].va, loam_level_size(cpus[c].tlb[i].level),
+					 va, size);
+	}
+	return count;
+}
+
+uint64_t fake_invalidated(void)
+{
+	return invalidated;
+}
+
+uint64_t fake_flushed(void)
+{
+	return flushed;
+}
+
+/* ---- power ---- */
+
+void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned range_count,
+	     uint64_t seed)
+{
+	mmu = *m;
+	rng.state = seed;
+	cpu_count = m->broadcast ? FAKE_CPUS : 1;
+	ram_count = 0;
+	for (unsigned i = 0; i < range_count; i++) {
+		struct ram *r = &ram[ram_count++];
+		size_t frames = range[i].size >> LOAM_PAGE_SHIFT;
+
+		r->range = range[i];
+		r->host = mmap(NULL, range[i].size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		r->info = calloc(frames, sizeof(struct frame_info));
+		if (r->host == MAP_FAILED || r->info == NULL)
+			abort();
+		/* RAM holds junk at power-on: the first word of each frame is enough to catch use */
+		for (size_t f = 0; f < frames; f++)
+			memset(r->host + (f << LOAM_PAGE_SHIFT), 0xa7, 64);
+	}
+	memset(cpus, 0, sizeof(cpus));
+	pending_count = 0;
+	invalidated = 0;
+	flushed = 0;
+	next_frame = range[0].base + LOAM_PAGE_SIZE;
+	memset(loam_frame_ptr(fake_root()), 0, LOAM_PAGE_SIZE);
+	info_of(fake_root().raw)->table = true;
+	info_of(fake_root().raw)->level = mmu.levels - 1u;
+	info_of(fake_root().raw)->va = 0;
+}
+
+void fake_down(void)
+{
+	for (unsigned i = 0; i < ram_count; i++) {
+		munmap(ram[i].host, ram[i].range.size);
+		free(ram[i].info);
+	}
+	ram_count = 0;
+}
+
+void fake_up_default(const struct loam_mmu *m, uint64_t seed)
+{
+	/* 24 MiB and 40 MiB with a hole between, neither end on a big boundary */
+	static const struct fake_range range[] = {
+		{UINT64_C(0x40013000), 24 << 20},
+		{UINT64_C(0x4211d000), 40 << 20},
+	};
+
+	fake_up(m, range, 2, seed);
+}
+
+size_t fake_memmap(struct loam_mem_entry *entry)
+{
+	for (unsigned i = 0; i < ram_count; i++)
+		entry[i] = (struct loam_mem_entry){ram[i].range.base, ram[i].range.size,
+						   LOAM_MEM_USABLE, NULL};
+	entry[ram_count] = (struct loam_mem_entry){fake_root().raw, LOAM_PAGE_SIZE, LOAM_MEM_RESERVED,
+						   "root table"};
+	return ram_count + 1u;
+}
+
+struct loam_paddr fake_root(void)
+{
+	return loam_paddr(ram[0].range.base);
+}
+
+unsigned fake_cpu_count(void)
+{
+	return cpu_count;
+}
+
+const struct loam_mmu *fake_mmu(void)
+{
+	return &mmu;
+}
+
+struct loam_paddr fake_frame(void)
+{
+	uint64_t pa = next_frame;
+
+	next_frame += LOAM_PAGE_SIZE;
+	if (next_frame > ram[0].range.base + ram[0].range.size)
+		violation("out of frames for tests");
+	return loam_paddr(pa);
+}
+
+/* ---- the rest of waist A ---- */
+
+void loam_mmu_detect(struct loam_mmu *m)
+{
+	*m = mmu;
+}
+
+void loam_mmu_cpu_init(const struct loam_mmu *m)
+{
+	(void)m;
+}
+
+struct loam_paddr loam_mmu_root_get(void)
+{
+	return fake_root();
+}
+
+void loam_direct_map_set(uintptr_t offset)
+{
+	(void)offset;
+}

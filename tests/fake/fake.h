@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake machine: RAM with holes, a software MMU, CPUs with TLBs that forget nothing by
+ * themselves. What it checks, and how, stands in fake.c. A violation is a panic that begins
+ * "fake: ".
+ */
+#ifndef LOAM_TESTS_FAKE_H
+#define LOAM_TESTS_FAKE_H
+
+#include "arch/mmu.h"
+#include "mm/fault.h"
+
+#include <loam/memmap.h>
+
+#define FAKE_CPUS   4u
+#define FAKE_RANGES 4u
+
+struct fake_range {
+	uint64_t base, size; /* bytes; frame-aligned */
+};
+
+/* A paging mode to run in, and values worked out by hand from the manual. */
+struct fake_mode {
+	const char *name;
+	struct loam_mmu mmu;
+};
+
+struct fake_golden {
+	unsigned mode; /* index into fake_modes */
+	unsigned level;
+	uint64_t pa;
+	uint32_t attr;
+	uint64_t pte;
+};
+
+extern const struct fake_mode fake_modes[];
+extern const unsigned fake_mode_count;
+extern const struct fake_golden fake_goldens[];
+extern const unsigned fake_golden_count;
+
+/* Power on: `range_count` stretches of RAM, all junk; the root table is the first frame of the
+ * first one. CPUs: FAKE_CPUS where invalidations are broadcast, else 1. */
+void fake_up(const struct loam_mmu *mmu, const struct fake_range *range, unsigned range_count,
+	     uint64_t seed);
+void fake_down(void);
+
+/* A machine of the given size with a hole in its RAM, at addresses that are no pointers. */
+void fake_up_default(const struct loam_mmu *mmu, uint64_t seed);
+/* Its memory map, the root reserved. Returns the number of entries, at most FAKE_RANGES + 1. */
+size_t fake_memmap(struct loam_mem_entry *entry);
+
+struct loam_paddr fake_root(void);
+unsigned fake_cpu_count(void);
+const struct loam_mmu *fake_mmu(void);
+
+/* A frame nobody has: for tests below the frame allocator. */
+struct loam_paddr fake_frame(void);
+
+/* CPU `cpu` touches `va`: false if it faults. Fills its TLB; `*pa` (may be NULL) is where. */
+bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_paddr *pa);
+bool fake_read(unsigned cpu, uint64_t va, uint64_t *value);
+bool fake_write(unsigned cpu, uint64_t va, uint64_t value);
+/* Every CPU reads every page of the range, so that all TLBs know it. */
+void fake_spread(uint64_t va, uint64_t size);
+
+/* An operation has returned: nothing is stale, nothing unpublished. */
+void fake_settled(void);
+
+/* Entries in all TLBs that map a byte of the range. */
+unsigned fake_cached(uint64_t va, uint64_t size);
+
+/* Invalidations since fake_up: single entries, and whole flushes. */
+uint64_t fake_invalidated(void);
+uint64_t fake_flushed(void);
+
+/* Called by the wrapped loam_frame_free: nobody may reach the run any more. */
+void fake_check_free(struct loam_pfn pfn, unsigned order);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* A test in every mode of this ISA: `fake_state` tells which. */
+#ifndef LOAM_TESTS_FAKE_TEST_H
+#define LOAM_TESTS_FAKE_TEST_H
+
+#include "mm/frame.h"
+#include "mm/memmap.h"
+#include "tests/fake/fake.h"
+#include "tests/host/support.h"
+
+/* The machine is on and its frames are with the frame allocator. */
+static inline void fake_frames_up(const struct fake_mode *mode, uint64_t seed)
+{
+	struct loam_mem_entry entry[FAKE_RANGES + 1];
+	static struct loam_memmap map;
+
+	fake_up_default(&mode->mmu, seed);
+	assert_int_equal(loam_memmap_sanitise(entry, fake_memmap(entry), mode->mmu.pa_bits, &map),
+			 LOAM_OK);
+	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+}
+
+static inline void fake_frames_down(void)
+{
+	loam_frame_verify();
+	loam_frame_reset();
+	fake_down();
+}
+
+static inline uint64_t free_frames(void)
+{
+	struct loam_frame_stats stats;
+
+	loam_frame_stats(&stats);
+	return stats.free;
+}
+
+#define for_each_mode(m)                                                                           \
+	for (const struct fake_mode *m = fake_modes; m < fake_modes + fake_mode_count; m++)
+
+#endif

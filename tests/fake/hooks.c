@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The host's hooks on the fake machine. Only what mm calls. */
+#include "tests/host/support.h"
+
+static loam_host_panic_handler *on_panic;
+static loam_host_log_handler *on_log;
+
+uintptr_t fake_irqs_masked;
+
+void loam_host_on_panic(loam_host_panic_handler *handler)
+{
+	on_panic = handler;
+}
+
+void loam_host_on_log(loam_host_log_handler *handler)
+{
+	on_log = handler;
+}
+
+void loam_host_panic(const char *file, int line, const char *msg)
+{
+	if (on_panic != NULL)
+		on_panic(file, line, msg);
+	fprintf(stderr, "loam: panic: %s:%d: %s\n", file, line, msg);
+	abort();
+}
+
+void loam_host_log(enum loam_log_level level, const char *buf, size_t len)
+{
+	if (on_log != NULL)
+		on_log(level, buf, len);
+	else if (level != LOAM_LOG_DEBUG)
+		fwrite(buf, 1, len, stderr);
+}
+
+unsigned loam_host_cpu_id(void)
+{
+	return 0;
+}
+
+unsigned loam_host_cpu_count(void)
+{
+	return 1;
+}
