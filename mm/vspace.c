@@ -300,9 +300,10 @@ static void absorb(struct loam_region *low, struct loam_region *high)
 
 struct loam_region *loam_vspace_merge(struct loam_region *r)
 {
-	struct loam_region *next = loam_vspace_next(r), *before = previous(r);
+	struct loam_region *before = previous(r), *next;
 
-	if (next != NULL && alike(r, next))
+	/* a call may have made several in a row alike */
+	while ((next = loam_vspace_next(r)) != NULL && alike(r, next))
 		absorb(r, next);
 	if (before != NULL && alike(before, r)) {
 		for (unsigned i = 0; i < LOAM_REGION_HISTORY; i++)

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames over RAM with holes, on the fake machine. [FRAME-1] and [FRAME-2] are verified after each
+ * group of operations. */
+#include "arch/mmu.h"
+#include "mm/lockrank.h"
+#include "tests/fake/fake_test.h"
+
+#define RUNS 400u
+
+static struct {
+	struct loam_pfn pfn;
+	unsigned order;
+	enum loam_owner owner;
+} run[RUNS];
+
+/* One byte a frame of the fake's RAM: who has it by our own books. */
+static uint8_t owned[2][16384];
+static const uint64_t range_base[2] = {UINT64_C(0x40013000), UINT64_C(0x4211d000)};
+static const uint64_t range_size[2] = {24 << 20, 40 << 20};
+
+static uint8_t *book(uint64_t pa)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (pa - range_base[i] < range_size[i])
+			return &owned[i][(pa - range_base[i]) / LOAM_PAGE_SIZE];
+	}
+	fail_msg("frame %#llx is not RAM", (unsigned long long)pa);
+	return NULL;
+}
+
+static void sums_agree(void)
+{
+	struct loam_frame_stats s;
+	uint64_t sum = 0, blocks = 0;
+
+	loam_frame_stats(&s);
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
+		sum += s.owner_frames[o];
+	for (unsigned k = 0; k < LOAM_ORDER_COUNT; k++)
+		blocks += s.free_blocks[k] << k;
+	assert_int_equal(sum, s.total);
+	assert_int_equal(s.owner_frames[LOAM_OWNER_NONE], s.free);
+	assert_int_equal(blocks, s.free);
+}
+
+/* Random runs, each with a pattern of its own: nothing is given twice, lost, or from a hole. */
+static void random_runs(void **state)
+{
+	struct rng rng = {test_seed()};
+	unsigned count = 0;
+	uint64_t before;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], test_seed());
+	before = free_frames();
+	memset(owned, 0, sizeof(owned));
+	for (unsigned n = 0; n < 200000; n++) {
+		if (count < RUNS && rng_below(&rng, 2) == 0) {
+			unsigned order = (unsigned)rng_below(&rng, 8);
+			enum loam_owner owner = 1 + (enum loam_owner)rng_below(&rng, LOAM_OWNER_COUNT - 1);
+			struct loam_pfn pfn;
+
+			if (loam_frame_alloc(order, 0, owner, &pfn) != LOAM_OK)
+				continue;
+			assert_true(loam_is_aligned(pfn.raw, UINT64_C(1) << order));
+			for (uint64_t i = 0; i < UINT64_C(1) << order; i++) {
+				uint8_t *b = book((pfn.raw + i) << LOAM_PAGE_SHIFT);
+
+				assert_int_equal(*b, 0);
+				*b = 1;
+			}
+			*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)) = pfn.raw;
+			run[count].pfn = pfn;
+			run[count].order = order;
+			run[count++].owner = owner;
+		} else if (count > 0) {
+			unsigned at = (unsigned)rng_below(&rng, count), order;
+			enum loam_owner owner;
+			struct loam_pfn pfn = run[at].pfn;
+
+			assert_int_equal(*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)), pfn.raw);
+			assert_int_equal(loam_frame_query(loam_pfn(pfn.raw + ((UINT64_C(1) << run[at].order) - 1)),
+							  &owner, &order),
+					 LOAM_OK);
+			assert_int_equal(owner, run[at].owner);
+			assert_int_equal(order, run[at].order);
+			for (uint64_t i = 0; i < UINT64_C(1) << run[at].order; i++)
+				*book((pfn.raw + i) << LOAM_PAGE_SHIFT) = 0;
+			assert_int_equal(loam_frame_free(pfn, run[at].order), LOAM_OK);
+			run[at] = run[--count];
+		}
+		if (n % 20000 == 0) {
+			loam_frame_verify();
+			sums_agree();
+		}
+	}
+	while (count-- > 0)
+		assert_int_equal(loam_frame_free(run[count].pfn, run[count].order), LOAM_OK);
+	assert_int_equal(free_frames(), before);
+	fake_frames_down();
+}
+
+static void wrong_frees_change_nothing(void **state)
+{
+	struct loam_frame_stats s;
+	struct loam_pfn pfn;
+	uint64_t before;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	assert_int_equal(loam_frame_alloc(4, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	before = free_frames();
+	for (unsigned order = 0; order <= LOAM_ORDER_MAX + 1; order++) {
+		if (order != 4)
+			assert_int_equal(loam_frame_free(pfn, order), LOAM_INVAL);
+	}
+	assert_int_equal(loam_frame_free(loam_pfn(pfn.raw + 1), 0), LOAM_INVAL);
+	assert_int_equal(loam_frame_free(loam_pfn(pfn.raw + 16), 0), LOAM_INVAL);
+	assert_int_equal(loam_frame_free(loam_pfn(0), 0), LOAM_INVAL);
+	assert_int_equal(loam_frame_free(loam_pfn(0x41900), 0), LOAM_INVAL); /* in the hole */
+	assert_int_equal(loam_frame_free(loam_pfn(UINT64_MAX), 0), LOAM_INVAL);
+	assert_int_equal(loam_frame_free(loam_paddr_to_pfn(fake_root()), 0), LOAM_INVAL);
+	assert_int_equal(free_frames(), before);
+	assert_int_equal(loam_frame_free(pfn, 4), LOAM_OK);
+	assert_int_equal(loam_frame_free(pfn, 4), LOAM_INVAL); /* twice */
+	pfn = loam_pfn(77);
+	assert_int_equal(loam_frame_alloc(LOAM_ORDER_MAX + 1, 0, LOAM_OWNER_TEST, &pfn), LOAM_INVAL);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_NONE, &pfn), LOAM_INVAL);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_COUNT, &pfn), LOAM_INVAL);
+	assert_int_equal(loam_frame_alloc(0, 0x80, LOAM_OWNER_TEST, &pfn), LOAM_INVAL);
+	assert_int_equal(loam_frame_alloc(LOAM_ORDER_MAX, 0, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	assert_int_equal(pfn.raw, 77); /* untouched on failure */
+	loam_frame_stats(&s);
+	assert_int_equal(s.zone_count, 1); /* a hole of 16 MiB is not worth a zone */
+	fake_frames_down();
+}
+
+static void writes_after_free_are_found(void **state)
+{
+	static struct loam_pfn pfn;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)) = 4711;
+	/* the lowest frame is given first, so this takes it again */
+	EXPECT_PANIC((void)loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), "written to after it was freed");
+	loam_lockrank_reset();
+	loam_frame_reset();
+	fake_down();
+}
+
+static void zeroed_means_zero(void **state)
+{
+	struct loam_frame_list list = {0};
+	struct loam_frame_stats s;
+	struct loam_pfn pfn;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	for (unsigned order = 0; order < 6; order++) {
+		const uint64_t *p;
+
+		assert_int_equal(loam_frame_alloc(order, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+		p = loam_frame_ptr(loam_pfn_to_paddr(pfn));
+		for (uint64_t i = 0; i < (LOAM_PAGE_SIZE << order) / 8; i++)
+			assert_int_equal(p[i], 0);
+		assert_int_equal(loam_frame_free(pfn, order), LOAM_OK);
+	}
+	assert_int_equal(loam_frame_list_alloc(&list, 10, LOAM_FRAME_ZERO, LOAM_OWNER_TEST), LOAM_OK);
+	loam_frame_stats(&s);
+	assert_int_equal(s.zeroed, 63 + 10);
+	while (list.count > 0) {
+		pfn = loam_frame_list_pop(&list);
+		for (unsigned i = 0; i < 512; i++)
+			assert_int_equal(((const uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)))[i], 0);
+		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	}
+	fake_frames_down();
+}
+
+/* A list is all or nothing, whichever request fails. */
+static void lists_are_all_or_nothing(void **state)
+{
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	for (uint64_t n = 1; n <= 12; n++) {
+		struct loam_frame_list list = {0};
+		uint64_t before = free_frames();
+		enum loam_err err;
+
+		loam_frame_fail_at(n);
+		err = loam_frame_list_alloc(&list, 10, 0, LOAM_OWNER_TEST);
+		loam_frame_fail_at(0);
+		assert_int_equal(err, n <= 10 ? LOAM_NOMEM : LOAM_OK);
+		assert_int_equal(list.count, n <= 10 ? 0 : 10);
+		loam_frame_list_free(&list);
+		assert_int_equal(free_frames(), before);
+		sums_agree();
+	}
+	fake_frames_down();
+}
+
+static void a_run_splits_into_frames(void **state)
+{
+	struct loam_frame_stats s;
+	enum loam_owner owner;
+	struct loam_pfn pfn;
+	unsigned order;
+	uint64_t before;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	before = free_frames();
+	assert_int_equal(loam_frame_alloc(5, 0, LOAM_OWNER_HEAP, &pfn), LOAM_OK);
+	loam_frame_split(pfn, 5);
+	loam_frame_set_owner(loam_pfn(pfn.raw + 3), 0, LOAM_OWNER_TABLE);
+	loam_frame_stats(&s);
+	assert_int_equal(s.owner_frames[LOAM_OWNER_HEAP], 31);
+	assert_int_equal(s.owner_frames[LOAM_OWNER_TABLE], 1);
+	assert_int_equal(loam_frame_query(loam_pfn(pfn.raw + 3), &owner, &order), LOAM_OK);
+	assert_int_equal(owner, LOAM_OWNER_TABLE);
+	assert_int_equal(order, 0);
+	assert_int_equal(loam_frame_free(pfn, 5), LOAM_INVAL);
+	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(loam_frame_free(loam_pfn(pfn.raw + i), 0), LOAM_OK);
+	assert_int_equal(free_frames(), before);
+	assert_int_equal(loam_frame_query(loam_pfn(0x41900), &owner, &order), LOAM_NOENT);
+	fake_frames_down();
+}
+
+/* All of RAM can be had, to the last frame, and given back. */
+static void exhaustion(void **state)
+{
+	struct loam_frame_list list = {0};
+	struct loam_pfn pfn;
+	uint64_t all;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	all = free_frames();
+	assert_int_equal(loam_frame_list_alloc(&list, all + 1, 0, LOAM_OWNER_TEST), LOAM_NOMEM);
+	assert_int_equal(free_frames(), all);
+	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	loam_frame_list_free(&list);
+	assert_int_equal(free_frames(), all);
+	fake_frames_down();
+}
+
+static void zones_follow_the_holes(void **state)
+{
+	static const struct fake_range range[] = {
+		{UINT64_C(0x100000), 2 << 20},
+		{UINT64_C(0x80000000), 8 << 20},
+		{UINT64_C(0x4080000000), 4 << 20},
+	};
+	struct loam_mem_entry entry[FAKE_RANGES + 1];
+	static struct loam_memmap map;
+	struct loam_frame_stats s;
+	struct loam_pfn pfn;
+
+	(void)state;
+	fake_up(&fake_modes[0].mmu, range, 3, 1);
+	assert_int_equal(loam_memmap_sanitise(entry, fake_memmap(entry), 46, &map), LOAM_OK);
+	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+	loam_frame_stats(&s);
+	assert_int_equal(s.zone_count, 3);
+	assert_int_equal(s.total, (14 << 20) / 4096 - 1);
+	/* the highest zone first: low memory is for those who need it */
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_true(pfn.raw >= 0x4080000);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	fake_frames_down();
+}
+
+/* A map too small for its own bookkeeping, and none at all. */
+static void tiny_maps(void **state)
+{
+	static struct loam_memmap map;
+	static const struct fake_range range[] = {{UINT64_C(0x100000), 3 * 4096}};
+	struct loam_frame_stats s;
+	struct loam_pfn pfn;
+
+	(void)state;
+	fake_up(&fake_modes[0].mmu, range, 1, 1);
+	assert_int_equal(loam_frame_init(&map), LOAM_INVAL);
+	map.count = 1;
+	map.range[0] = (struct loam_mem_range){0x101000, 0x103000};
+	map.usable_bytes = 0x2000;
+	map.highest = 0x103000;
+	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+	loam_frame_stats(&s);
+	assert_int_equal(s.total, 2);
+	assert_int_equal(s.free, 1);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	fake_frames_down();
+}
+
+/* Frames can be taken with interrupts on or off, and the mask is as it was. */
+static void interrupts_are_restored(void **state)
+{
+	struct loam_pfn pfn;
+	extern uintptr_t fake_irqs_masked;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	for (fake_irqs_masked = 0; fake_irqs_masked < 2; fake_irqs_masked++) {
+		uintptr_t was = fake_irqs_masked;
+
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+		assert_int_equal(fake_irqs_masked, was);
+		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+		assert_int_equal(fake_irqs_masked, was);
+	}
+	fake_irqs_masked = 0;
+	fake_frames_down();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_runs),
+		cmocka_unit_test(wrong_frees_change_nothing),
+		cmocka_unit_test(writes_after_free_are_found),
+		cmocka_unit_test(zeroed_means_zero),
+		cmocka_unit_test(lists_are_all_or_nothing),
+		cmocka_unit_test(a_run_splits_into_frames),
+		cmocka_unit_test(exhaustion),
+		cmocka_unit_test(zones_follow_the_holes),
+		cmocka_unit_test(tiny_maps),
+		cmocka_unit_test(interrupts_are_restored),
+	};
+	return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
+}
