@@ -10,6 +10,8 @@
 
 #include "mm/fault.h"
 
+struct loam_mmu; /* arch/mmu.h */
+
 /* What a kernel started by the stub is told. */
 struct loam_boot_info {
 	struct loam_config config; /* ready for loam_init */

@@ -24,18 +24,6 @@ static const struct loam_fault_area area[] = {
 	{"image data", (uintptr_t)loam_rodata_end, (uintptr_t)loam_image_end, false},
 };
 
-void loam_boot_map_add(struct loam_boot_map *m, uint64_t base, uint64_t size,
-		       enum loam_mem_type type, const char *what)
-{
-	if (size == 0)
-		return;
-	if (m->count == LOAM_BOOT_ENTRIES) {
-		m->lost++;
-		return;
-	}
-	m->entry[m->count++] = (struct loam_mem_entry){base, size, type, what};
-}
-
 static void show_map(void)
 {
 	loam_log(LOAM_LOG_INFO, "\nmemory map, as given:\n");

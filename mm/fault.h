@@ -3,7 +3,7 @@
 #ifndef LOAM_MM_FAULT_H
 #define LOAM_MM_FAULT_H
 
-#include "arch/mmu.h"
+#include <loam/types.h>
 
 enum loam_access {
 	LOAM_ACCESS_READ,

@@ -8,13 +8,16 @@ test_bins_fake-x86_64 := $(patsubst tests/fake/%.c,$(call outdir,fake-x86_64)/te
 test_bins_fake-aarch64:= $(patsubst tests/fake/%.c,$(call outdir,fake-aarch64)/tests/%,$(wildcard tests/fake/test_*.c))
 
 define test_rules
-$(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/tests/host/sys_model.o $(call outdir,$(1))/libloam.a
+$(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/tests/host/sys_model.o $$(libs_$(2)) $(call outdir,$(1))/libloam.a
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo "  LD      $$@"
 	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(ldflags_$(2)) $$^ -lcmocka -lm -o $$@
 endef
 # The fake looks at every frame that is freed.
 ldflags_fake := -Wl,--wrap=loam_frame_free
+$(call outdir,host)/libboot.a: $(addprefix $(call outdir,host)/,$(loam_boot_portable_src:.c=.o))
+	$(Q)rm -f $@ && ar rcs $@ $^
+libs_host = $(call outdir,host)/libboot.a
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))

@@ -128,7 +128,8 @@ static void do_reserve(struct rng *rng)
 	enum loam_err err;
 	unsigned gap = find_gap(n, real_align), at;
 
-	fits = hinted && hint + n <= pages && loam_is_aligned(addr(hint), real_align) &&
+	hinted = hinted && hint + n <= pages; /* or it might lie half outside the model */
+	fits = hinted && loam_is_aligned(addr(hint), real_align) &&
 	       count(hint, n, LOAM_STATE_NONE) == n;
 	err = loam_sys_reserve(hinted ? addr(hint) : 0, n * LOAM_PAGE_SIZE - rng_below(rng, 4096),
 			       align, &base);
