@@ -242,6 +242,8 @@ static const char *run(struct replay *r, struct loam_trace *trace, bool progress
 				 (unsigned)(r->result->ops / tenth * 10),
 				 (unsigned long long)r->result->live, (uint64_t)r->result->live_bytes);
 	}
+	if (bad == NULL && r->result->ops != trace->ops)
+		bad = "trace: has another number of operations than its header says";
 	return bad != NULL ? bad : check_rest(r, trace->slots);
 }
 

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* What the firmware hands over, read with suspicion: device tree, PVH start info, command line. */
+#include "boot/boot.h"
+#include "boot/fdt.h"
+#include "boot/pvh.h"
+#include "tests/host/support.h"
+
+static struct loam_boot_map map;
+
+/* ---- device tree ---- */
+
+/* A flattened tree, built token by token as the specification says. */
+static struct {
+	unsigned char bytes[4096];
+	uint32_t at;	      /* end of the structure block so far */
+	char strings[512];
+	uint32_t strings_len;
+} tree;
+
+static void be32(uint32_t at, uint32_t v)
+{
+	for (unsigned i = 0; i < 4; i++)
+		tree.bytes[at + i] = (unsigned char)(v >> (24 - 8 * i));
+}
+
+static void put(uint32_t v)
+{
+	be32(tree.at, v);
+	tree.at += 4;
+}
+
+static void begin(const char *name)
+{
+	put(1);
+	memcpy(tree.bytes + tree.at, name, strlen(name) + 1);
+	tree.at += (uint32_t)(strlen(name) + 4) & ~3u;
+}
+
+static void end(void)
+{
+	put(2);
+}
+
+static void prop(const char *name, const void *value, uint32_t len)
+{
+	put(3);
+	put(len);
+	put(tree.strings_len);
+	memcpy(tree.strings + tree.strings_len, name, strlen(name) + 1);
+	tree.strings_len += (uint32_t)strlen(name) + 1;
+	memcpy(tree.bytes + tree.at, value, len);
+	tree.at += (len + 3) & ~3u;
+}
+
+static void prop_text(const char *name, const char *text)
+{
+	prop(name, text, (uint32_t)strlen(text) + 1);
+}
+
+static void prop_cells(const char *name, unsigned n, const uint32_t *cell)
+{
+	unsigned char b[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			b[4 * i + k] = (unsigned char)(cell[i] >> (24 - 8 * k));
+	}
+	prop(name, b, 4 * n);
+}
+
+#define CELLS(name, ...)                                                                           \
+	prop_cells(name, sizeof((uint32_t[]){__VA_ARGS__}) / 4, (uint32_t[]){__VA_ARGS__})
+
+/* Header, one memory reservation, then the structure. */
+static void start(uint64_t reserved, uint64_t bytes)
+{
+	memset(&tree, 0, sizeof(tree));
+	be32(40, (uint32_t)(reserved >> 32));
+	be32(44, (uint32_t)reserved);
+	be32(48, (uint32_t)(bytes >> 32));
+	be32(52, (uint32_t)bytes);
+	tree.at = 72;
+	begin("");
+	CELLS("#address-cells", 2);
+	CELLS("#size-cells", 2);
+}
+
+static size_t finish(void)
+{
+	end();
+	put(9);
+	memcpy(tree.bytes + tree.at, tree.strings, tree.strings_len);
+	be32(0, 0xd00dfeed);
+	be32(4, tree.at + tree.strings_len);
+	be32(8, 72);
+	be32(12, tree.at);
+	be32(16, 40);
+	be32(20, 17);
+	be32(24, 16);
+	be32(32, tree.strings_len);
+	be32(36, tree.at - 72);
+	return tree.at + tree.strings_len;
+}
+
+static bool has(uint64_t base, uint64_t size, enum loam_mem_type type)
+{
+	for (size_t i = 0; i < map.count; i++) {
+		if (map.entry[i].base == base && map.entry[i].size == size && map.entry[i].type == type)
+			return true;
+	}
+	return false;
+}
+
+static void a_tree_of_everything(void **state)
+{
+	size_t size;
+
+	(void)state;
+	start(0x48000000, 0x10000);
+	begin("memory@40000000");
+	prop_text("device_type", "memory");
+	CELLS("reg", 0, 0x40000000, 0, 0x10000000, 1, 0, 0, 0x80000000);
+	end();
+	begin("memory@900000000");
+	prop_text("device_type", "memory");
+	prop_text("status", "disabled");
+	CELLS("reg", 9, 0, 1, 0);
+	end();
+	begin("reserved-memory");
+	CELLS("#address-cells", 2);
+	CELLS("#size-cells", 2);
+	begin("secure@44000000");
+	CELLS("reg", 0, 0x44000000, 0, 0x100000);
+	end();
+	begin("off@45000000");
+	prop_text("status", "disabled");
+	CELLS("reg", 0, 0x45000000, 0, 0x100000);
+	end();
+	end();
+	begin("cpus");
+	CELLS("#address-cells", 1);
+	CELLS("#size-cells", 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		begin("cpu@0");
+		prop_text("device_type", "cpu");
+		CELLS("reg", i);
+		end();
+	}
+	end();
+	begin("psci");
+	prop_text("method", "smc");
+	end();
+	begin("pl011@9000000");
+	prop("compatible", "arm,pl011\0arm,primecell", 24);
+	CELLS("reg", 0, 0x9000000, 0, 0x1000);
+	end();
+	begin("chosen");
+	prop_text("bootargs", "depth=3 x");
+	CELLS("linux,initrd-start", 0x48100000);
+	CELLS("linux,initrd-end", 0, 0x48180000);
+	end();
+	size = finish();
+	map = (struct loam_boot_map){0};
+	assert_int_equal(loam_fdt_size(tree.bytes), size);
+	assert_null(loam_fdt_parse(tree.bytes, size, &map));
+	assert_true(has(0x40000000, 0x10000000, LOAM_MEM_USABLE));
+	assert_true(has(UINT64_C(0x100000000), 0x80000000, LOAM_MEM_USABLE));
+	assert_false(has(UINT64_C(0x900000000), UINT64_C(0x100000000), LOAM_MEM_USABLE));
+	assert_true(has(0x44000000, 0x100000, LOAM_MEM_RESERVED));
+	assert_false(has(0x45000000, 0x100000, LOAM_MEM_RESERVED));
+	assert_true(has(0x48000000, 0x10000, LOAM_MEM_RESERVED));
+	assert_true(has(0x48100000, 0x80000, LOAM_MEM_RESERVED));
+	assert_int_equal(map.initrd_pa, 0x48100000);
+	assert_int_equal(map.initrd_bytes, 0x80000);
+	assert_string_equal(map.cmdline, "depth=3 x");
+	assert_int_equal(map.console_pa, 0x9000000);
+	assert_int_equal(map.cpu_count, 3);
+	assert_true(map.psci_smc);
+}
+
+/* What QEMU's virt machine gives, dumped with -M virt,dumpdtb. */
+static unsigned char *real_tree(size_t *size)
+{
+	FILE *f = fopen("tests/host/data/virt.dtb", "rb");
+	unsigned char *p = malloc(1 << 20);
+
+	assert_non_null(f);
+	*size = fread(p, 1, 1 << 20, f);
+	fclose(f);
+	return p;
+}
+
+static void a_real_tree(void **state)
+{
+	size_t size;
+	unsigned char *p = real_tree(&size);
+
+	(void)state;
+	map = (struct loam_boot_map){0};
+	assert_null(loam_fdt_parse(p, size, &map));
+	assert_true(has(0x40000000, UINT64_C(5) << 30, LOAM_MEM_USABLE));
+	assert_int_equal(map.console_pa, 0x9000000);
+	assert_int_equal(map.cpu_count, 4);
+	assert_string_equal(map.cmdline, "depth=9 gctrace=1");
+	assert_int_not_equal(map.initrd_pa, 0);
+	assert_int_equal(map.lost, 0);
+	free(p);
+}
+
+/* Cut at every length, in memory that ends there: an error or a result, never a read beyond. */
+static void truncated_trees(void **state)
+{
+	size_t size, good = 0;
+	unsigned char *p = real_tree(&size);
+
+	(void)state;
+	for (size_t n = 0; n < size; n++) {
+		unsigned char *exact = malloc(n > 0 ? n : 1);
+
+		memcpy(exact, p, n);
+		if (n >= 8) { /* the header may well believe in the cut */
+			exact[4] = (unsigned char)(n >> 24);
+			exact[5] = (unsigned char)(n >> 16);
+			exact[6] = (unsigned char)(n >> 8);
+			exact[7] = (unsigned char)n;
+		}
+		map = (struct loam_boot_map){0};
+		good += n >= 40 && loam_fdt_parse(exact, n, &map) == NULL;
+		free(exact);
+	}
+	assert_int_equal(good, 0);
+	free(p);
+}
+
+/* Bits flipped at random, in memory that ends with the tree. */
+static void corrupt_trees(void **state)
+{
+	struct rng rng = {test_seed()};
+	size_t size, told = 0;
+	unsigned char *p = real_tree(&size);
+
+	(void)state;
+	for (unsigned n = 0; n < 20000; n++) {
+		unsigned char *bad = malloc(size);
+		unsigned flips = 1 + (unsigned)rng_below(&rng, 8);
+
+		memcpy(bad, p, size);
+		while (flips-- > 0) {
+			/* often in the header and where lengths are */
+			size_t at = rng_below(&rng, rng_below(&rng, 3) == 0 ? 40 : size);
+
+			bad[at] ^= (unsigned char)(1u << rng_below(&rng, 8));
+		}
+		map = (struct loam_boot_map){0};
+		told += loam_fdt_parse(bad, size, &map) != NULL;
+		if (map.cmdline != NULL) /* must end inside */
+			assert_true(strlen(map.cmdline) < size);
+		free(bad);
+	}
+	assert_true(told > 1000);
+	free(p);
+}
+
+static void absurd_trees(void **state)
+{
+	size_t size;
+
+	(void)state;
+	map = (struct loam_boot_map){0};
+	assert_int_equal(loam_fdt_size("0123456789012345678901234567890123456789"), 0);
+	start(0, 0);
+	for (unsigned i = 0; i < 40; i++)
+		begin("deeper");
+	for (unsigned i = 0; i < 40; i++)
+		end();
+	size = finish();
+	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map), "device tree: nested too deeply");
+	start(0, 0);
+	begin("memory@0");
+	prop_text("device_type", "memory");
+	CELLS("reg", 0, 0x1000); /* half an entry */
+	end();
+	size = finish();
+	assert_null(loam_fdt_parse(tree.bytes, size, &map));
+	assert_int_equal(map.count, 0);
+	start(0, 0);
+	end();
+	size = finish();
+	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map), "device tree: more ends than nodes");
+}
+
+/* ---- PVH ---- */
+
+static unsigned char ram[8192];
+
+static bool read_ram(void *context, uint64_t pa, void *to, size_t size)
+{
+	(void)context;
+	if (pa > sizeof(ram) || size > sizeof(ram) - pa)
+		return false;
+	memcpy(to, ram + pa, size);
+	return true;
+}
+
+static void le(uint32_t at, uint64_t v, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		ram[at + i] = (unsigned char)(v >> (8 * i));
+}
+
+static void pvh_machine(void)
+{
+	memset(ram, 0, sizeof(ram));
+	le(0x100, 0x336ec578, 4);
+	le(0x104, 1, 4);
+	le(0x10c, 1, 4);      /* modules */
+	le(0x110, 0x400, 8);  /* module list */
+	le(0x118, 0x600, 8);  /* command line */
+	le(0x128, 0x200, 8);  /* memory map */
+	le(0x130, 2, 4);
+	le(0x200, 0, 8);
+	le(0x208, 0x9fc00, 8);
+	le(0x210, 1, 4);
+	le(0x218, 0xf0000, 8);
+	le(0x220, 0x10000, 8);
+	le(0x228, 2, 4);
+	le(0x400, 0x3000000, 8);
+	le(0x408, 0x1234, 8);
+}
+
+static const char *parse(uint64_t *cmdline)
+{
+	map = (struct loam_boot_map){0};
+	return loam_pvh_parse(read_ram, NULL, 0x100, &map, cmdline);
+}
+
+static void pvh_start_info(void **state)
+{
+	uint64_t cmdline = 0;
+
+	(void)state;
+	pvh_machine();
+	assert_null(parse(&cmdline));
+	assert_int_equal(cmdline, 0x600);
+	assert_true(has(0, 0x9fc00, LOAM_MEM_USABLE));
+	assert_true(has(0xf0000, 0x10000, LOAM_MEM_RESERVED));
+	assert_true(has(0x3000000, 0x1234, LOAM_MEM_RESERVED)); /* the module is in RAM */
+	assert_true(has(0x100, 56, LOAM_MEM_RESERVED));
+	assert_true(has(0x200, 48, LOAM_MEM_RESERVED));
+	assert_int_equal(map.initrd_pa, 0x3000000);
+	assert_int_equal(map.initrd_bytes, 0x1234);
+}
+
+static void bad_pvh_start_info(void **state)
+{
+	static const struct {
+		uint32_t at;
+		uint64_t value;
+		unsigned bytes;
+		const char *says;
+	} bad[] = {
+		{0x100, 0, 4, "no PVH start info"},
+		{0x104, 0, 4, "without a memory map"},
+		{0x130, 0, 4, "without a memory map"},
+		{0x130, 100000, 4, "absurd number"},
+		{0x128, 0x7fffffff, 8, "outside of memory"},
+		{0x128, UINT64_MAX, 8, "outside of memory"},
+		{0x110, 0x100000, 8, "module list outside"},
+	};
+	uint64_t cmdline;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		const char *says;
+
+		pvh_machine();
+		le(bad[i].at, bad[i].value, bad[i].bytes);
+		says = parse(&cmdline);
+		assert_non_null(says);
+		assert_non_null(strstr(says, bad[i].says));
+	}
+	assert_non_null(loam_pvh_parse(read_ram, NULL, 0x100000, &map, &cmdline));
+}
+
+static void full_map_counts_what_is_lost(void **state)
+{
+	(void)state;
+	map = (struct loam_boot_map){0};
+	for (unsigned i = 0; i < LOAM_BOOT_ENTRIES + 5; i++)
+		loam_boot_map_add(&map, i * 4096, 4096, LOAM_MEM_USABLE, NULL);
+	loam_boot_map_add(&map, 0, 0, LOAM_MEM_USABLE, NULL); /* empty: left out */
+	assert_int_equal(map.count, LOAM_BOOT_ENTRIES);
+	assert_int_equal(map.lost, 5);
+}
+
+/* ---- command line ---- */
+
+static void command_line(void **state)
+{
+	(void)state;
+	assert_int_equal(loam_cmdline_number("depth=12 x=3", "depth", 7), 12);
+	assert_int_equal(loam_cmdline_number("depth=12 depth=9", "depth", 7), 9); /* the last wins */
+	assert_int_equal(loam_cmdline_number("mydepth=12", "depth", 7), 7);
+	assert_int_equal(loam_cmdline_number("depth=", "depth", 7), 7);
+	assert_int_equal(loam_cmdline_number("depth=abc", "depth", 7), 7);
+	assert_int_equal(loam_cmdline_number("", "depth", 7), 7);
+	assert_true(loam_cmdline_is("  job=replay  ", "job", "replay"));
+	assert_false(loam_cmdline_is("job=replays", "job", "replay"));
+	assert_false(loam_cmdline_is("job=rep", "job", "replay"));
+	assert_false(loam_cmdline_is("jobs=replay", "job", "replay"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tree_of_everything),
+		cmocka_unit_test(a_real_tree),
+		cmocka_unit_test(truncated_trees),
+		cmocka_unit_test(corrupt_trees),
+		cmocka_unit_test(absurd_trees),
+		cmocka_unit_test(pvh_start_info),
+		cmocka_unit_test(bad_pvh_start_info),
+		cmocka_unit_test(full_map_counts_what_is_lost),
+		cmocka_unit_test(command_line),
+	};
+	return cmocka_run_group_tests_name("boot", tests, NULL, NULL);
+}
