@@ -25,11 +25,15 @@ $(eval $(call test_rules,fake-aarch64,fake))
 .SECONDARY:
 
 T ?=
-test_bins = $(foreach c,host fake-x86_64 fake-aarch64,$(foreach b,$(test_bins_$(c)),$(if $(T),$(if $(findstring $(T),$(notdir $(b))),$(b)),$(b))))
+TIMEOUT ?= 600
+CONFIGS ?= host fake-x86_64 fake-aarch64
+test_bins = $(foreach c,$(CONFIGS),$(foreach b,$(test_bins_$(c)),$(if $(T),$(if $(findstring $(T),$(notdir $(b))),$(b)),$(b))))
 
-.PHONY: test test-flavour
+.PHONY: test test-flavour test-build mutants
+test-build: $(test_bins)
+
 test-flavour: $(test_bins)
-	$(Q)SEED=$(SEED) python3 tests/tools/taprun.py $(if $(test_bins),$(test_bins),)
+	$(Q)SEED=$(SEED) python3 tests/tools/taprun.py --timeout $(TIMEOUT) $(if $(test_bins),$(test_bins),)
 
 test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=debug
@@ -45,3 +49,6 @@ test-qemu-flavour: images
 test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=)
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=release ONLY='$(if $(ONLY),$(ONLY),main job)'
+
+mutants: deps ## seed faults into a copy of the code, one by one, and see the tests fail (ONLY=)
+	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)")'

@@ -317,6 +317,37 @@ static void large_leaves(void **state)
 	}
 }
 
+/* One large leaf, known to all TLBs, goes: by itself it is too little for a whole flush. */
+static void one_large_leaf_goes(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		for (unsigned level = 1; level <= 2; level++) {
+			uint64_t size = loam_level_size(level), va;
+			struct loam_ptab_pool pool = {0};
+			struct loam_tlb_batch batch;
+			struct loam_paddr pa = loam_paddr(UINT64_C(0x1000000000));
+
+			if ((mode->mmu.leaf_mask >> level & 1) == 0)
+				continue;
+			up(mode, 1);
+			va = pt.mmu->va_min + 8 * LOAM_GIANT_SIZE;
+			/* a neighbour keeps the table */
+			pool_fill(&pool, loam_ptab_map_need(&pt, va, pa, 2 * size, level));
+			assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, 2 * size, LOAM_ATTR_DATA, level),
+					 LOAM_OK);
+			fake_spread(va + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
+			loam_tlb_batch_init(&batch, pt.mmu);
+			assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, LOAM_TAG_NONE, false),
+					 LOAM_OK);
+			loam_tlb_batch_finish(&batch);
+			settled();
+			assert_int_equal(fake_cached(va, size), 0);
+			fake_frames_down();
+		}
+	}
+}
+
 /* A write that hardware notes just when an entry is taken out or changed is not lost. */
 static void dirty_bits_survive(void **state)
 {
@@ -522,6 +553,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_operations),
 		cmocka_unit_test(large_leaves),
+		cmocka_unit_test(one_large_leaf_goes),
 		cmocka_unit_test(dirty_bits_survive),
 		cmocka_unit_test(upgrades_do_not_broadcast),
 		cmocka_unit_test(bad_ranges_are_refused),

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Break the code, one seeded fault at a time, and see the tests fail. Prints TAP.
+
+Usage: mutants.py [--only WORD] [--jobs N]
+
+Works on a copy of the tree. A fault that no test notices is `not ok`, and so is one whose place
+in the code is gone: the list below must follow the code.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# name, file, what stands there, what the fault makes of it, tests that must notice, on which configs
+BOTH = ("fake-x86_64", "fake-aarch64")
+HOST = ("host",)
+MUTANTS = [
+    ("unmap forgets to invalidate", "mm/ptab.c",
+     "loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);", ";", "ptab", BOTH),
+    ("unmap invalidates the wrong level", "mm/ptab.c",
+     "loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);",
+     "loam_tlb_batch_add(batch, slot.va, 1, 0, false);", "ptab", BOTH),
+    ("map forgets to publish", "mm/ptab.c",
+     "\tloam_pt_publish(pt->mmu);\n\treturn LOAM_OK;\n}\n\nstatic struct fill fill_map",
+     "\treturn LOAM_OK;\n}\n\nstatic struct fill fill_map", "ptab", BOTH),
+    ("protect forgets to publish", "mm/ptab.c",
+     "\tloam_pt_publish(pt->mmu);\n\treturn LOAM_OK;\n}\n\n/* ---- looking",
+     "\treturn LOAM_OK;\n}\n\n/* ---- looking", "ptab", BOTH),
+    ("valid to valid without break-before-make", "mm/ptab.c",
+     "\tif (change == LOAM_PTE_BREAK)\n\t\t(void)break_slot(pt, slot);\n", "", "test_sys", BOTH),
+    ("break without waiting for the TLBs", "mm/ptab.c",
+     "\tinvalidate_slot(pt, slot, slot->kind);\n\treturn old;", "\treturn old;", "ptab", BOTH),
+    ("a leaf becomes a table in place", "mm/ptab.c",
+     "\told = break_slot(pt, slot);\n", "\told = slot->pte;\n", "ptab", BOTH),
+    ("an empty table goes back while CPUs cache the way to it", "mm/ptab.c",
+     "loam_tlb_batch_add(batch, va, 1, slot.level - 1, true);",
+     "loam_tlb_batch_add(batch, va, 1, slot.level - 1, false);", "ptab", BOTH),
+    ("a dirty bit set meanwhile is overwritten", "mm/ptab.c",
+     "loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);",
+     "(break_slot(pt, slot), loam_pte_attr(pt->mmu, slot->pte, slot->level));", "ptab", ("fake-aarch64",)),
+    ("rights are taken away without invalidating", "mm/ptab.c",
+     "(LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0",
+     "(LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0", "ptab", BOTH),
+    ("a table is linked with an entry that maps it", "mm/ptab.c",
+     "\tif (hole < LOAM_PT_ENTRIES)\n", "\tif (hole > LOAM_PT_ENTRIES)\n", "test_sys", BOTH),
+    ("frames are released before the invalidation", "mm/tlb.c",
+     "\tif (batch->release_count == LOAM_TLB_RELEASE)\n",
+     "\tif (loam_frame_free(pfn, order) == LOAM_OK)\n\t\treturn;\n"
+     "\tif (batch->release_count == LOAM_TLB_RELEASE)\n", "tlb", BOTH),
+    ("a range of a batch loses its last page", "mm/tlb.c",
+     "\trange->count += count;\n", "\trange->count += count > 1;\n", "tlb", BOTH),
+    ("commit hands out memory that is not zero", "mm/space.c",
+     "\t\t\t\t    LOAM_FRAME_ZERO, owner);", "\t\t\t\t    0, owner);", "test_sys", BOTH),
+    ("a huge commit leaks the table it replaces", "mm/space.c",
+     "err = loam_frame_free(table, 0); /*", "err = LOAM_OK, (void)table; /*", "test_sys", BOTH),
+    ("collapse copies one page too few", "mm/space.c",
+     "\t\tmemcpy(loam_frame_ptr(", "\t\tif (i + 1 < LOAM_PT_ENTRIES)\n\t\tmemcpy(loam_frame_ptr(",
+     "test_sys", BOTH),
+    ("a leaf may be executed though it must not", "arch/x86_64/isa/pte.h",
+     "mmu->nx && (attr & LOAM_ATTR_EXEC) == 0 ? LOAM_X86_XD : 0", "0", "pte", ("fake-x86_64",)),
+    ("LPA2 loses the top address bits", "arch/aarch64/isa/pte.h",
+     "((pa >> 50) & 3) << LOAM_ARM_SH_SHIFT", "((pa >> 51) & 3) << LOAM_ARM_SH_SHIFT", "pte",
+     ("fake-aarch64",)),
+    ("a run is freed with any order", "mm/frame.c",
+     "r->state == STATE_HEAD && r->order == order", "r->state == STATE_HEAD", "frame", BOTH),
+    ("a failed list keeps what it took", "mm/frame.c",
+     "\t\tloam_frame_list_free(&taken);\n\t\treturn LOAM_NOMEM;", "\t\treturn LOAM_NOMEM;", "frame", BOTH),
+    ("only one alike neighbour is merged", "mm/vspace.c",
+     "\twhile ((next = loam_vspace_next(r)) != NULL && alike(r, next))",
+     "\tif ((next = loam_vspace_next(r)) != NULL && alike(r, next))", "vspace", HOST),
+    ("free forgets a part that was Prepared", "mm/sys.c",
+     "\t\tprepared[r->owner] += sign > 0 ? c.prepared_bytes : -c.prepared_bytes;\n",
+     "\t\tprepared[r->owner] += sign > 0 ? c.prepared_bytes : 0;\n", "test_sys", HOST + BOTH),
+    ("the limit is off by one page", "mm/sys.c",
+     "count.prepared_bytes > limit_bytes - ready_total", "count.prepared_bytes > limit_bytes + 4096 - ready_total",
+     "test_sys", HOST),
+    ("reserved memory is rounded inward", "mm/memmap.c",
+     "range_cut(map, loam_align_down(base, LOAM_PAGE_SIZE), end);",
+     "range_cut(map, loam_align_up(base, LOAM_PAGE_SIZE), end);", "memmap", HOST),
+    ("early memory stays in the map", "mm/early.c",
+     "\t\tloam_memmap_reserve(map, base, size);\n", "", "memmap", HOST),
+    ("pointer bits are backed by half a word", "gc/alloc.c",
+     "loam_align_up(end - loam_heap.base, 512) / 64", "(end - loam_heap.base) / 64", "test_gc", HOST),
+    ("what overflowed the mark stack is forgotten", "gc/mark.c",
+     "\t\toverflowed = true;\n", "", "test_gc", HOST),
+    ("a scan leaves out the last word", "gc/mark.c",
+     "at + sizeof(uintptr_t) <= hi; at", "at + sizeof(uintptr_t) < hi; at", "test_gc", HOST),
+]
+
+
+def run(tree, target, env):
+    return subprocess.run(["make", "--no-print-directory", "TIMEOUT=60", *target], cwd=tree, env=env, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def attempt(tree, mutant, jobs, env):
+    """None if the tests notice the fault, else what is wrong."""
+    _, path, old, new, test, configs = mutant
+    file = tree / path
+    text = file.read_text()
+    if text.count(old) != 1:
+        return f"{path} has this text {text.count(old)} times:\n{old}"
+    file.write_text(text.replace(old, new))
+    try:
+        for config in configs:
+            args = [f"-j{jobs}", "test-flavour", f"T={test}", f"CONFIGS={config}"]
+            built = run(tree, [f"-j{jobs}", "test-build", f"T={test}", f"CONFIGS={config}"], env)
+            if built.returncode != 0:
+                return "does not compile:\n" + built.stdout.decode(errors="replace")[-2000:]
+            if run(tree, args, env).returncode == 0:
+                return f"{config}: no test noticed"
+    finally:
+        file.write_text(text)
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    env = {k: v for k, v in os.environ.items() if k not in ("TAP_SUMS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    failed = count = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        tree = pathlib.Path(tmp) / "loam"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("build", ".git"))
+        for mutant in MUTANTS:
+            if args.only not in mutant[0]:
+                continue
+            why = attempt(tree, mutant, args.jobs, env)
+            count += 1
+            failed += why is not None
+            print(f"{'ok' if why is None else 'not ok'} {count} - {mutant[0]}: noticed by {mutant[4]} on "
+                  f"{', '.join(mutant[5])}", flush=True)
+            for line in (why or "").splitlines():
+                print(f"#   {line}", flush=True)
+    print(f"1..{count}")
+    return 1 if failed or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
