@@ -53,21 +53,10 @@ opt_cov     := -O0 --coverage
 kernel_debug_level := $(if $(filter release,$(FLAVOUR)),0,2)
 host_debug_level   := $(if $(filter release,$(FLAVOUR)),0,3)
 
-# What kernels ask of a foreign archive: no FP or SIMD, no red zone, no TLS, no canaries, no libgcc.
-model_x86_64_kernel  := -mcmodel=kernel -fno-pic -fno-pie
-model_x86_64_low     := -mcmodel=small -fno-pic -fno-pie
-model_x86_64_pic     := -fPIC -fvisibility=hidden
-model_aarch64_kernel := -fno-pic -fno-pie
-model_aarch64_low    := -fno-pic -fno-pie
-model_aarch64_pic    := -fPIC -fvisibility=hidden
-freestanding := -ffreestanding -fno-stack-protector -fno-lto -fno-asynchronous-unwind-tables \
-	-fno-unwind-tables -ffunction-sections -fdata-sections -fno-omit-frame-pointer
-isa_x86_64   := -m64 -mno-red-zone -mgeneral-regs-only -fcf-protection=none -Iarch/x86_64
-isa_aarch64  := -mgeneral-regs-only -ffixed-x18 -mbranch-protection=none \
-	-mno-outline-atomics -Iarch/aarch64
+include linker/flags.mk
 
-kernel_flags = $(common) $(opt_$(if $(filter release,$(FLAVOUR)),release,debug)) $(freestanding) \
-	$(isa_$(1)) $(model_$(1)_$(MODEL)) -DLOAM_DEBUG=$(kernel_debug_level)
+kernel_flags = $(common) $(opt_$(if $(filter release,$(FLAVOUR)),release,debug)) $(loam_freestanding) \
+	$(loam_isa_$(1)) $(loam_model_$(1)_$(MODEL)) -Iarch/$(1) -DLOAM_DEBUG=$(kernel_debug_level)
 hosted_flags = $(common) $(opt_$(FLAVOUR)) -pthread -D_GNU_SOURCE -DLOAM_DEBUG=$(host_debug_level)
 
 # Tests ignore results on purpose and own no headers.
@@ -116,14 +105,13 @@ endef
 $(foreach c,$(configs),$(eval $(call config_rules,$(c))))
 FORCE:
 
-# The compiler must not turn the body of memset into a call of memset.
-$(foreach f,memcpy memmove memset memcmp,$(eval extra_mm/mem/$(f) := -fno-builtin $(if $(filter clang,$(COMPILER)),,-fno-tree-loop-distribute-patterns)))
+$(foreach f,$(basename $(loam_mm_mem_src)),$(eval extra_$(f) := $(loam_mem_$(COMPILER))))
 
 include boot/build.mk tests/build.mk
 
 # ---- targets -------------------------------------------------------------------------------
 
-.PHONY: help deps all lib clean FORCE
+.PHONY: help deps all lib install size doctor clean FORCE
 help: ## this text
 	@echo "loam: a freestanding memory subsystem for x86_64 and aarch64"
 	@echo
@@ -148,6 +136,24 @@ deps: ## install every Debian package that any target needs; quiet when all is t
 lib: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a $(call outdir,host)/libloam.a ## libloam.a for both ISAs and Linux
 
 all: lib images ## everything that ships: archives and boot images
+
+PREFIX ?= /usr/local
+install: lib ## headers and archives to PREFIX/include/loam, PREFIX/lib/loam/<config>
+	$(Q)install -d $(DESTDIR)$(PREFIX)/include/loam
+	$(Q)install -m 644 include/loam/*.h $(DESTDIR)$(PREFIX)/include/loam
+	$(Q)for c in x86_64 aarch64 host; do \
+		install -d $(DESTDIR)$(PREFIX)/lib/loam/$$c && \
+		install -m 644 $(BUILD)/$$c-$(variant)/libloam.a $(DESTDIR)$(PREFIX)/lib/loam/$$c; done
+
+size: ## code and data of libloam.a, release, by folder
+	$(Q)$(MAKE) --no-print-directory lib FLAVOUR=release
+	$(Q)python3 tests/tools/size.py x86_64=$(BUILD)/x86_64-release/libloam.a aarch64=$(BUILD)/aarch64-release/libloam.a
+
+doctor: ## what of the needed tools is there, and which versions
+	$(Q)for t in gcc $(cc_x86_64) $(cc_aarch64) clang-14 $(CLANG_FORMAT) $(CLANG_TIDY) qemu-system-x86_64 \
+		qemu-system-aarch64 python3 spin valgrind gdb-multiarch; do \
+		printf '%-24s ' $$t; $$t --version 2>/dev/null | head -1 || $$t -V 2>/dev/null | head -1; \
+		command -v $$t >/dev/null || echo "missing: make deps"; done
 
 clean: ## remove build/
 	$(Q)rm -rf $(BUILD)

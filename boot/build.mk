@@ -25,7 +25,7 @@ $(eval $(call boot_rules,aarch64))
 $(call outdir,aarch64)/loam.img: $(call outdir,aarch64)/loam.elf
 	$(Q)$(objcopy_aarch64) -O binary $< $@
 
-.PHONY: images run run-qemu gdb
+.PHONY: images run run-qemu gdb record embed
 images: $(image_x86_64) $(image_aarch64) ## boot images for both ISAs
 
 run: deps run-qemu ## set up, build, boot the main job (ARCH=, MEM=, INPUT=, DEPTH=)
@@ -37,3 +37,19 @@ run-qemu: $(image) ## the same without the set-up
 gdb: $(image) ## boot halted and attach gdb, with the image's symbols
 	$(Q)python3 tests/tools/qemu_run.py --arch $(ARCH) --mem $(MEM) $(if $(INPUT),--initrd $(INPUT)) \
 		--append "depth=$(DEPTH) $(APPEND)" --gdb $(call outdir,$(ARCH))/loam.elf $(image)
+
+PROG ?= ls -lR .
+OUT  ?= $(BUILD)/recorded.loamtrace
+record: $(BUILD)/librecord.so ## record a program's allocations for INPUT= (PROG='program args' OUT=file)
+	$(Q)env LD_PRELOAD=$(abspath $<) LOAM_TRACE=$(abspath $(OUT)) $(PROG) > /dev/null
+	$(Q)ls -l $(OUT)
+$(BUILD)/librecord.so: tests/tools/record.c boot/replay.h
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOST_CC) -std=gnu11 $(warn) -O2 -g -fPIC -shared -pthread -D_GNU_SOURCE -Iinclude -I. $(test_cflags) $< -o $@ -ldl
+
+# The README's example in a kernel of its own, through linker/embed.mk.
+embed_image_x86_64  = $(BUILD)/embed-x86_64/kernel.elf
+embed_image_aarch64 = $(BUILD)/embed-aarch64/kernel.img
+embed: ## the README's example, compiled through linker/embed.mk and linked to a kernel, both ISAs
+	$(Q)$(foreach a,x86_64 aarch64,$(MAKE) --no-print-directory -C tests/embed LOAM_ARCH=$(a) OUT=$(abspath $(BUILD))/embed-$(a) \
+		CC='$(cc_$(a))' LD='$(ld_$(a))' OBJCOPY='$(CROSS_$(a))objcopy' &&) true

@@ -7,7 +7,7 @@
  */
 #include "boot/boot.h"
 #include "boot/job.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/print.h"
 #include "tests/kernel/selftest.h"
 

@@ -8,7 +8,7 @@
  */
 #include "arch/cpu.h"
 #include "boot/boot.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/print.h"
 
 void loam_boot_main(uint64_t handover);

@@ -14,7 +14,7 @@
  */
 #include "arch/mmu.h"
 #include "boot/boot.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/early.h"
 #include "mm/print.h"
 #include "mm/ptab.h"

@@ -12,7 +12,7 @@
 
 #include "gc/lock.h"
 #include "gc/sizeclass.h"
-#include "mm/check.h"
+#include "arch/check.h"
 
 /* Code that reads memory it does not own, word by word, whatever is there. */
 #define LOAM_NO_SANITIZE __attribute__((no_sanitize("address"), no_sanitize("thread")))

@@ -17,7 +17,7 @@
  */
 #include "gc/sizeclass.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 
 struct loam_size_class loam_size_class[LOAM_CLASS_COUNT];
 uint8_t loam_class_small[1024 / 16 + 1];

@@ -21,7 +21,7 @@
  */
 #include "mm/buddy.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 
 void *memset(void *dst, int c, size_t n);
 

@@ -29,7 +29,7 @@
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "mm/buddy.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/early.h"
 #include "mm/lock.h"
 

@@ -8,7 +8,7 @@
 #define LOAM_MM_LOCK_H
 
 #include "arch/cpu.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/lockrank.h"
 
 struct loam_lock {

@@ -4,7 +4,7 @@
  * with interrupts off, so its own word is touched by nobody else. [LOCK-1] A lock is taken only
  * while every held lock has a smaller rank.
  */
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/lockrank.h"
 
 #if LOAM_DEBUG >= 1

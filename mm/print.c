@@ -64,7 +64,9 @@ static void put_number(struct out *out, const struct spec *spec, uint64_t value,
 static void put_bytes(struct out *out, const struct spec *spec, uint64_t bytes)
 {
 	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	const struct spec plain = {.precision = -1};
 	char text[40];
+	struct out inner = {text, sizeof(text), 0};
 	unsigned u = 0;
 	uint64_t whole = bytes, tenth = 0;
 
@@ -73,12 +75,15 @@ static void put_bytes(struct out *out, const struct spec *spec, uint64_t bytes)
 		whole >>= 10;
 		u++;
 	}
-	size_t len = tenth != 0 ? loam_snprintf(text, sizeof(text), "%llu.%llu %s",
-						(unsigned long long)whole,
-						(unsigned long long)tenth, unit[u])
-				: loam_snprintf(text, sizeof(text), "%llu %s",
-						(unsigned long long)whole, unit[u]);
-	put_padded(out, spec, text, len);
+	put_number(&inner, &plain, whole, 10, false);
+	if (tenth != 0) {
+		put(&inner, '.');
+		put_number(&inner, &plain, tenth, 10, false);
+	}
+	put(&inner, ' ');
+	for (const char *c = unit[u]; *c != '\0'; c++)
+		put(&inner, *c);
+	put_padded(out, spec, text, inner.len);
 }
 
 static void put_string(struct out *out, const struct spec *spec, const char *s)

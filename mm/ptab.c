@@ -31,7 +31,7 @@
  */
 #include "mm/ptab.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/print.h"
 
 #define LEVEL_BIT(level) (1u << (level))

@@ -31,7 +31,7 @@
 
 #include "arch/cpu.h"
 #include "arch/mmu.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/frame.h"
 #include "mm/memmap.h"
 #include "mm/ptab.h"

@@ -20,7 +20,7 @@
  */
 #include "mm/sys.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/lock.h"
 #include "mm/space.h"
 #include "mm/vspace.h"

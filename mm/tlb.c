@@ -17,7 +17,7 @@
  */
 #include "mm/tlb.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/frame.h"
 
 void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mmu)

@@ -23,7 +23,7 @@
  */
 #include "mm/vspace.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/space.h"
 
 static struct loam_region *root;

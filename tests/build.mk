@@ -42,9 +42,9 @@ test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 
 ONLY ?=
 .PHONY: test-qemu test-qemu-flavour
-test-qemu-flavour: images
+test-qemu-flavour: images embed
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 \
-		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") $(a)=$(image_$(a))')
+		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") --embed $(embed_image_$(a)) $(a)=$(image_$(a))')
 
 test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=)
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
@@ -52,3 +52,19 @@ test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, ba
 
 mutants: deps ## seed faults into a copy of the code, one by one, and see the tests fail (ONLY=)
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)")'
+
+# What clang-format and clang-tidy look at.
+c_sources = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+.PHONY: lint fmt fmt-check db tidy
+lint: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a ## layering, headers, archive symbols, documents, tags
+	$(Q)python3 tests/tools/taprun.py 'python3 tests/lint/lint.py --x86_64 $(call outdir,x86_64)/libloam.a --aarch64 $(call outdir,aarch64)/libloam.a'
+
+fmt: ## format all C sources in place
+	$(Q)$(CLANG_FORMAT) -i $(c_sources)
+
+fmt-check: ## fail if fmt would change anything
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(c_sources)
+
+db: ## compile_commands.json for editors and clang-tidy
+	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
+	$(Q)echo "wrote compile_commands.json"

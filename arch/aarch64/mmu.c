@@ -4,7 +4,7 @@
  * Arm ARM DDI 0487, "AArch64 System Register Descriptions" for each register named here.
  */
 #include "arch/mmu.h"
-#include "mm/check.h"
+#include "arch/check.h"
 
 #define TCR_HA	     (UINT64_C(1) << 39)
 #define TCR_HD	     (UINT64_C(1) << 40)

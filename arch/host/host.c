@@ -20,7 +20,7 @@
 #include "arch/host/host.h"
 
 #include "arch/cpu.h"
-#include "mm/check.h"
+#include "arch/check.h"
 
 #include <loam/gc.h>
 

@@ -17,7 +17,7 @@
 #include "mm/space.h"
 
 #include "arch/host/host.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/vspace.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
  * "Paging" and "Memory Cache Control"; CPUID in volume 2A.
  */
 #include "arch/mmu.h"
-#include "mm/check.h"
+#include "arch/check.h"
 
 #define CR0_WP	  (UINT64_C(1) << 16)
 #define CR4_PGE	  (UINT64_C(1) << 7)

@@ -7,7 +7,7 @@
 #include "arch/mmu.h"
 #include "boot/boot.h"
 #include "boot/fdt.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/print.h"
 
 #define VIRT_PL011 UINT64_C(0x09000000)

@@ -3,7 +3,7 @@
 #include "arch/mmu.h"
 #include "boot/boot.h"
 #include "boot/pvh.h"
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/print.h"
 
 #define VMA	  UINT64_C(0xffffffff80000000)

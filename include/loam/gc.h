@@ -15,7 +15,7 @@ extern "C" {
  * attach and detach. The contents are loam's.
  */
 struct loam_thread {
-	_Alignas(64) uint64_t opaque[512];
+	uint64_t opaque[512] __attribute__((aligned(64)));
 };
 
 /*

@@ -31,7 +31,7 @@
  */
 #include "tests/fake/fake.h"
 
-#include "mm/check.h"
+#include "arch/check.h"
 #include "mm/frame.h"
 #include "tests/host/support.h"
 

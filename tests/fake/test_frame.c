@@ -320,6 +320,20 @@ static void interrupts_are_restored(void **state)
 	fake_frames_down();
 }
 
+/* [LOCK-1] Taking a lock while one of the same or a higher rank is held is found. */
+static void lock_order_is_checked(void **state)
+{
+	(void)state;
+	loam_lockrank_acquire(LOAM_RANK_SPACE);
+	loam_lockrank_acquire(LOAM_RANK_FRAME);
+	EXPECT_PANIC(loam_lockrank_acquire(LOAM_RANK_SPACE), "[LOCK-1]");
+	EXPECT_PANIC(loam_lockrank_acquire(LOAM_RANK_FRAME), "[LOCK-1]");
+	loam_lockrank_release(LOAM_RANK_FRAME);
+	loam_lockrank_release(LOAM_RANK_SPACE);
+	loam_lockrank_acquire(LOAM_RANK_FRAME);
+	loam_lockrank_release(LOAM_RANK_FRAME);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +347,7 @@ int main(void)
 		cmocka_unit_test(zones_follow_the_holes),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),
+		cmocka_unit_test(lock_order_is_checked),
 	};
 	return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }

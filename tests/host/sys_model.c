@@ -462,6 +462,7 @@ static void take(struct snapshot *s, uintptr_t base, unsigned n)
 	}
 }
 
+/* [SYS-3] A failed call changed nothing. */
 static void same(const struct snapshot *a, const struct snapshot *b)
 {
 	/* both were zeroed first: padding compares equal */

@@ -8,8 +8,8 @@
  *   LOAM_VERIFY(stmt)   LOAM_DEBUG >= 2: walk a whole structure.
  *   LOAM_DEBUG >= 3     poison, shadow state, a second marker after each cycle.
  */
-#ifndef LOAM_MM_CHECK_H
-#define LOAM_MM_CHECK_H
+#ifndef LOAM_ARCH_CHECK_H
+#define LOAM_ARCH_CHECK_H
 
 #include <loam/host.h>
 
