@@ -17,7 +17,7 @@
 #define LOAM_DEBUG 1
 #endif
 
-#define LOAM_CHECK(c, msg)                                                                         \
+#define LOAM_CHECK(c, msg) \
 	((__builtin_expect(!(c), 0)) ? loam_host_panic(__FILE__, __LINE__, msg) : (void)0)
 
 #if LOAM_DEBUG >= 1
@@ -27,13 +27,13 @@
 #endif
 
 #if LOAM_DEBUG >= 2
-#define LOAM_VERIFY(stmt)                                                                          \
-	do {                                                                                       \
-		stmt;                                                                              \
+#define LOAM_VERIFY(stmt) \
+	do {              \
+		stmt;     \
 	} while (0)
 #else
-#define LOAM_VERIFY(stmt)                                                                          \
-	do {                                                                                       \
+#define LOAM_VERIFY(stmt) \
+	do {              \
 	} while (0)
 #endif
 

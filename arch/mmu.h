@@ -49,12 +49,12 @@
 
 #include <loam/types.h>
 
-#define LOAM_PT_ENTRIES	  512u
-#define LOAM_PT_SHIFT	  9u
-#define LOAM_LEVEL_COUNT  5u
-#define LOAM_LEVEL_PAGE	  0u
-#define LOAM_LEVEL_HUGE	  1u
-#define LOAM_LEVEL_GIANT  2u
+#define LOAM_PT_ENTRIES	 512u
+#define LOAM_PT_SHIFT	 9u
+#define LOAM_LEVEL_COUNT 5u
+#define LOAM_LEVEL_PAGE	 0u
+#define LOAM_LEVEL_HUGE	 1u
+#define LOAM_LEVEL_GIANT 2u
 
 /* log2 of the bytes that one entry of a level maps. */
 static inline unsigned loam_level_shift(unsigned level)

@@ -83,8 +83,8 @@ static const char *one_depth(unsigned depth, uint64_t trees)
 			return "out of memory";
 		sum += count(tree);
 	}
-	loam_log(LOAM_LOG_INFO, "  %6llu trees of depth %2u: %llu nodes\n", (unsigned long long)trees, depth,
-		 (unsigned long long)sum);
+	loam_log(LOAM_LOG_INFO, "  %6llu trees of depth %2u: %llu nodes\n",
+		 (unsigned long long)trees, depth, (unsigned long long)sum);
 	return sum == want ? NULL : "a tree has lost nodes";
 }
 

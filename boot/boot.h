@@ -18,7 +18,7 @@ struct loam_boot_info {
 	const char *cmdline;	   /* never NULL */
 	const void *initrd;	   /* boot module, or NULL */
 	size_t initrd_bytes;
-	void *stack_base; /* of the boot stack: for loam_thread_attach */
+	void *stack_base;  /* of the boot stack: for loam_thread_attach */
 	uint64_t start_ns; /* when the stub began */
 };
 
@@ -48,8 +48,8 @@ void loam_boot_map_add(struct loam_boot_map *map, uint64_t base, uint64_t size,
 /* ---- what each ISA supplies (boot/<isa>/machine.c, traps.c) ---- */
 
 /* Where things are in the early address space. */
-#define LOAM_BOOT_DIRECT UINT64_C(0xffff800000000000)
-#define LOAM_BOOT_WINDOW UINT64_C(0xffffc00000000000)
+#define LOAM_BOOT_DIRECT       UINT64_C(0xffff800000000000)
+#define LOAM_BOOT_WINDOW       UINT64_C(0xffffc00000000000)
 #define LOAM_BOOT_WINDOW_BYTES ((size_t)1 << 44)
 
 extern const char *const loam_machine_name;
@@ -98,6 +98,8 @@ bool loam_cmdline_is(const char *cmdline, const char *name, const char *value);
 
 /* Sections of the image (linker script). */
 extern char loam_image_start[], loam_text_end[], loam_rodata_end[], loam_image_end[];
+/* What of its data may hold pointers into the heap: all but loam's own. */
+extern char loam_data_roots[], loam_data_roots_end[], loam_bss_roots[], loam_bss_roots_end[];
 extern char loam_stack_guard[], loam_stack_low[], loam_stack_base[];
 extern char loam_trap_guard[], loam_trap_stack_low[], loam_trap_stack_base[];
 

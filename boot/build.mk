@@ -41,8 +41,9 @@ gdb: $(image) ## boot halted and attach gdb, with the image's symbols
 PROG ?= ls -lR .
 OUT  ?= $(BUILD)/recorded.loamtrace
 record: $(BUILD)/librecord.so ## record a program's allocations for INPUT= (PROG='program args' OUT=file)
+	$(Q)rm -f $(OUT)
 	$(Q)env LD_PRELOAD=$(abspath $<) LOAM_TRACE=$(abspath $(OUT)) $(PROG) > /dev/null
-	$(Q)ls -l $(OUT)
+	$(Q)test -s $(OUT) || { echo "nothing was recorded: PROG must be a dynamically linked program, not a script"; exit 1; }
 $(BUILD)/librecord.so: tests/tools/record.c boot/replay.h
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOST_CC) -std=gnu11 $(warn) -O2 -g -fPIC -shared -pthread -D_GNU_SOURCE -Iinclude -I. $(test_cflags) $< -o $@ -ldl

@@ -18,10 +18,19 @@ static void show_memory(void)
 	struct loam_frame_stats f;
 
 	loam_frame_stats(&f);
-	loam_log(LOAM_LOG_INFO, "frames: %k usable in %u zones, %k free, %k of records (%llu.%02llu %%)\n",
-		 (uint64_t)(f.total * LOAM_PAGE_SIZE), f.zone_count, (uint64_t)(f.free * LOAM_PAGE_SIZE),
-		 (uint64_t)f.meta_bytes, (unsigned long long)(f.meta_bytes * 100 / LOAM_PAGE_SIZE / f.total),
+	loam_log(LOAM_LOG_INFO,
+		 "frames: %k usable in %u zones, %k free, %k of records (%llu.%02llu %%)\n",
+		 (uint64_t)(f.total * LOAM_PAGE_SIZE), f.zone_count,
+		 (uint64_t)(f.free * LOAM_PAGE_SIZE), (uint64_t)f.meta_bytes,
+		 (unsigned long long)(f.meta_bytes * 100 / LOAM_PAGE_SIZE / f.total),
 		 (unsigned long long)(f.meta_bytes * 10000 / LOAM_PAGE_SIZE / f.total % 100));
+}
+
+static void add_roots(char *lo, char *hi)
+{
+	enum loam_err err = lo < hi ? loam_root_add(lo, hi) : LOAM_OK;
+
+	LOAM_CHECK(err == LOAM_OK, "loam_root_add failed");
 }
 
 int loam_kernel_main(const struct loam_boot_info *info)
@@ -35,16 +44,16 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	LOAM_CHECK(err == LOAM_OK, "loam_init failed");
 	err = loam_thread_attach(&thread, info->stack_base);
 	LOAM_CHECK(err == LOAM_OK, "loam_thread_attach failed");
-	err = loam_root_add(loam_rodata_end, loam_stack_guard); /* .data and .bss */
-	LOAM_CHECK(err == LOAM_OK, "loam_root_add failed");
+	add_roots(loam_data_roots, loam_data_roots_end);
+	add_roots(loam_bss_roots, loam_bss_roots_end);
 	show_memory();
-	loam_log(LOAM_LOG_INFO, "loam is up after %llu ms\n",
-		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
+	loam_log(LOAM_LOG_INFO, "loam is up after %llu us\n",
+		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000));
 	loam_selftest_fault(info->cmdline);
 	if (!loam_cmdline_is(info->cmdline, "selftest", "0"))
 		bad = loam_selftest_run(info);
-	loam_log(LOAM_LOG_INFO, "boot to self-tests done in %llu ms\n",
-		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000000));
+	loam_log(LOAM_LOG_INFO, "boot to self-tests done in %llu us\n",
+		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000));
 	if (bad == 0)
 		bad = loam_job_run(info);
 	loam_gc();

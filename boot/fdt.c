@@ -299,7 +299,8 @@ const char *loam_fdt_parse(const void *blob, size_t size, struct loam_boot_map *
 	if (r.initrd_end > r.initrd_start) {
 		map->initrd_pa = r.initrd_start;
 		map->initrd_bytes = r.initrd_end - r.initrd_start;
-		loam_boot_map_add(map, map->initrd_pa, map->initrd_bytes, LOAM_MEM_RESERVED, "initrd");
+		loam_boot_map_add(map, map->initrd_pa, map->initrd_bytes, LOAM_MEM_RESERVED,
+				  "initrd");
 	}
 	return NULL;
 }

@@ -24,7 +24,8 @@ static int trees(const struct loam_boot_info *info)
 	bad = loam_bintree_run(depth);
 	if (bad != NULL)
 		return failed("binary trees", bad);
-	loam_log(LOAM_LOG_INFO, "  %llu ms\n", (unsigned long long)((loam_host_now_ns() - start) / 1000000));
+	loam_log(LOAM_LOG_INFO, "  %llu ms\n",
+		 (unsigned long long)((loam_host_now_ns() - start) / 1000000));
 	return 0;
 }
 
@@ -57,7 +58,8 @@ int loam_job_run(const struct loam_boot_info *info)
 	if (loam_cmdline_is(info->cmdline, "job", "trees"))
 		return bad;
 	if (info->initrd == NULL) {
-		loam_log(LOAM_LOG_INFO, "\nno boot module: nothing to replay (INPUT=file gives one)\n");
+		loam_log(LOAM_LOG_INFO,
+			 "\nno boot module: nothing to replay (INPUT=file gives one)\n");
 		return bad;
 	}
 	bad |= replay(info, LOAM_REPLAY_GC);

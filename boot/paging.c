@@ -111,7 +111,8 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	loam_mmu_cpu_init(&mmu);
 	loam_machine_describe(&mmu);
 	loam_boot_map_add(map, loam_machine_image_pa(),
-			  (uint64_t)(loam_image_end - loam_image_start), LOAM_MEM_RESERVED, "image");
+			  (uint64_t)(loam_image_end - loam_image_start), LOAM_MEM_RESERVED,
+			  "image");
 	sanitise(map);
 	plan(map);
 	/* an empty root to count with, which becomes the root */
@@ -126,7 +127,8 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	err = loam_early_alloc(&early, tables * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE,
 			       loam_machine_early_limit(), &block);
 	LOAM_CHECK(err == LOAM_OK, "no memory for the page tables");
-	loam_boot_map_add(map, block.raw, tables * LOAM_PAGE_SIZE, LOAM_MEM_RESERVED, "page tables");
+	loam_boot_map_add(map, block.raw, tables * LOAM_PAGE_SIZE, LOAM_MEM_RESERVED,
+			  "page tables");
 	for (uint64_t i = 0; i < tables; i++)
 		loam_ptab_pool_push(&pool, loam_paddr(block.raw + i * LOAM_PAGE_SIZE));
 	for (size_t i = 0; i < piece_count; i++) {

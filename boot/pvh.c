@@ -8,12 +8,12 @@
  */
 #include "boot/pvh.h"
 
-#define PVH_MAGIC	0x336ec578u
-#define ENTRIES_MAX	256u
-#define E820_RAM	1u
-#define INFO_BYTES	56u
-#define ENTRY_BYTES	24u
-#define MODULE_BYTES	32u
+#define PVH_MAGIC    0x336ec578u
+#define ENTRIES_MAX  256u
+#define E820_RAM     1u
+#define INFO_BYTES   56u
+#define ENTRY_BYTES  24u
+#define MODULE_BYTES 32u
 
 struct start_info {
 	uint32_t magic, version, flags, module_count;
@@ -58,7 +58,8 @@ const char *loam_pvh_parse(loam_pvh_read *read, void *context, uint64_t pa,
 	if (info.module_count > 0) {
 		if (!read(context, info.modules, &m, sizeof(m)))
 			return "PVH module list outside of memory";
-		loam_boot_map_add(map, info.modules, MODULE_BYTES, LOAM_MEM_RESERVED, "module list");
+		loam_boot_map_add(map, info.modules, MODULE_BYTES, LOAM_MEM_RESERVED,
+				  "module list");
 		loam_boot_map_add(map, m.pa, m.size, LOAM_MEM_RESERVED, "initrd");
 		map->initrd_pa = m.pa;
 		map->initrd_bytes = m.size;

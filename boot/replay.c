@@ -240,7 +240,8 @@ static const char *run(struct replay *r, struct loam_trace *trace, bool progress
 		if (progress && r->result->ops % tenth == 0)
 			loam_log(LOAM_LOG_INFO, "  %3u %%  %llu blocks, %k live\n",
 				 (unsigned)(r->result->ops / tenth * 10),
-				 (unsigned long long)r->result->live, (uint64_t)r->result->live_bytes);
+				 (unsigned long long)r->result->live,
+				 (uint64_t)r->result->live_bytes);
 	}
 	if (bad == NULL && r->result->ops != trace->ops)
 		bad = "trace: has another number of operations than its header says";

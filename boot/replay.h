@@ -20,8 +20,8 @@
 
 #include <loam/types.h>
 
-#define LOAM_TRACE_HEADER 64u
-#define LOAM_TRACE_MAGIC  "loamtrc1"
+#define LOAM_TRACE_HEADER    64u
+#define LOAM_TRACE_MAGIC     "loamtrc1"
 #define LOAM_TRACE_SLOTS_MAX ((uint64_t)1 << 24)
 
 enum loam_trace_kind {

@@ -115,9 +115,8 @@ static void *alloc(size_t size, enum loam_scan scan)
 	if (size == 0)
 		return loam_zero_byte;
 	cache = enter();
-	p = size <= LOAM_SMALL_MAX
-		    ? alloc_small(cache, loam_span_class(loam_class_of(size), scan))
-		    : alloc_large(cache, size, scan);
+	p = size <= LOAM_SMALL_MAX ? alloc_small(cache, loam_span_class(loam_class_of(size), scan))
+				   : alloc_large(cache, size, scan);
 	loam_cache_leave(cache);
 	return p;
 }
@@ -198,7 +197,8 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 
 	if (type->size == 0 || n == 0)
 		return loam_zero_byte;
-	if (type->size % 8 != 0 || type->ptr_words > type->size / 8 || n > LOAM_ALLOC_MAX / type->size)
+	if (type->size % 8 != 0 || type->ptr_words > type->size / 8 ||
+	    n > LOAM_ALLOC_MAX / type->size)
 		return NULL;
 	size = type->size * n;
 	if (type->ptr_words == 0)

@@ -82,7 +82,8 @@ static uint64_t release_some(struct loam_cache *cache, bool all)
 
 	loam_cache_enter(cache);
 	loam_gc_lock(&loam_heap.lock);
-	gone = loam_pages_release_locked(all ? 0 : pages_to_keep(), all ? UINT64_MAX : RELEASE_QUANTUM);
+	gone = loam_pages_release_locked(all ? 0 : pages_to_keep(),
+					 all ? UINT64_MAX : RELEASE_QUANTUM);
 	loam_gc_unlock(&loam_heap.lock);
 	loam_cache_leave(cache);
 	return gone;

@@ -25,8 +25,8 @@ static void complain(const char *what, const void *p, const struct loam_span *sp
 		loam_log(LOAM_LOG_ERROR, "loam: free of %p: %s\n", p, what);
 	else
 		loam_log(LOAM_LOG_ERROR,
-			 "loam: free of %p: %s (class of %llu bytes, span %#llx + %llu pages)\n", p, what,
-			 (unsigned long long)span->slot_bytes, (unsigned long long)span->base,
+			 "loam: free of %p: %s (class of %llu bytes, span %#llx + %llu pages)\n", p,
+			 what, (unsigned long long)span->slot_bytes, (unsigned long long)span->base,
 			 (unsigned long long)span->pages);
 }
 

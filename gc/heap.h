@@ -38,17 +38,17 @@ struct loam_span {
 	uint32_t pages;
 	uint32_t slots;
 	uint64_t slot_bytes;
-	uint32_t magic;	     /* 0 for a large object */
+	uint32_t magic; /* 0 for a large object */
 	uint8_t size_class;
-	uint8_t scan;	     /* enum loam_scan */
-	uint8_t in_use;	     /* 0: the record is spare */
-	uint8_t rescan;	     /* stopped: mark stack overflowed on an object of this span */
-	bool cached;	     /* lock: some thread's cache has it */
-	bool listed;	     /* lock: on its class's partial list */
-	bool needzero;	     /* atomic: a slot may hold old bytes; set before its alloc bit goes */
-	uint32_t next_word;  /* owner: the word of alloc bits to look at next */
-	uint32_t word;	     /* owner: the word that `free_slots` is of */
-	uint64_t free_slots; /* owner: slots of that word still free; taken lowest first */
+	uint8_t scan;	      /* enum loam_scan */
+	uint8_t in_use;	      /* 0: the record is spare */
+	uint8_t rescan;	      /* stopped: mark stack overflowed on an object of this span */
+	bool cached;	      /* lock: some thread's cache has it */
+	bool listed;	      /* lock: on its class's partial list */
+	bool needzero;	      /* atomic: a slot may hold old bytes; set before its alloc bit goes */
+	uint32_t next_word;   /* owner: the word of alloc bits to look at next */
+	uint32_t word;	      /* owner: the word that `free_slots` is of */
+	uint64_t free_slots;  /* owner: slots of that word still free; taken lowest first */
 	uint64_t *alloc_bits; /* atomic words: slot taken */
 	uint64_t *mark_bits;  /* stopped: slot reached */
 	struct loam_span *next; /* lock: partial list, or spare list */
@@ -58,8 +58,8 @@ struct loam_span {
 struct loam_cache {
 	uint64_t magic;
 	const void *stack_base;
-	uint32_t inside;	/* atomic: in the allocator, not to be stopped */
-	uint32_t stop_request;	/* atomic: park when leaving */
+	uint32_t inside;	 /* atomic: in the allocator, not to be stopped */
+	uint32_t stop_request;	 /* atomic: park when leaving */
 	struct loam_cache *next; /* lock */
 	uint64_t mallocs, alloc_bytes, frees, free_bytes; /* owner; stopped */
 	uint64_t unlive; /* owner: freed bytes not yet taken off heap.live */
@@ -69,38 +69,39 @@ _Static_assert(sizeof(struct loam_cache) <= sizeof(struct loam_thread), "the opa
 
 /* One of the tables beside the heap: reserved whole, backed as the heap grows. */
 struct loam_table {
-	uintptr_t base;	 /* init */
-	uint64_t ready;	 /* lock: bytes backed */
-	uint64_t size;	 /* init: bytes reserved */
+	uintptr_t base; /* init */
+	uint64_t ready; /* lock: bytes backed */
+	uint64_t size;	/* init: bytes reserved */
 };
 
 struct loam_heap {
 	struct loam_gc_lock lock;
-	struct loam_gc_lock collecting; /* one collection at a time; never held with `lock` wanted */
+	struct loam_gc_lock
+		collecting; /* one collection at a time; never held with `lock` wanted */
 	bool initialised;
-	uintptr_t base;		/* init: start of the heap's range, 64 MiB aligned */
+	uintptr_t base;		 /* init: start of the heap's range, 64 MiB aligned */
 	uint64_t reserved_bytes; /* init */
-	uint64_t mapped_bytes;	/* lock; stopped: [base, base + mapped) is Prepared or Ready */
+	uint64_t mapped_bytes;	 /* lock; stopped: [base, base + mapped) is Prepared or Ready */
 	/* tables beside the heap */
-	struct loam_table spans;     /* struct loam_span *, one a heap page */
-	struct loam_table page_used; /* bit a heap page: in a span */
-	struct loam_table page_ready; /* bit a heap page: Ready, else Prepared */
+	struct loam_table spans;		 /* struct loam_span *, one a heap page */
+	struct loam_table page_used;		 /* bit a heap page: in a span */
+	struct loam_table page_ready;		 /* bit a heap page: Ready, else Prepared */
 	struct loam_table alloc_bits, mark_bits; /* bit a granule; dense from a span's start */
 	struct loam_table pointer_bits;		 /* bit a word: typed objects only */
 	/* pages */
-	uint64_t first_free; /* lock: no free page below this index */
+	uint64_t first_free;		  /* lock: no free page below this index */
 	uint64_t pages_used, pages_ready; /* lock */
 	/* spans */
 	struct loam_span *partial[LOAM_SPAN_CLASSES]; /* lock: have free slots, nobody's cache */
-	struct loam_span *spare, *batches;     /* lock */
-	uint64_t spans_used;		       /* lock */
-	struct loam_cache *threads;	       /* lock; stopped */
+	struct loam_span *spare, *batches;	      /* lock */
+	uint64_t spans_used;			      /* lock */
+	struct loam_cache *threads;		      /* lock; stopped */
 	/* pacing; all lock or stopped */
 	int percent;
 	uint64_t limit;
-	uint64_t live;	   /* estimate: marked last time, and handed to caches since */
-	uint64_t marked;   /* bytes that survived the last collection */
-	uint64_t next_gc;  /* collect when live gets here */
+	uint64_t live;	  /* estimate: marked last time, and handed to caches since */
+	uint64_t marked;  /* bytes that survived the last collection */
+	uint64_t next_gc; /* collect when live gets here */
 	uint64_t cycles, forced_cycles;
 	uint64_t pause_total_ns, pause_last_ns;
 	/* counters of detached threads, large objects and frees */

@@ -16,10 +16,10 @@ static enum loam_err reserve_tables(struct loam_heap *h)
 {
 	uint64_t pages = h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT;
 	uint64_t granules = h->reserved_bytes / LOAM_GRANULE;
-	struct loam_table *table[] = {&h->spans,     &h->page_used, &h->page_ready,
+	struct loam_table *table[] = {&h->spans,      &h->page_used, &h->page_ready,
 				      &h->alloc_bits, &h->mark_bits, &h->pointer_bits};
-	uint64_t bytes[] = {pages * 8, pages / 8, pages / 8, granules / 8, granules / 8,
-			    h->reserved_bytes / 64};
+	uint64_t bytes[] = {pages * 8,	  pages / 8,	pages / 8,
+			    granules / 8, granules / 8, h->reserved_bytes / 64};
 
 	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		enum loam_err err = loam_table_reserve(table[i], bytes[i]);
@@ -32,7 +32,7 @@ static enum loam_err reserve_tables(struct loam_heap *h)
 
 static void free_tables(struct loam_heap *h)
 {
-	struct loam_table *table[] = {&h->spans,     &h->page_used, &h->page_ready,
+	struct loam_table *table[] = {&h->spans,      &h->page_used, &h->page_ready,
 				      &h->alloc_bits, &h->mark_bits, &h->pointer_bits};
 
 	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)

@@ -23,11 +23,11 @@ void *memset(void *dst, int c, size_t n);
 
 #define STACK_BYTES ((uint64_t)256 << 10)
 
-static uintptr_t *stack;       /* init */
-static uint64_t stack_limit;   /* entries in use by policy */
-static uint64_t stack_count;   /* stopped */
-static bool overflowed;	       /* stopped */
-static uint64_t marked_bytes;  /* stopped */
+static uintptr_t *stack;      /* init */
+static uint64_t stack_limit;  /* entries in use by policy */
+static uint64_t stack_count;  /* stopped */
+static bool overflowed;	      /* stopped */
+static uint64_t marked_bytes; /* stopped */
 
 enum loam_err loam_mark_init(void)
 {

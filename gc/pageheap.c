@@ -96,7 +96,8 @@ static bool grow_to(uint64_t pages)
 	    loam_table_grow(&h->alloc_bits, bytes / LOAM_GRANULE / 8) != LOAM_OK ||
 	    loam_table_grow(&h->mark_bits, bytes / LOAM_GRANULE / 8) != LOAM_OK)
 		return false;
-	if (loam_sys_map(h->base + h->mapped_bytes, bytes - h->mapped_bytes, LOAM_OWNER_HEAP) != LOAM_OK)
+	if (loam_sys_map(h->base + h->mapped_bytes, bytes - h->mapped_bytes, LOAM_OWNER_HEAP) !=
+	    LOAM_OK)
 		return false;
 	h->mapped_bytes = bytes;
 	return true;
@@ -172,7 +173,8 @@ uint64_t loam_pages_release_locked(uint64_t keep, uint64_t most)
 	struct loam_heap *h = &loam_heap;
 	uint64_t gone = 0;
 
-	for (uint64_t i = page_count(); i > 0 && gone < most && h->pages_ready - h->pages_used > keep;) {
+	for (uint64_t i = page_count();
+	     i > 0 && gone < most && h->pages_ready - h->pages_used > keep;) {
 		uint64_t low = i, room = h->pages_ready - h->pages_used - keep;
 		enum loam_err err;
 

@@ -11,7 +11,7 @@
 #define ROOT_MAX 1024u
 
 struct root {
-	uintptr_t lo, hi;	     /* pointer-aligned inward: what is scanned */
+	uintptr_t lo, hi;	      /* pointer-aligned inward: what is scanned */
 	uintptr_t given_lo, given_hi; /* as registered */
 };
 

@@ -69,7 +69,8 @@ static void index_classes(void)
 	unsigned c = 1;
 
 	for (uint32_t size = 16; size <= LOAM_SMALL_MAX; size += size < 1024 ? 16 : 128) {
-		while (loam_size_class[c].size < size || loam_size_class[c].size % LOAM_GRANULE != 0)
+		while (loam_size_class[c].size < size ||
+		       loam_size_class[c].size % LOAM_GRANULE != 0)
 			c++;
 		if (size <= 1024)
 			loam_class_small[size / 16] = (uint8_t)c;

@@ -81,7 +81,8 @@ struct loam_span *loam_span_alloc_locked(unsigned size_class, uint64_t pages, en
 	*span = (struct loam_span){
 		.base = loam_pages_alloc_locked(pages, &zeroed),
 		.pages = (uint32_t)pages,
-		.slots = size_class == 0 ? 1 : (uint32_t)((pages << LOAM_HEAP_PAGE_SHIFT) / c->size),
+		.slots =
+			size_class == 0 ? 1 : (uint32_t)((pages << LOAM_HEAP_PAGE_SHIFT) / c->size),
 		.slot_bytes = size_class == 0 ? pages << LOAM_HEAP_PAGE_SHIFT : c->size,
 		.magic = c->magic,
 		.size_class = (uint8_t)size_class,

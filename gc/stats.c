@@ -49,16 +49,19 @@ void loam_dump_stats(void)
 	loam_log(LOAM_LOG_INFO, "heap: %k in %llu objects; %k in spans, %k idle (%k given back)\n",
 		 (uint64_t)s.alloc, (unsigned long long)s.heap_objects, (uint64_t)s.heap_inuse,
 		 (uint64_t)s.heap_idle, (uint64_t)s.heap_released);
-	loam_log(LOAM_LOG_INFO, "      %llu allocations of %k, %llu frees; %k of collector's tables\n",
-		 (unsigned long long)s.mallocs, (uint64_t)s.total_alloc, (unsigned long long)s.frees,
-		 (uint64_t)s.gc_sys);
+	loam_log(LOAM_LOG_INFO,
+		 "      %llu allocations of %k, %llu frees; %k of collector's tables\n",
+		 (unsigned long long)s.mallocs, (uint64_t)s.total_alloc,
+		 (unsigned long long)s.frees, (uint64_t)s.gc_sys);
 	loam_log(LOAM_LOG_INFO, "gc:   %llu collections (%llu forced), %llu us stopped in all\n",
 		 (unsigned long long)s.num_gc, (unsigned long long)s.num_forced_gc,
 		 (unsigned long long)(s.pause_total_ns / 1000));
-	loam_log(LOAM_LOG_INFO, "sys:  %k Ready (%k in huge leaves), %k Prepared, %k Reserved, %llu regions\n",
+	loam_log(LOAM_LOG_INFO,
+		 "sys:  %k Ready (%k in huge leaves), %k Prepared, %k Reserved, %llu regions\n",
 		 (uint64_t)sys.state_bytes[LOAM_STATE_READY], (uint64_t)sys.huge_ready_bytes,
 		 (uint64_t)sys.state_bytes[LOAM_STATE_PREPARED],
-		 (uint64_t)sys.state_bytes[LOAM_STATE_RESERVED], (unsigned long long)sys.region_count);
+		 (uint64_t)sys.state_bytes[LOAM_STATE_RESERVED],
+		 (unsigned long long)sys.region_count);
 }
 
 /* One character for what most of a stretch of pages is. */
@@ -89,7 +92,8 @@ void loam_dump_heap(void)
 	per = (pages + 64 * 16 - 1) / (64 * 16); /* at most 16 lines of 64 */
 	per = per > 0 ? per : 1;
 	loam_log(LOAM_LOG_INFO,
-		 "heap map: a character is %k; 0-9a-x small objects by class, L large, . free, blank given back\n",
+		 "heap map: a character is %k; 0-9a-x small objects by class, L large, . free, "
+		 "blank given back\n",
 		 (uint64_t)(per << LOAM_HEAP_PAGE_SHIFT));
 	for (uint64_t at = 0; at < pages; at += per * 64) {
 		bool any = false;

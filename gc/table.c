@@ -29,7 +29,8 @@ enum loam_err loam_table_grow(struct loam_table *table, uint64_t bytes)
 	err = loam_sys_used(table->base + table->ready, want - table->ready, NULL);
 	if (err != LOAM_OK) {
 		/* as it was: mapped again next time */
-		enum loam_err undone = loam_sys_fault(table->base + table->ready, want - table->ready);
+		enum loam_err undone =
+			loam_sys_fault(table->base + table->ready, want - table->ready);
 
 		LOAM_CHECK(undone == LOAM_OK, "a range just mapped could not be revoked");
 		return err;

@@ -26,8 +26,9 @@ static const char *decimal(struct text *t, uint64_t v, unsigned decimals)
 	if (decimals == 0)
 		loam_snprintf(t->buf, sizeof(t->buf), "%llu", (unsigned long long)v);
 	else
-		loam_snprintf(t->buf, sizeof(t->buf), "%llu.%0*llu", (unsigned long long)(v / scale),
-			      (int)decimals, (unsigned long long)(v % scale));
+		loam_snprintf(t->buf, sizeof(t->buf), "%llu.%0*llu",
+			      (unsigned long long)(v / scale), (int)decimals,
+			      (unsigned long long)(v % scale));
 	return t->buf;
 }
 
@@ -57,14 +58,15 @@ void loam_gctrace(uint64_t begun, uint64_t stopped, uint64_t marked, uint64_t do
 
 	loam_log(LOAM_LOG_INFO, "gc %llu @%ss %llu%%: %s+%s+%s ms clock, ",
 		 (unsigned long long)h->cycles, decimal(&t[0], run / 1000000, 3),
-		 (unsigned long long)(run > 0 ? h->gc_ns * 100 / run : 0), ms(&t[1], stopped - begun),
-		 ms(&t[2], marked - stopped), ms(&t[3], done - marked));
+		 (unsigned long long)(run > 0 ? h->gc_ns * 100 / run : 0),
+		 ms(&t[1], stopped - begun), ms(&t[2], marked - stopped), ms(&t[3], done - marked));
 	loam_log(LOAM_LOG_INFO, "%s+0/%s/0+%s ms cpu, ", ms(&t[4], (stopped - begun) * procs),
 		 ms(&t[5], marked - stopped), ms(&t[6], (done - marked) * procs));
 	loam_log(LOAM_LOG_INFO,
 		 "%llu->%llu->%llu MB, %llu MB goal, %llu MB stacks, %llu MB globals, %llu P%s\n",
 		 (unsigned long long)(live_before >> 20), (unsigned long long)(live_before >> 20),
 		 (unsigned long long)(live_after >> 20), (unsigned long long)(h->goal_last >> 20),
-		 (unsigned long long)(stack_bytes >> 20), (unsigned long long)(loam_roots_bytes() >> 20),
-		 (unsigned long long)procs, forced ? " (forced)" : "");
+		 (unsigned long long)(stack_bytes >> 20),
+		 (unsigned long long)(loam_roots_bytes() >> 20), (unsigned long long)procs,
+		 forced ? " (forced)" : "");
 }

@@ -23,7 +23,8 @@ static void verify_span(const struct loam_span *span)
 	for (uint64_t i = at; i < at + span->pages; i++) {
 		LOAM_CHECK(loam_span_of(loam_heap.base + (i << LOAM_HEAP_PAGE_SHIFT)) == span,
 			   "[SPAN-1] a page of a span leads elsewhere");
-		LOAM_CHECK((used[i / 64] >> (i % 64) & 1) != 0 && (ready[i / 64] >> (i % 64) & 1) != 0,
+		LOAM_CHECK((used[i / 64] >> (i % 64) & 1) != 0 &&
+				   (ready[i / 64] >> (i % 64) & 1) != 0,
 			   "[PAGES-1] a span's page is not used or not Ready");
 	}
 	if (tail != 0)
@@ -44,7 +45,8 @@ void loam_heap_verify_locked(void)
 		spans++;
 	}
 	loam_sys_stats(&sys);
-	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages_used, "[SPAN-1] span counts are wrong");
+	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages_used,
+		   "[SPAN-1] span counts are wrong");
 	LOAM_CHECK(count(&h->page_used, pages) == h->pages_used &&
 			   count(&h->page_ready, pages) == h->pages_ready,
 		   "[PAGES-2] page counts are wrong");

@@ -136,7 +136,8 @@ void loam_buddy_init(struct loam_buddy *buddy, struct loam_pfn base, uint64_t co
 
 		o->first = base.raw >> order;
 		do {
-			LOAM_CHECK(o->depth < LOAM_BUDDY_DEPTH, "more frames than a buddy can cover");
+			LOAM_CHECK(o->depth < LOAM_BUDDY_DEPTH,
+				   "more frames than a buddy can cover");
 			bits = words_for(bits);
 			o->map[o->depth++] = next;
 			next += bits;
@@ -200,7 +201,8 @@ void loam_buddy_add(struct loam_buddy *buddy, struct loam_pfn pfn, uint64_t coun
 	while (at < end) {
 		unsigned order = LOAM_ORDER_MAX;
 
-		while (!loam_is_aligned(at, (uint64_t)1 << order) || end - at < (uint64_t)1 << order)
+		while (!loam_is_aligned(at, (uint64_t)1 << order) || end - at < (uint64_t)1
+											<< order)
 			order--;
 		loam_buddy_free(buddy, loam_pfn(at), order);
 		at += (uint64_t)1 << order;
@@ -285,7 +287,8 @@ static void verify_order(const struct loam_buddy *buddy, unsigned order, uint64_
 				   "[BUDDY-3] summary disagrees with its word");
 	}
 	LOAM_CHECK(found == o->free_blocks, "[BUDDY-4] count of free blocks is wrong");
-	LOAM_CHECK((found != 0) == (buddy->order_mask >> order & 1), "[BUDDY-4] order_mask is wrong");
+	LOAM_CHECK((found != 0) == (buddy->order_mask >> order & 1),
+		   "[BUDDY-4] order_mask is wrong");
 	*frames += found << order;
 }
 

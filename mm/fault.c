@@ -38,7 +38,9 @@ static const struct loam_fault_area *area_of(uintptr_t addr)
 
 static const char *verb(enum loam_access access)
 {
-	return access == LOAM_ACCESS_READ ? "read" : access == LOAM_ACCESS_WRITE ? "write" : "execute";
+	return access == LOAM_ACCESS_READ    ? "read"
+	       : access == LOAM_ACCESS_WRITE ? "write"
+					     : "execute";
 }
 
 static void say_window(const struct loam_fault *f, const struct loam_sys_info *info,
@@ -51,14 +53,17 @@ static void say_window(const struct loam_fault *f, const struct loam_sys_info *i
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
 			 f->access == LOAM_ACCESS_EXEC
 				 ? "execute from heap memory: the window is never executable"
-				 : "a right was missing, or another CPU changed the mapping just now");
+				 : "a right was missing, or another CPU changed the mapping just "
+				   "now");
 		break;
 	case LOAM_STATE_PREPARED:
-		loam_log(LOAM_LOG_ERROR, "  cause    touch of Prepared memory: loam_sys_used comes first\n");
+		loam_log(LOAM_LOG_ERROR,
+			 "  cause    touch of Prepared memory: loam_sys_used comes first\n");
 		break;
 	default:
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
-			 revoked ? "touch after loam_sys_fault: the range was revoked, use after free"
+			 revoked ? "touch after loam_sys_fault: the range was revoked, use after "
+				   "free"
 				 : "touch of Reserved memory: it was never mapped");
 		break;
 	}
@@ -96,7 +101,8 @@ void loam_fault_report(const struct loam_fault *f)
 	} else if (area != NULL) {
 		say_area(f, area);
 	} else if (f->addr < LOAM_PAGE_SIZE) {
-		loam_log(LOAM_LOG_ERROR, "  cause    null pointer %s\n  region   null page, owner none\n",
+		loam_log(LOAM_LOG_ERROR,
+			 "  cause    null pointer %s\n  region   null page, owner none\n",
 			 verb(f->access));
 	} else if (loam_sys_report(f->addr, &info, history, HISTORY)) {
 		say_window(f, &info, history);

@@ -16,7 +16,7 @@ struct loam_fault {
 	uintptr_t pc;	/* of the instruction */
 	uintptr_t sp;	/* at that time */
 	enum loam_access access;
-	bool present; /* the page was there: a right was missing */
+	bool present;  /* the page was there: a right was missing */
 	bool external; /* not a translation or permission matter at all */
 };
 

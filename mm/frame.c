@@ -65,12 +65,12 @@ struct zone {
 };
 
 static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_FRAME);
-static struct zone zone[ZONE_MAX];		   /* lock; shape: boot only */
-static unsigned zone_count;			   /* boot only */
-static uint64_t owner_frames[LOAM_OWNER_COUNT];	   /* lock */
-static uint64_t total_frames, meta_bytes, zeroed;  /* boot only; lock for zeroed */
-static uint64_t fail_countdown, request_count;	   /* lock; tests */
-static bool fail_armed;				   /* lock; tests */
+static struct zone zone[ZONE_MAX];		  /* lock; shape: boot only */
+static unsigned zone_count;			  /* boot only */
+static uint64_t owner_frames[LOAM_OWNER_COUNT];	  /* lock */
+static uint64_t total_frames, meta_bytes, zeroed; /* boot only; lock for zeroed */
+static uint64_t fail_countdown, request_count;	  /* lock; tests */
+static bool fail_armed;				  /* lock; tests */
 
 /* ---- records ---- */
 
@@ -95,7 +95,8 @@ static struct record *head_of(struct loam_pfn pfn)
 {
 	struct record *r = record_of(pfn);
 
-	LOAM_CHECK(r != NULL && r->state == STATE_HEAD, "frame is not the first of an allocated run");
+	LOAM_CHECK(r != NULL && r->state == STATE_HEAD,
+		   "frame is not the first of an allocated run");
 	return r;
 }
 
@@ -480,8 +481,8 @@ enum loam_err loam_frame_init(const struct loam_memmap *map)
 	rest = *map;
 	make_zones(map);
 	for (unsigned i = 0; i < zone_count; i++) {
-		if (loam_early_alloc(&rest, zone_meta_bytes(&zone[i]), LOAM_PAGE_SIZE, 0, &meta[i]) !=
-		    LOAM_OK) {
+		if (loam_early_alloc(&rest, zone_meta_bytes(&zone[i]), LOAM_PAGE_SIZE, 0,
+				     &meta[i]) != LOAM_OK) {
 			loam_frame_reset();
 			return LOAM_NOMEM;
 		}
@@ -530,7 +531,8 @@ static void verify_zone(struct zone *z, uint64_t *owned)
 		for (uint64_t k = 0; k < (uint64_t)1 << r->order; k++) {
 			LOAM_CHECK(!loam_buddy_is_free(&z->buddy, loam_pfn(z->base + i + k)),
 				   "[FRAME-1] frame both allocated and free");
-			LOAM_CHECK(k == 0 || r[k].state != STATE_HEAD, "[FRAME-1] run inside a run");
+			LOAM_CHECK(k == 0 || r[k].state != STATE_HEAD,
+				   "[FRAME-1] run inside a run");
 		}
 		owned[r->owner] += (uint64_t)1 << r->order;
 		i += (uint64_t)1 << r->order;

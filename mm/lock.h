@@ -16,9 +16,9 @@ struct loam_lock {
 	uint32_t rank; /* enum loam_lock_rank; constant */
 };
 
-#define LOAM_LOCK_INIT(r)                                                                          \
-	{                                                                                          \
-		0, (r)                                                                             \
+#define LOAM_LOCK_INIT(r) \
+	{                 \
+		0, (r)    \
 	}
 
 /* Take `lock`; returns what loam_unlock wants back. Context: any. */

@@ -7,10 +7,10 @@
 const char *loam_owner_name(enum loam_owner owner)
 {
 	static const char *const name[LOAM_OWNER_COUNT] = {
-		[LOAM_OWNER_NONE] = "none",   [LOAM_OWNER_TABLE] = "table",
-		[LOAM_OWNER_META] = "meta",   [LOAM_OWNER_HEAP] = "heap",
-		[LOAM_OWNER_GC] = "gc",	      [LOAM_OWNER_STACK] = "stack",
-		[LOAM_OWNER_HOST] = "host",   [LOAM_OWNER_TEST] = "test",
+		[LOAM_OWNER_NONE] = "none", [LOAM_OWNER_TABLE] = "table",
+		[LOAM_OWNER_META] = "meta", [LOAM_OWNER_HEAP] = "heap",
+		[LOAM_OWNER_GC] = "gc",	    [LOAM_OWNER_STACK] = "stack",
+		[LOAM_OWNER_HOST] = "host", [LOAM_OWNER_TEST] = "test",
 	};
 	return (unsigned)owner < LOAM_OWNER_COUNT ? name[owner] : "?";
 }

@@ -86,8 +86,8 @@ size_t loam_ptab_split_need(const struct loam_ptab *pt, uint64_t va, uint64_t si
  * small (loam_ptab_split_need).
  */
 LOAM_MUST_USE enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
-					    struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
-					    unsigned tag, bool give_back);
+					    struct loam_tlb_batch *batch, uint64_t va,
+					    uint64_t size, unsigned tag, bool give_back);
 
 /*
  * Change the attributes of every leaf in the range to `attr`; all of it must be mapped. Leaves

@@ -72,9 +72,10 @@ static void check_window(const struct loam_config *config)
 	uint64_t base = config->window_base, last = base + (config->window_bytes - 1);
 	uint64_t map_last = config->direct_map_offset + (memmap.highest - 1);
 
-	LOAM_CHECK(loam_is_aligned(base | config->window_bytes, LOAM_PAGE_SIZE) &&
-			   loam_mmu_va_ok(&mmu, base, config->window_bytes),
-		   "loam_config.window must be page-aligned and in the kernel half of the addresses");
+	LOAM_CHECK(
+		loam_is_aligned(base | config->window_bytes, LOAM_PAGE_SIZE) &&
+			loam_mmu_va_ok(&mmu, base, config->window_bytes),
+		"loam_config.window must be page-aligned and in the kernel half of the addresses");
 	LOAM_CHECK(last < config->direct_map_offset || base > map_last,
 		   "loam_config.window overlaps the direct map: choose other addresses");
 	LOAM_CHECK(window_is_unmapped(base, last),
@@ -164,8 +165,8 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 		info->state = LOAM_STATE_READY;
 		info->leaf_bytes = loam_level_size(slot.level);
 		info->dirty = (loam_pte_attr(&mmu, slot.pte, slot.level) & LOAM_ATTR_DIRTY) != 0;
-		info->pa = loam_paddr(loam_pte_pa(&mmu, slot.pte, slot.level).raw +
-				      (addr - slot.va));
+		info->pa =
+			loam_paddr(loam_pte_pa(&mmu, slot.pte, slot.level).raw + (addr - slot.va));
 	} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
 		info->state = LOAM_STATE_PREPARED;
 	} else {
@@ -317,9 +318,9 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size)
 
 	loam_space_count(base, size, &count);
 	take_huge(base, last, &blocks);
-	err = loam_frame_list_alloc(&singles,
-				    count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
-				    LOAM_FRAME_ZERO, owner);
+	err = loam_frame_list_alloc(
+		&singles, count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
+		LOAM_FRAME_ZERO, owner);
 	if (err != LOAM_OK) {
 		give_back(&blocks);
 		return err;

@@ -26,15 +26,15 @@
 #include "mm/vspace.h"
 
 static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_SPACE);
-static bool initialised;			    /* boot only */
-static uintptr_t window_base;			    /* boot only */
-static size_t window_bytes;			    /* boot only */
-static uint64_t reserved_bytes;			    /* lock: all reserved regions, any state */
-static uint64_t ready_total;			    /* lock: sum of ready[] */
-static uint64_t ready[LOAM_OWNER_COUNT];	    /* lock */
-static uint64_t prepared[LOAM_OWNER_COUNT];	    /* lock */
-static uint64_t limit_bytes = UINT64_MAX;	    /* lock */
-static bool huge_off;				    /* lock */
+static bool initialised;		    /* boot only */
+static uintptr_t window_base;		    /* boot only */
+static size_t window_bytes;		    /* boot only */
+static uint64_t reserved_bytes;		    /* lock: all reserved regions, any state */
+static uint64_t ready_total;		    /* lock: sum of ready[] */
+static uint64_t ready[LOAM_OWNER_COUNT];    /* lock */
+static uint64_t prepared[LOAM_OWNER_COUNT]; /* lock */
+static uint64_t limit_bytes = UINT64_MAX;   /* lock */
+static bool huge_off;			    /* lock */
 
 /* ---- pieces of ranges ---- */
 
@@ -512,7 +512,8 @@ void loam_sys_verify(void)
 		if (r->reservation != 0)
 			reserved += r->size;
 		else
-			LOAM_CHECK(count.reserved_bytes == r->size, "[SYS-1] memory in a free region");
+			LOAM_CHECK(count.reserved_bytes == r->size,
+				   "[SYS-1] memory in a free region");
 	}
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
 		LOAM_CHECK(r_bytes[o] == ready[o] && p_bytes[o] == prepared[o],

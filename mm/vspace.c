@@ -247,8 +247,8 @@ void loam_vspace_cut(uintptr_t addr)
 enum loam_err loam_vspace_reserve(uintptr_t hint, size_t size, size_t align,
 				  struct loam_region **region)
 {
-	struct loam_region *r = hint != 0 && loam_is_aligned(hint, align) ? loam_vspace_find(hint)
-									  : NULL;
+	struct loam_region *r =
+		hint != 0 && loam_is_aligned(hint, align) ? loam_vspace_find(hint) : NULL;
 	uintptr_t base = hint;
 
 	if (r == NULL || r->reservation != 0 || r->size - (hint - r->base) < size) {
@@ -328,8 +328,8 @@ void loam_region_note(struct loam_region *r, enum loam_call call)
 const char *loam_call_name(enum loam_call call)
 {
 	static const char *const name[LOAM_CALL_COUNT] = {
-		"none",	 "reserve", "map",	"used",	      "unused",	  "fault",
-		"free",	 "alloc",   "hugepage", "nohugepage", "collapse",
+		"none", "reserve", "map",      "used",	     "unused",	 "fault",
+		"free", "alloc",   "hugepage", "nohugepage", "collapse",
 	};
 	return (unsigned)call < LOAM_CALL_COUNT ? name[call] : "?";
 }
@@ -368,7 +368,8 @@ void loam_vspace_verify(void)
 	for (struct loam_region *r = leftmost(root); r != NULL; r = loam_vspace_next(r)) {
 		size_t best = r->reservation == 0 ? r->size : 0;
 
-		LOAM_CHECK(r->base == at && r->size > 0, "[VSPACE-1] regions do not tile the window");
+		LOAM_CHECK(r->base == at && r->size > 0,
+			   "[VSPACE-1] regions do not tile the window");
 		for (int side = 0; side < 2; side++) {
 			const struct loam_region *child = side == 0 ? r->left : r->right;
 
@@ -380,7 +381,8 @@ void loam_vspace_verify(void)
 			best = child->max_free > best ? child->max_free : best;
 		}
 		LOAM_CHECK(best == r->max_free, "[VSPACE-3] max_free is wrong");
-		LOAM_CHECK(!(free_before && r->reservation == 0), "[VSPACE-4] free regions not merged");
+		LOAM_CHECK(!(free_before && r->reservation == 0),
+			   "[VSPACE-4] free regions not merged");
 		free_before = r->reservation == 0;
 		reserved += r->reservation != 0;
 		at += r->size;

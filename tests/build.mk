@@ -42,9 +42,11 @@ test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 
 ONLY ?=
 .PHONY: test-qemu test-qemu-flavour
+recorded = $(BUILD)/ls.loamtrace
 test-qemu-flavour: images embed
+	$(Q)$(MAKE) --no-print-directory record PROG='ls -lR .' OUT=$(recorded)
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 \
-		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") --embed $(embed_image_$(a)) $(a)=$(image_$(a))')
+		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") --embed $(embed_image_$(a)) --recorded $(recorded) $(a)=$(image_$(a))')
 
 test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=)
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
@@ -55,9 +57,13 @@ mutants: deps ## seed faults into a copy of the code, one by one, and see the te
 
 # What clang-format and clang-tidy look at.
 c_sources = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-.PHONY: lint fmt fmt-check db tidy
-lint: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a ## layering, headers, archive symbols, documents, tags
-	$(Q)python3 tests/tools/taprun.py 'python3 tests/lint/lint.py --x86_64 $(call outdir,x86_64)/libloam.a --aarch64 $(call outdir,aarch64)/libloam.a'
+.PHONY: lint fmt fmt-check db sys-table
+sys_table_test = $(call outdir,host)/tests/test_sys
+sys-table: $(sys_table_test) ## the table of bad input in mm/README.md, from the test
+	$(Q)SYS_TABLE=1 $< 2>&1 >/dev/null | grep '^|'
+
+lint: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a $(sys_table_test) ## layering, headers, archive symbols, documents, tags
+	$(Q)python3 tests/tools/taprun.py 'python3 tests/lint/lint.py --x86_64 $(call outdir,x86_64)/libloam.a --aarch64 $(call outdir,aarch64)/libloam.a --sys-table $(sys_table_test)'
 
 fmt: ## format all C sources in place
 	$(Q)$(CLANG_FORMAT) -i $(c_sources)
@@ -68,3 +74,14 @@ fmt-check: ## fail if fmt would change anything
 db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
+
+.PHONY: bench bench-boot test-all
+bench: bench-boot ## all benchmarks; rows go to build/bench/results.csv
+
+bench-boot: ## guest time to boot, by size of RAM
+	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
+	$(Q)python3 tests/bench/boot.py --csv $(BUILD)/bench/results.csv \
+		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
+
+test-all: ## everything that the gate runs
+	$(Q).ci/run

@@ -6,19 +6,19 @@
 #include "arch/mmu.h"
 #include "arch/check.h"
 
-#define TCR_HA	     (UINT64_C(1) << 39)
-#define TCR_HD	     (UINT64_C(1) << 40)
-#define TCR_DS	     (UINT64_C(1) << 59)
-#define TCR_T1SZ(t)  (((t) >> 16) & 0x3f)
-#define TCR_TG1(t)   (((t) >> 30) & 3) /* 2: 4 KiB */
-#define MAIR_VALUE   UINT64_C(0x004444ff) /* 0 write-back, 1 and 2 non-cacheable, 3 nGnRnE */
-#define SYSREG_READ(name)                                                                          \
-	({                                                                                         \
-		uint64_t value_;                                                                   \
-		__asm__ volatile("mrs %0, " name : "=r"(value_));                                  \
-		value_;                                                                            \
+#define TCR_HA	    (UINT64_C(1) << 39)
+#define TCR_HD	    (UINT64_C(1) << 40)
+#define TCR_DS	    (UINT64_C(1) << 59)
+#define TCR_T1SZ(t) (((t) >> 16) & 0x3f)
+#define TCR_TG1(t)  (((t) >> 30) & 3)	 /* 2: 4 KiB */
+#define MAIR_VALUE  UINT64_C(0x004444ff) /* 0 write-back, 1 and 2 non-cacheable, 3 nGnRnE */
+#define SYSREG_READ(name)                                         \
+	({                                                        \
+		uint64_t value_;                                  \
+		__asm__ volatile("mrs %0, " name : "=r"(value_)); \
+		value_;                                           \
 	})
-#define SYSREG_WRITE(name, value)                                                                  \
+#define SYSREG_WRITE(name, value) \
 	__asm__ volatile("msr " name ", %0" : : "r"((uint64_t)(value)) : "memory")
 
 uintptr_t loam_direct_map_offset;
@@ -92,8 +92,8 @@ struct loam_paddr loam_mmu_root_get(void)
 	/* BADDR: bits 47:5 hold the address bits of the same number; with 52-bit addresses, bits
 	 * 5:2 hold address bits 51:48 */
 	if ((SYSREG_READ("tcr_el1") & TCR_DS) != 0)
-		return loam_paddr((ttbr & UINT64_C(0x0000ffffffffffc0)) |
-				  ((ttbr >> 2) & 0xf) << 48);
+		return loam_paddr((ttbr & UINT64_C(0x0000ffffffffffc0)) | ((ttbr >> 2) & 0xf)
+										  << 48);
 	return loam_paddr(ttbr & UINT64_C(0x0000fffffffff000));
 }
 

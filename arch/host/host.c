@@ -36,24 +36,24 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_SIGNAL   (SIGRTMIN + 3)
-#define WATCHDOG_SEC  10
-#define CPU_SLOT_MAX  64
+#define STOP_SIGNAL  (SIGRTMIN + 3)
+#define WATCHDOG_SEC 10
+#define CPU_SLOT_MAX 64
 
 struct node {
 	struct loam_thread *thread; /* NULL: slot not in use by an attached thread */
 	pthread_t id;
 	const void *stack_base;
-	const void *sp;	      /* while parked */
-	unsigned parked_for;  /* atomic: value of `world` it parked for */
+	const void *sp;	     /* while parked */
+	unsigned parked_for; /* atomic: value of `world` it parked for */
 	struct node *next;
 };
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
-static struct node *nodes;    /* registry */
-static unsigned world;	      /* atomic, futex: odd while stopped */
+static struct node *nodes; /* registry */
+static unsigned world;	   /* atomic, futex: odd while stopped */
 static sem_t parked;
-static uint64_t cpu_slots;    /* atomic: bit n taken */
+static uint64_t cpu_slots; /* atomic: bit n taken */
 static __thread struct node self;
 static __thread unsigned cpu_slot_plus_1;
 static pthread_key_t exit_key;

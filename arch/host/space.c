@@ -169,7 +169,9 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 	unsigned char s = page_state[page_of(addr)];
 
 	info->state = state[s];
-	info->leaf_bytes = s == PAGE_READY_HUGE ? LOAM_HUGE_SIZE : s == PAGE_READY ? LOAM_PAGE_SIZE : 0;
+	info->leaf_bytes = s == PAGE_READY_HUGE ? LOAM_HUGE_SIZE
+			   : s == PAGE_READY	? LOAM_PAGE_SIZE
+						: 0;
 	info->dirty = s >= PAGE_READY; /* nobody tells here: assume so */
 	info->pa = loam_paddr(0);
 }
@@ -203,8 +205,10 @@ static bool block_wants_huge(uintptr_t at, uintptr_t end)
 	const struct loam_region *r = loam_vspace_find(at);
 
 	return loam_is_aligned(at, LOAM_HUGE_SIZE) && r->hugepage && end - at >= LOAM_HUGE_SIZE &&
-	       r->size - (at - r->base) >= LOAM_HUGE_SIZE && page_state[page_of(at)] == PAGE_PREPARED &&
-	       run_length(page_of(at), page_of(at + LOAM_HUGE_SIZE)) == LOAM_HUGE_SIZE / LOAM_PAGE_SIZE;
+	       r->size - (at - r->base) >= LOAM_HUGE_SIZE &&
+	       page_state[page_of(at)] == PAGE_PREPARED &&
+	       run_length(page_of(at), page_of(at + LOAM_HUGE_SIZE)) ==
+		       LOAM_HUGE_SIZE / LOAM_PAGE_SIZE;
 }
 
 enum loam_err loam_space_commit(uintptr_t base, size_t size)
@@ -266,7 +270,8 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 			}
 			if (page_state[i] != PAGE_RESERVED)
 				memset(&page_state[i],
-				       to == LOAM_STATE_PREPARED ? PAGE_PREPARED : PAGE_RESERVED, n);
+				       to == LOAM_STATE_PREPARED ? PAGE_PREPARED : PAGE_RESERVED,
+				       n);
 		}
 	}
 }

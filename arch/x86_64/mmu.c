@@ -6,14 +6,14 @@
 #include "arch/mmu.h"
 #include "arch/check.h"
 
-#define CR0_WP	  (UINT64_C(1) << 16)
-#define CR4_PGE	  (UINT64_C(1) << 7)
-#define CR4_LA57  (UINT64_C(1) << 12)
-#define CR4_SMEP  (UINT64_C(1) << 20)
-#define CR4_SMAP  (UINT64_C(1) << 21)
-#define MSR_EFER  0xc0000080u
-#define EFER_NXE  (UINT64_C(1) << 11)
-#define MSR_PAT	  0x277u
+#define CR0_WP	 (UINT64_C(1) << 16)
+#define CR4_PGE	 (UINT64_C(1) << 7)
+#define CR4_LA57 (UINT64_C(1) << 12)
+#define CR4_SMEP (UINT64_C(1) << 20)
+#define CR4_SMAP (UINT64_C(1) << 21)
+#define MSR_EFER 0xc0000080u
+#define EFER_NXE (UINT64_C(1) << 11)
+#define MSR_PAT	 0x277u
 /* PAT types: 6 write-back, 1 write-combining, 7 uncached-minus, 0 uncacheable; twice over */
 #define PAT_VALUE UINT64_C(0x0007010600070106)
 
@@ -27,7 +27,9 @@ static struct cpuid cpuid(uint32_t leaf, uint32_t sub)
 {
 	struct cpuid r;
 
-	__asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
+	__asm__ volatile("cpuid"
+			 : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
+			 : "a"(leaf), "c"(sub));
 	return r;
 }
 
@@ -41,7 +43,9 @@ static uint64_t rdmsr(uint32_t msr)
 
 static void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
 			 : "memory");
 }
 
@@ -89,7 +93,8 @@ void loam_mmu_cpu_init(const struct loam_mmu *mmu)
 	struct cpuid feat = cpuid(7, 0);
 	uint64_t cr0, cr4 = read_cr4();
 
-	LOAM_CHECK(((id.d >> 16) & 1) != 0, "this CPU has no PAT: loam needs page attribute tables");
+	LOAM_CHECK(((id.d >> 16) & 1) != 0,
+		   "this CPU has no PAT: loam needs page attribute tables");
 	if (mmu->nx)
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
 	wrmsr(MSR_PAT, PAT_VALUE);

@@ -76,7 +76,7 @@ void loam_arm_trap(struct trap_frame *f)
 	 * permission, 0b1010xx translation above the table (LPA2) */
 	fault.present = status >= 0x08 && status <= 0x0f;
 	fault.external = status > 0x0f && (status < 0x28 || status > 0x2b);
-	fault.access = ec == EC_INSTRUCTION	    ? LOAM_ACCESS_EXEC
+	fault.access = ec == EC_INSTRUCTION  ? LOAM_ACCESS_EXEC
 		       : (esr >> 6 & 1) != 0 ? LOAM_ACCESS_WRITE
 					     : LOAM_ACCESS_READ;
 	if (loam_probe_armed) {
@@ -86,5 +86,6 @@ void loam_arm_trap(struct trap_frame *f)
 		f->sp = loam_probe_sp;
 		return;
 	}
-	loam_boot_fatal(ec == EC_INSTRUCTION || ec == EC_DATA ? &fault : NULL, name_of(ec), dump, f);
+	loam_boot_fatal(ec == EC_INSTRUCTION || ec == EC_DATA ? &fault : NULL, name_of(ec), dump,
+			f);
 }

@@ -49,7 +49,9 @@ void loam_machine_exit(int status)
 {
 	/* QEMU ends with (value << 1) | 1, and with 1 on errors of its own: keep clear of that.
 	 * Other machines have nothing at this port. */
-	__asm__ volatile("outl %0, %1" : : "a"((uint32_t)status + EXIT_BASE), "Nd"((uint16_t)EXIT_PORT));
+	__asm__ volatile("outl %0, %1"
+			 :
+			 : "a"((uint32_t)status + EXIT_BASE), "Nd"((uint16_t)EXIT_PORT));
 	for (;;)
 		__asm__ volatile("cli; hlt");
 }

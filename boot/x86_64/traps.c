@@ -63,7 +63,9 @@ void loam_machine_traps_init(void)
 
 		idt[i] = (struct gate){.offset_low = (uint16_t)at,
 				       .selector = 8,
-				       .ist = i == VECTOR_DF ? 2 : i == VECTOR_NMI ? 3 : 1,
+				       .ist = i == VECTOR_DF	? 2
+					      : i == VECTOR_NMI ? 3
+								: 1,
 				       .type = 0x8e,
 				       .offset_mid = (uint16_t)(at >> 16),
 				       .offset_high = (uint32_t)(at >> 32)};
@@ -73,12 +75,38 @@ void loam_machine_traps_init(void)
 }
 
 static const char *const name[32] = {
-	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
-	"no FPU", "double fault", "reserved 9", "invalid TSS", "segment not present", "stack fault",
-	"general protection", "page fault", "reserved 15", "FPU error", "alignment check",
-	"machine check", "SIMD error", "virtualization", "control protection", "reserved 22",
-	"reserved 23", "reserved 24", "reserved 25", "reserved 26", "reserved 27", "hypervisor",
-	"VMM communication", "security", "reserved 31",
+	"divide error",
+	"debug",
+	"NMI",
+	"breakpoint",
+	"overflow",
+	"bound range",
+	"invalid opcode",
+	"no FPU",
+	"double fault",
+	"reserved 9",
+	"invalid TSS",
+	"segment not present",
+	"stack fault",
+	"general protection",
+	"page fault",
+	"reserved 15",
+	"FPU error",
+	"alignment check",
+	"machine check",
+	"SIMD error",
+	"virtualization",
+	"control protection",
+	"reserved 22",
+	"reserved 23",
+	"reserved 24",
+	"reserved 25",
+	"reserved 26",
+	"reserved 27",
+	"hypervisor",
+	"VMM communication",
+	"security",
+	"reserved 31",
 };
 
 static void dump(const void *frame)

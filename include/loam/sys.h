@@ -121,13 +121,13 @@ LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
 /* What loam knows about one address. */
 struct loam_sys_info {
 	enum loam_state state;
-	enum loam_owner owner;	/* of the last loam_sys_map; NONE if never mapped */
-	uint64_t leaf_bytes;	/* size of the leaf that maps it; 0 unless Ready */
-	bool dirty;		/* written since the mapping was made, as the MMU saw it */
-	bool hugepage;		/* policy of the range */
-	uintptr_t region_base;	/* the reserved range around it */
+	enum loam_owner owner; /* of the last loam_sys_map; NONE if never mapped */
+	uint64_t leaf_bytes;   /* size of the leaf that maps it; 0 unless Ready */
+	bool dirty;	       /* written since the mapping was made, as the MMU saw it */
+	bool hugepage;	       /* policy of the range */
+	uintptr_t region_base; /* the reserved range around it */
 	size_t region_size;
-	struct loam_paddr pa;	/* frame behind it; 0 unless Ready (always 0 on Linux) */
+	struct loam_paddr pa; /* frame behind it; 0 unless Ready (always 0 on Linux) */
 };
 
 /* Ask about `addr` (any byte). Fails: NOENT state None (info untouched). Context: any. */

@@ -37,10 +37,10 @@
 
 #include <sys/mman.h>
 
-#define TLB_ENTRIES   384u
-#define WALK_ENTRIES  32u
-#define PENDING_MAX   4096u
-#define KEY_NONE      UINT64_MAX
+#define TLB_ENTRIES  384u
+#define WALK_ENTRIES 32u
+#define PENDING_MAX  4096u
+#define KEY_NONE     UINT64_MAX
 
 struct tlb_entry {
 	uint64_t va, pa;
@@ -194,7 +194,8 @@ static struct tlb_entry *tlb_find(struct cpu *c, uint64_t va)
 
 static void tlb_fill(struct cpu *c, struct tlb_entry e)
 {
-	unsigned at = c->tlb_count < TLB_ENTRIES ? c->tlb_count++ : (unsigned)rng_below(&rng, TLB_ENTRIES);
+	unsigned at = c->tlb_count < TLB_ENTRIES ? c->tlb_count++
+						 : (unsigned)rng_below(&rng, TLB_ENTRIES);
 
 	c->tlb[at] = e;
 }
@@ -363,7 +364,8 @@ static void link_table(uint64_t table, unsigned level, uint64_t va, bool on)
 {
 	struct frame_info *info = info_of(table);
 
-	*info = (struct frame_info){.table = on, .level = (uint8_t)level, .leaves = info->leaves, .va = va};
+	*info = (struct frame_info){
+		.table = on, .level = (uint8_t)level, .leaves = info->leaves, .va = va};
 	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
 		uint64_t pte = *entry_ptr(table + i * 8);
 		enum loam_pte_kind kind = loam_pte_kind(&mmu, pte, level);
@@ -507,7 +509,8 @@ static void drop_all(unsigned cpu_limit)
 	flushed++;
 }
 
-void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level, bool tables)
+void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,
+		    bool tables)
 {
 	(void)m;
 	drop(1, va, count, level, tables);
@@ -545,12 +548,14 @@ static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
 		table = loam_pte_pa(&mmu, pte, level).raw;
 	}
 	if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
-		violation("CPU %u still maps %#llx, which is unmapped", cpu, (unsigned long long)e->va);
+		violation("CPU %u still maps %#llx, which is unmapped", cpu,
+			  (unsigned long long)e->va);
 	if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa)
 		violation("CPU %u maps %#llx to where it was", cpu, (unsigned long long)e->va);
 	more = e->attr & ~loam_pte_attr(&mmu, pte, level);
 	if ((more & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER | LOAM_ATTR_DIRTY)) != 0)
-		violation("CPU %u has rights to %#llx that are gone", cpu, (unsigned long long)e->va);
+		violation("CPU %u has rights to %#llx that are gone", cpu,
+			  (unsigned long long)e->va);
 }
 
 void fake_settled(void)
@@ -585,7 +590,8 @@ void fake_check_free(struct loam_pfn pfn, unsigned order)
 	}
 	for (unsigned c = 0; c < cpu_count; c++) {
 		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			if (overlap(cpus[c].tlb[i].pa, loam_level_size(cpus[c].tlb[i].level), base, size))
+			if (overlap(cpus[c].tlb[i].pa, loam_level_size(cpus[c].tlb[i].level), base,
+				    size))
 				violation("frame %#llx freed while CPU %u can reach it",
 					  (unsigned long long)base, c);
 		}
@@ -693,8 +699,8 @@ size_t fake_memmap(struct loam_mem_entry *entry)
 	for (unsigned i = 0; i < ram_count; i++)
 		entry[i] = (struct loam_mem_entry){ram[i].range.base, ram[i].range.size,
 						   LOAM_MEM_USABLE, NULL};
-	entry[ram_count] = (struct loam_mem_entry){fake_root().raw, LOAM_PAGE_SIZE, LOAM_MEM_RESERVED,
-						   "root table"};
+	entry[ram_count] = (struct loam_mem_entry){fake_root().raw, LOAM_PAGE_SIZE,
+						   LOAM_MEM_RESERVED, "root table"};
 	return ram_count + 1u;
 }
 

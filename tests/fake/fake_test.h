@@ -35,7 +35,7 @@ static inline uint64_t free_frames(void)
 	return stats.free;
 }
 
-#define for_each_mode(m)                                                                           \
+#define for_each_mode(m) \
 	for (const struct fake_mode *m = fake_modes; m < fake_modes + fake_mode_count; m++)
 
 #endif

@@ -57,7 +57,8 @@ static void random_runs(void **state)
 	for (unsigned n = 0; n < 200000; n++) {
 		if (count < RUNS && rng_below(&rng, 2) == 0) {
 			unsigned order = (unsigned)rng_below(&rng, 8);
-			enum loam_owner owner = 1 + (enum loam_owner)rng_below(&rng, LOAM_OWNER_COUNT - 1);
+			enum loam_owner owner =
+				1 + (enum loam_owner)rng_below(&rng, LOAM_OWNER_COUNT - 1);
 			struct loam_pfn pfn;
 
 			if (loam_frame_alloc(order, 0, owner, &pfn) != LOAM_OK)
@@ -78,10 +79,13 @@ static void random_runs(void **state)
 			enum loam_owner owner;
 			struct loam_pfn pfn = run[at].pfn;
 
-			assert_int_equal(*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)), pfn.raw);
-			assert_int_equal(loam_frame_query(loam_pfn(pfn.raw + ((UINT64_C(1) << run[at].order) - 1)),
-							  &owner, &order),
-					 LOAM_OK);
+			assert_int_equal(*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)),
+					 pfn.raw);
+			assert_int_equal(
+				loam_frame_query(
+					loam_pfn(pfn.raw + ((UINT64_C(1) << run[at].order) - 1)),
+					&owner, &order),
+				LOAM_OK);
 			assert_int_equal(owner, run[at].owner);
 			assert_int_equal(order, run[at].order);
 			for (uint64_t i = 0; i < UINT64_C(1) << run[at].order; i++)
@@ -124,7 +128,8 @@ static void wrong_frees_change_nothing(void **state)
 	assert_int_equal(loam_frame_free(pfn, 4), LOAM_OK);
 	assert_int_equal(loam_frame_free(pfn, 4), LOAM_INVAL); /* twice */
 	pfn = loam_pfn(77);
-	assert_int_equal(loam_frame_alloc(LOAM_ORDER_MAX + 1, 0, LOAM_OWNER_TEST, &pfn), LOAM_INVAL);
+	assert_int_equal(loam_frame_alloc(LOAM_ORDER_MAX + 1, 0, LOAM_OWNER_TEST, &pfn),
+			 LOAM_INVAL);
 	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_NONE, &pfn), LOAM_INVAL);
 	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_COUNT, &pfn), LOAM_INVAL);
 	assert_int_equal(loam_frame_alloc(0, 0x80, LOAM_OWNER_TEST, &pfn), LOAM_INVAL);
@@ -145,7 +150,8 @@ static void writes_after_free_are_found(void **state)
 	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
 	*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)) = 4711;
 	/* the lowest frame is given first, so this takes it again */
-	EXPECT_PANIC((void)loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), "written to after it was freed");
+	EXPECT_PANIC((void)loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn),
+		     "written to after it was freed");
 	loam_lockrank_reset();
 	loam_frame_reset();
 	fake_down();
@@ -162,19 +168,22 @@ static void zeroed_means_zero(void **state)
 	for (unsigned order = 0; order < 6; order++) {
 		const uint64_t *p;
 
-		assert_int_equal(loam_frame_alloc(order, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(order, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn),
+				 LOAM_OK);
 		p = loam_frame_ptr(loam_pfn_to_paddr(pfn));
 		for (uint64_t i = 0; i < (LOAM_PAGE_SIZE << order) / 8; i++)
 			assert_int_equal(p[i], 0);
 		assert_int_equal(loam_frame_free(pfn, order), LOAM_OK);
 	}
-	assert_int_equal(loam_frame_list_alloc(&list, 10, LOAM_FRAME_ZERO, LOAM_OWNER_TEST), LOAM_OK);
+	assert_int_equal(loam_frame_list_alloc(&list, 10, LOAM_FRAME_ZERO, LOAM_OWNER_TEST),
+			 LOAM_OK);
 	loam_frame_stats(&s);
 	assert_int_equal(s.zeroed, 63 + 10);
 	while (list.count > 0) {
 		pfn = loam_frame_list_pop(&list);
 		for (unsigned i = 0; i < 512; i++)
-			assert_int_equal(((const uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)))[i], 0);
+			assert_int_equal(
+				((const uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)))[i], 0);
 		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
 	}
 	fake_frames_down();

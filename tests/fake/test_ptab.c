@@ -73,14 +73,17 @@ static void check_page(unsigned i)
 			assert_false(fake_touch(c, va, LOAM_ACCESS_READ, NULL));
 		return;
 	}
-	assert_int_equal(loam_pte_pa(pt.mmu, slot.pte, slot.level).raw + (va - slot.va), model[i].pa);
-	assert_int_equal(loam_pte_attr(pt.mmu, slot.pte, slot.level) & ~NOTED, model[i].attr & ~NOTED);
+	assert_int_equal(loam_pte_pa(pt.mmu, slot.pte, slot.level).raw + (va - slot.va),
+			 model[i].pa);
+	assert_int_equal(loam_pte_attr(pt.mmu, slot.pte, slot.level) & ~NOTED,
+			 model[i].attr & ~NOTED);
 	for (unsigned c = 0; c < fake_cpu_count(); c++) {
 		assert_true(fake_touch(c, va, LOAM_ACCESS_READ, &pa));
 		assert_int_equal(pa.raw, model[i].pa);
 	}
-	assert_int_equal(write_retried(&slot, va), (model[i].attr & LOAM_ATTR_WRITE) != 0 &&
-			 (pt.mmu->hw_dirty || (model[i].attr & LOAM_ATTR_DIRTY) != 0));
+	assert_int_equal(write_retried(&slot, va),
+			 (model[i].attr & LOAM_ATTR_WRITE) != 0 &&
+				 (pt.mmu->hw_dirty || (model[i].attr & LOAM_ATTR_DIRTY) != 0));
 }
 
 static void check_all(void)
@@ -135,9 +138,10 @@ static void do_map(struct rng *rng, unsigned at, unsigned n)
 {
 	uint64_t va = base + at * LOAM_PAGE_SIZE, size = n * LOAM_PAGE_SIZE;
 	/* often congruent to the virtual address, so that large leaves fit; never RAM */
-	struct loam_paddr pa = loam_paddr(UINT64_C(0x1000000000) + rng_below(rng, 64) * LOAM_GIANT_SIZE +
-					  (rng_below(rng, 3) != 0 ? va % LOAM_GIANT_SIZE
-								  : rng_below(rng, 9999) * LOAM_PAGE_SIZE));
+	struct loam_paddr pa =
+		loam_paddr(UINT64_C(0x1000000000) + rng_below(rng, 64) * LOAM_GIANT_SIZE +
+			   (rng_below(rng, 3) != 0 ? va % LOAM_GIANT_SIZE
+						   : rng_below(rng, 9999) * LOAM_PAGE_SIZE));
 	unsigned max_level = (unsigned)rng_below(rng, 3);
 	uint32_t attr = random_rights(rng);
 	struct loam_ptab_pool pool = {0};
@@ -145,14 +149,16 @@ static void do_map(struct rng *rng, unsigned at, unsigned n)
 
 	if (any(at, n, true)) {
 		pool_fill(&pool, 8);
-		assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, size, attr, max_level), LOAM_EXIST);
+		assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, size, attr, max_level),
+				 LOAM_EXIST);
 		assert_int_equal(pool.count, 8);
 		pool_drain(&pool);
 		return;
 	}
 	if (need > 0) {
 		pool_fill(&pool, need - 1);
-		assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, size, attr, max_level), LOAM_NOMEM);
+		assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, size, attr, max_level),
+				 LOAM_NOMEM);
 		assert_int_equal(pool.count, need - 1);
 		check_page(at);
 	}
@@ -170,12 +176,14 @@ static void do_tag(unsigned at, unsigned n)
 	size_t need = loam_ptab_tag_need(&pt, va, size);
 
 	if (any(at, n, true)) {
-		assert_int_equal(loam_ptab_tag(&pt, &pool, va, size, LOAM_TAG_PREPARED), LOAM_EXIST);
+		assert_int_equal(loam_ptab_tag(&pt, &pool, va, size, LOAM_TAG_PREPARED),
+				 LOAM_EXIST);
 		return;
 	}
 	if (need > 0) {
 		pool_fill(&pool, need - 1);
-		assert_int_equal(loam_ptab_tag(&pt, &pool, va, size, LOAM_TAG_PREPARED), LOAM_NOMEM);
+		assert_int_equal(loam_ptab_tag(&pt, &pool, va, size, LOAM_TAG_PREPARED),
+				 LOAM_NOMEM);
 	}
 	pool_fill(&pool, need);
 	assert_int_equal(loam_ptab_tag(&pt, &pool, va, size, LOAM_TAG_PREPARED), LOAM_OK);
@@ -187,7 +195,8 @@ static void do_tag(unsigned at, unsigned n)
 static void do_unmap(struct rng *rng, unsigned at, unsigned n)
 {
 	uint64_t va = base + at * LOAM_PAGE_SIZE, size = n * LOAM_PAGE_SIZE;
-	unsigned tag = rng_below(rng, 3) == 0 && all_level_0(at, n) ? LOAM_TAG_PREPARED : LOAM_TAG_NONE;
+	unsigned tag =
+		rng_below(rng, 3) == 0 && all_level_0(at, n) ? LOAM_TAG_PREPARED : LOAM_TAG_NONE;
 	size_t need = loam_ptab_split_need(&pt, va, size);
 	struct loam_ptab_pool pool = {0};
 	struct loam_tlb_batch batch;
@@ -196,8 +205,10 @@ static void do_unmap(struct rng *rng, unsigned at, unsigned n)
 	loam_tlb_batch_init(&batch, pt.mmu);
 	if (need > 0) {
 		pool_fill(&pool, need - 1);
-		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, tag, false), LOAM_NOMEM);
-		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, tag, true), LOAM_INVAL);
+		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, tag, false),
+				 LOAM_NOMEM);
+		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, tag, true),
+				 LOAM_INVAL);
 		check_page(at);
 	}
 	pool_fill(&pool, need);
@@ -236,7 +247,8 @@ static void do_protect(struct rng *rng, unsigned at, unsigned n)
 static void random_operations(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct rng rng = {test_seed()};
 		uint64_t before, roots;
 
@@ -251,8 +263,7 @@ static void random_operations(void **state)
 			if (rng_below(&rng, 2) == 0)
 				fake_spread(base + rng_below(&rng, PAGES) * LOAM_PAGE_SIZE,
 					    64 * LOAM_PAGE_SIZE);
-			fake_spread(base + at * LOAM_PAGE_SIZE,
-				    (n < 32 ? n : 32) * LOAM_PAGE_SIZE);
+			fake_spread(base + at * LOAM_PAGE_SIZE, (n < 32 ? n : 32) * LOAM_PAGE_SIZE);
 			switch (rng_below(&rng, 6)) {
 			case 0:
 			case 1:
@@ -292,7 +303,8 @@ static void random_operations(void **state)
 static void large_leaves(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		unsigned top = (mode->mmu.leaf_mask & 4) != 0 ? 2 : 1;
 		uint64_t va, size = 2 * LOAM_GIANT_SIZE + LOAM_HUGE_SIZE + LOAM_PAGE_SIZE;
 		struct loam_ptab_pool pool = {0};
@@ -302,15 +314,16 @@ static void large_leaves(void **state)
 		up(mode, 1);
 		va = pt.mmu->va_min + 8 * LOAM_GIANT_SIZE;
 		pool_fill(&pool, loam_ptab_map_need(&pt, va, pa, size, LOAM_LEVEL_GIANT));
-		assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, size, LOAM_ATTR_DATA,
-					       LOAM_LEVEL_GIANT),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_ptab_map(&pt, &pool, va, pa, size, LOAM_ATTR_DATA, LOAM_LEVEL_GIANT),
+			LOAM_OK);
 		assert_int_equal(pool.count, 0);
 		loam_ptab_walk(&pt, va + LOAM_GIANT_SIZE, LOAM_LEVEL_PAGE, &slot);
 		assert_int_equal(slot.level, top);
 		loam_ptab_walk(&pt, va + 2 * LOAM_GIANT_SIZE, LOAM_LEVEL_PAGE, &slot);
 		assert_int_equal(slot.level, 1);
-		loam_ptab_walk(&pt, va + 2 * LOAM_GIANT_SIZE + LOAM_HUGE_SIZE, LOAM_LEVEL_PAGE, &slot);
+		loam_ptab_walk(&pt, va + 2 * LOAM_GIANT_SIZE + LOAM_HUGE_SIZE, LOAM_LEVEL_PAGE,
+			       &slot);
 		assert_int_equal(slot.level, 0);
 		settled();
 		fake_frames_down();
@@ -321,7 +334,8 @@ static void large_leaves(void **state)
 static void one_large_leaf_goes(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		for (unsigned level = 1; level <= 2; level++) {
 			uint64_t size = loam_level_size(level), va;
 			struct loam_ptab_pool pool = {0};
@@ -334,12 +348,14 @@ static void one_large_leaf_goes(void **state)
 			va = pt.mmu->va_min + 8 * LOAM_GIANT_SIZE;
 			/* a neighbour keeps the table */
 			pool_fill(&pool, loam_ptab_map_need(&pt, va, pa, 2 * size, level));
-			assert_int_equal(loam_ptab_map(&pt, &pool, va, pa, 2 * size, LOAM_ATTR_DATA, level),
-					 LOAM_OK);
+			assert_int_equal(
+				loam_ptab_map(&pt, &pool, va, pa, 2 * size, LOAM_ATTR_DATA, level),
+				LOAM_OK);
 			fake_spread(va + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
 			loam_tlb_batch_init(&batch, pt.mmu);
-			assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, size, LOAM_TAG_NONE, false),
-					 LOAM_OK);
+			assert_int_equal(
+				loam_ptab_unmap(&pt, &pool, &batch, va, size, LOAM_TAG_NONE, false),
+				LOAM_OK);
 			loam_tlb_batch_finish(&batch);
 			settled();
 			assert_int_equal(fake_cached(va, size), 0);
@@ -352,7 +368,8 @@ static void one_large_leaf_goes(void **state)
 static void dirty_bits_survive(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_ptab_pool pool = {0};
 		struct loam_tlb_batch batch;
 		uint64_t va;
@@ -385,7 +402,8 @@ static void dirty_bits_survive(void **state)
 			loam_ptab_walk(&pt, va, LOAM_LEVEL_PAGE, &slot);
 			wrote += (loam_pte_attr(pt.mmu, slot.pte, 0) & LOAM_ATTR_DIRTY) != 0;
 			if (round % 2 == 0)
-				assert_true((loam_pte_attr(pt.mmu, slot.pte, 0) & LOAM_ATTR_DIRTY) != 0);
+				assert_true((loam_pte_attr(pt.mmu, slot.pte, 0) &
+					     LOAM_ATTR_DIRTY) != 0);
 			assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, LOAM_PAGE_SIZE,
 							 LOAM_TAG_NONE, false),
 					 LOAM_OK);
@@ -400,7 +418,8 @@ static void dirty_bits_survive(void **state)
 static void upgrades_do_not_broadcast(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_ptab_pool pool = {0};
 		struct loam_tlb_batch batch;
 		uint64_t before;
@@ -413,11 +432,13 @@ static void upgrades_do_not_broadcast(void **state)
 		fake_spread(base, 4096);
 		before = fake_invalidated() + fake_flushed();
 		loam_tlb_batch_init(&batch, pt.mmu);
-		assert_int_equal(loam_ptab_protect(&pt, &pool, &batch, base, 4096, LOAM_ATTR_DATA), LOAM_OK);
+		assert_int_equal(loam_ptab_protect(&pt, &pool, &batch, base, 4096, LOAM_ATTR_DATA),
+				 LOAM_OK);
 		loam_tlb_batch_finish(&batch);
 		assert_int_equal(fake_invalidated() + fake_flushed(), before);
-		assert_int_equal(loam_ptab_protect(&pt, &pool, &batch, base, 4096, LOAM_ATTR_ACCESSED),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_ptab_protect(&pt, &pool, &batch, base, 4096, LOAM_ATTR_ACCESSED),
+			LOAM_OK);
 		loam_tlb_batch_finish(&batch);
 		assert_true(fake_invalidated() + fake_flushed() > before);
 		settled();
@@ -428,7 +449,8 @@ static void upgrades_do_not_broadcast(void **state)
 static void bad_ranges_are_refused(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_ptab_pool pool = {0};
 		struct loam_tlb_batch batch;
 		uint64_t va, top = UINT64_C(1) << mode->mmu.pa_bits;
@@ -443,13 +465,16 @@ static void bad_ranges_are_refused(void **state)
 		assert_int_equal(MAP(va, 0x1000, 4097, LOAM_ATTR_DATA), LOAM_INVAL);
 		assert_int_equal(MAP(va, 0x1000, 0, LOAM_ATTR_DATA), LOAM_INVAL);
 		assert_int_equal(MAP(0x1000, 0x1000, 4096, LOAM_ATTR_DATA), LOAM_INVAL);
-		assert_int_equal(MAP(pt.mmu->va_min - 4096, 0x1000, 4096, LOAM_ATTR_DATA), LOAM_INVAL);
+		assert_int_equal(MAP(pt.mmu->va_min - 4096, 0x1000, 4096, LOAM_ATTR_DATA),
+				 LOAM_INVAL);
 		assert_int_equal(MAP(UINT64_MAX - 4095, 0x1000, 8192, LOAM_ATTR_DATA), LOAM_INVAL);
 		assert_int_equal(MAP(va, top, 4096, LOAM_ATTR_DATA), LOAM_INVAL);
 		assert_int_equal(MAP(va, top - 4096, 8192, LOAM_ATTR_DATA), LOAM_INVAL);
-		assert_int_equal(MAP(va, 0x1000, 4096, LOAM_ATTR_WRITE | LOAM_ATTR_EXEC), LOAM_INVAL);
+		assert_int_equal(MAP(va, 0x1000, 4096, LOAM_ATTR_WRITE | LOAM_ATTR_EXEC),
+				 LOAM_INVAL);
 #undef MAP
-		assert_int_equal(loam_ptab_tag(&pt, &pool, va + 1, 4096, LOAM_TAG_PREPARED), LOAM_INVAL);
+		assert_int_equal(loam_ptab_tag(&pt, &pool, va + 1, 4096, LOAM_TAG_PREPARED),
+				 LOAM_INVAL);
 		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, 0, 0, false), LOAM_INVAL);
 		assert_int_equal(loam_ptab_protect(&pt, &pool, &batch, va, 4096,
 						   LOAM_ATTR_WRITE | LOAM_ATTR_EXEC),
@@ -464,7 +489,8 @@ static void bad_ranges_are_refused(void **state)
 static void top_of_the_address_space(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_ptab_pool pool = {0};
 		struct loam_tlb_batch batch;
 		uint64_t va = UINT64_MAX - 2 * LOAM_HUGE_SIZE + 1;
@@ -478,14 +504,16 @@ static void top_of_the_address_space(void **state)
 		fake_spread(UINT64_MAX - 65535, 65536);
 		loam_tlb_batch_init(&batch, pt.mmu);
 		pool_fill(&pool, 4);
-		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, UINT64_MAX - 4095, 4096, 0, false),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_ptab_unmap(&pt, &pool, &batch, UINT64_MAX - 4095, 4096, 0, false),
+			LOAM_OK);
 		loam_tlb_batch_finish(&batch);
 		settled();
 		assert_false(fake_touch(0, UINT64_MAX - 8, LOAM_ACCESS_READ, NULL));
 		assert_true(fake_touch(0, UINT64_MAX - 4096, LOAM_ACCESS_READ, NULL));
-		assert_int_equal(loam_ptab_unmap(&pt, &pool, &batch, va, 2 * LOAM_HUGE_SIZE, 0, false),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_ptab_unmap(&pt, &pool, &batch, va, 2 * LOAM_HUGE_SIZE, 0, false),
+			LOAM_OK);
 		loam_tlb_batch_finish(&batch);
 		settled();
 		pool_drain(&pool);
@@ -503,9 +531,9 @@ static void break_tables(const struct fake_mode *mode, enum breakage how)
 
 	up(mode, 1);
 	pool_fill(&pool, loam_ptab_map_need(&pt, base, loam_paddr(0x1000000000), 4096, 0));
-	assert_int_equal(loam_ptab_map(&pt, &pool, base, loam_paddr(0x1000000000), 4096,
-				       LOAM_ATTR_DATA, 0),
-			 LOAM_OK);
+	assert_int_equal(
+		loam_ptab_map(&pt, &pool, base, loam_paddr(0x1000000000), 4096, LOAM_ATTR_DATA, 0),
+		LOAM_OK);
 	loam_ptab_walk(&pt, base, how == TAG_ABOVE_LEVEL_0 ? 1 : 0, &slot);
 	p = (uint64_t *)loam_frame_ptr(slot.table) + slot.index;
 	switch (how) {
@@ -542,7 +570,8 @@ static void broken_tables_are_found(void **state)
 			if (how == BEYOND_THE_CPU && fake_modes[m].mmu.pa_bits == 52)
 				continue; /* no entry can say so */
 			break_tables(&fake_modes[m], how);
-			EXPECT_PANIC(loam_ptab_verify(&pt, pt.mmu->va_min, pt.mmu->va_max), tag[how]);
+			EXPECT_PANIC(loam_ptab_verify(&pt, pt.mmu->va_min, pt.mmu->va_max),
+				     tag[how]);
 			down_broken();
 		}
 	}

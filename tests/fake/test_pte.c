@@ -76,8 +76,9 @@ static void tables_and_nones(void **state)
 	}
 	for (unsigned tag = 0; tag < 4; tag++) {
 		for (unsigned level = 0; level < LOAM_LEVEL_COUNT; level++)
-			assert_int_equal(loam_pte_kind(&fake_modes[0].mmu, loam_pte_none(tag), level),
-					 LOAM_PTE_NONE);
+			assert_int_equal(
+				loam_pte_kind(&fake_modes[0].mmu, loam_pte_none(tag), level),
+				LOAM_PTE_NONE);
 		assert_int_equal(loam_pte_tag(loam_pte_none(tag)), tag);
 	}
 	assert_int_equal(loam_pte_none(LOAM_TAG_NONE), 0); /* a zeroed table is an empty one */
@@ -167,7 +168,8 @@ static void indices_spell_the_address(void **state)
 	(void)state;
 	for (unsigned n = 0; n < 30000; n++) {
 		const struct loam_mmu *mmu = &fake_modes[n % fake_mode_count].mmu;
-		uint64_t mask = (UINT64_C(1) << mmu->va_bits) - 1, va = rng_next(&rng), back = va & 0xfff;
+		uint64_t mask = (UINT64_C(1) << mmu->va_bits) - 1, va = rng_next(&rng),
+			 back = va & 0xfff;
 
 		for (unsigned level = 0; level < mmu->levels; level++)
 			back |= (uint64_t)loam_pt_index(mmu, va, level) << loam_level_shift(level);

@@ -70,7 +70,8 @@ static void up(const struct fake_mode *mode, size_t window_bytes)
 	/* no direct map: any place far from the window will do for the check of overlap */
 	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
 	/* across a 1 GiB boundary, not 2 MiB aligned */
-	config.window_base = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE - (5 << 20) - 3 * LOAM_PAGE_SIZE;
+	config.window_base =
+		mode->mmu.va_min + 7 * LOAM_GIANT_SIZE - (5 << 20) - 3 * LOAM_PAGE_SIZE;
 	config.window_bytes = window_bytes;
 	assert_int_equal(loam_mm_init(&config), LOAM_OK);
 	assert_int_equal(loam_mm_init(&config), LOAM_EXIST);
@@ -88,7 +89,8 @@ static void down(void)
 static void random_calls(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		uint64_t before;
 
 		up(mode, 16 << 20);
@@ -104,13 +106,15 @@ static void random_calls(void **state)
 static void random_calls_with_little_memory(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_frame_list hog = {0};
 		uint64_t all;
 
 		up(mode, 16 << 20);
 		all = free_frames();
-		assert_int_equal(loam_frame_list_alloc(&hog, all - 900, 0, LOAM_OWNER_HOST), LOAM_OK);
+		assert_int_equal(loam_frame_list_alloc(&hog, all - 900, 0, LOAM_OWNER_HOST),
+				 LOAM_OK);
 		env.memory_may_run_out = true;
 		sys_model_run(&env, test_seed() + 1, 3000);
 		env.memory_may_run_out = false;
@@ -122,7 +126,8 @@ static void random_calls_with_little_memory(void **state)
 static void nth_failure(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		up(mode, 64 << 20);
 		sys_model_nth_failure(&env);
 		down();
@@ -132,7 +137,8 @@ static void nth_failure(void **state)
 static void bad_input(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		up(mode, 64 << 20);
 		assert_true(sys_model_bad_input(&env) >= 40);
 		down();
@@ -143,7 +149,8 @@ static void bad_input(void **state)
 static void huge_leaves(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		const size_t size = 3 * LOAM_HUGE_SIZE;
 		struct loam_sys_info info;
 		struct loam_sys_stats s;
@@ -152,7 +159,8 @@ static void huge_leaves(void **state)
 		up(mode, 64 << 20);
 		assert_int_equal(loam_sys_reserve(0, size, LOAM_HUGE_SIZE, &base), LOAM_OK);
 		assert_int_equal(loam_sys_map(base, size, LOAM_OWNER_TEST), LOAM_OK);
-		assert_int_equal(loam_sys_hugepage(base + LOAM_HUGE_SIZE, 2 * LOAM_HUGE_SIZE), LOAM_OK);
+		assert_int_equal(loam_sys_hugepage(base + LOAM_HUGE_SIZE, 2 * LOAM_HUGE_SIZE),
+				 LOAM_OK);
 		assert_int_equal(loam_sys_used(base, size, NULL), LOAM_OK);
 		assert_int_equal(loam_sys_query(base, &info), LOAM_OK);
 		assert_int_equal(info.leaf_bytes, LOAM_PAGE_SIZE);
@@ -164,8 +172,9 @@ static void huge_leaves(void **state)
 			assert_true(write_somewhere(base + at, at + 1));
 		/* the middle of a huge leaf goes, for good */
 		fake_spread(base + LOAM_HUGE_SIZE, 64 * LOAM_PAGE_SIZE);
-		assert_int_equal(loam_sys_free(base + LOAM_HUGE_SIZE + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_sys_free(base + LOAM_HUGE_SIZE + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE),
+			LOAM_OK);
 		settled();
 		for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
 			uint64_t value;
@@ -194,7 +203,8 @@ static void huge_leaves(void **state)
 static void dirty_is_told(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_sys_info info;
 		void *p;
 
@@ -213,7 +223,9 @@ static void dirty_is_told(void **state)
 static void try_init(const struct fake_mode *mode, uintptr_t base, size_t size, uintptr_t offset)
 {
 	static struct loam_mem_entry entry[FAKE_RANGES + 1];
-	struct loam_config config = {.memmap = entry, .window_base = base, .window_bytes = size,
+	struct loam_config config = {.memmap = entry,
+				     .window_base = base,
+				     .window_bytes = size,
 				     .direct_map_offset = offset};
 
 	config.memmap_count = fake_memmap(entry);

@@ -31,8 +31,8 @@ static void map_own(uint64_t va, unsigned n)
 			assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TABLE, &table), LOAM_OK);
 			loam_ptab_pool_push(&pool, loam_pfn_to_paddr(table));
 		}
-		assert_int_equal(loam_ptab_map(&pt, &pool, at, loam_pfn_to_paddr(pfn), LOAM_PAGE_SIZE,
-					       LOAM_ATTR_DATA, 0),
+		assert_int_equal(loam_ptab_map(&pt, &pool, at, loam_pfn_to_paddr(pfn),
+					       LOAM_PAGE_SIZE, LOAM_ATTR_DATA, 0),
 				 LOAM_OK);
 	}
 	fake_spread(va, n * LOAM_PAGE_SIZE);
@@ -41,7 +41,8 @@ static void map_own(uint64_t va, unsigned n)
 static void frames_go_back_after_the_flush(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_tlb_batch batch;
 		uint64_t before;
 
@@ -51,8 +52,8 @@ static void frames_go_back_after_the_flush(void **state)
 		for (unsigned n = 1; n < 3 * LOAM_TLB_RELEASE; n += 29) {
 			map_own(base, n);
 			loam_tlb_batch_init(&batch, pt.mmu);
-			assert_int_equal(loam_ptab_unmap(&pt, NULL, &batch, base, n * LOAM_PAGE_SIZE,
-							 LOAM_TAG_NONE, true),
+			assert_int_equal(loam_ptab_unmap(&pt, NULL, &batch, base,
+							 n * LOAM_PAGE_SIZE, LOAM_TAG_NONE, true),
 					 LOAM_OK);
 			loam_tlb_batch_finish(&batch);
 			fake_settled();
@@ -67,7 +68,8 @@ static void frames_go_back_after_the_flush(void **state)
 static void nothing_goes_back_before_finish(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_tlb_batch batch;
 		uint64_t mapped;
 
@@ -89,7 +91,8 @@ static void nothing_goes_back_before_finish(void **state)
 static void singles_or_one_flush(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_tlb_batch batch;
 		uint64_t singles, flushes;
 
@@ -140,7 +143,8 @@ static void ranges_are_not_confused(void **state)
 }
 
 /* Out of line, because the test below comes out of panics by longjmp. */
-__attribute__((noinline)) static struct loam_paddr pa_at(unsigned level, struct loam_ptab_slot *slot)
+__attribute__((noinline)) static struct loam_paddr pa_at(unsigned level,
+							 struct loam_ptab_slot *slot)
 {
 	loam_ptab_walk(&pt, base, level, slot);
 	return loam_pte_pa(pt.mmu, slot->pte, level);

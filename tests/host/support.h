@@ -29,17 +29,17 @@ uint64_t test_seed(void);
 
 /* `stmt` must end in loam_host_panic with a message that contains `text`. Locks held at that
  * point stay held: re-initialise afterwards. */
-#define EXPECT_PANIC(stmt, text)                                                                   \
-	do {                                                                                       \
-		test_panic_arm();                                                                  \
-		if (setjmp(test_panic_jump) == 0) {                                                \
-			stmt;                                                                      \
-			test_panic_disarm();                                                       \
-			fail_msg("no panic: %s", #stmt);                                           \
-		}                                                                                  \
-		test_panic_disarm();                                                               \
-		if (strstr(test_panic_message, text) == NULL)                                      \
-			fail_msg("panic \"%s\" lacks \"%s\"", test_panic_message, text);           \
+#define EXPECT_PANIC(stmt, text)                                                         \
+	do {                                                                             \
+		test_panic_arm();                                                        \
+		if (setjmp(test_panic_jump) == 0) {                                      \
+			stmt;                                                            \
+			test_panic_disarm();                                             \
+			fail_msg("no panic: %s", #stmt);                                 \
+		}                                                                        \
+		test_panic_disarm();                                                     \
+		if (strstr(test_panic_message, text) == NULL)                            \
+			fail_msg("panic \"%s\" lacks \"%s\"", test_panic_message, text); \
 	} while (0)
 
 extern jmp_buf test_panic_jump;

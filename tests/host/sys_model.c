@@ -9,7 +9,7 @@
 
 struct page {
 	uint8_t state, owner;
-	bool huge;	     /* policy */
+	bool huge; /* policy */
 	uint32_t reservation;
 	uint64_t stamp; /* first word, if Ready */
 };
@@ -68,7 +68,8 @@ static void check_sums(void)
 	for (unsigned i = 0; i < pages; i++) {
 		states[page[i].state] += LOAM_PAGE_SIZE;
 		ready[page[i].owner] += page[i].state == LOAM_STATE_READY ? LOAM_PAGE_SIZE : 0;
-		prepared[page[i].owner] += page[i].state == LOAM_STATE_PREPARED ? LOAM_PAGE_SIZE : 0;
+		prepared[page[i].owner] +=
+			page[i].state == LOAM_STATE_PREPARED ? LOAM_PAGE_SIZE : 0;
 	}
 	loam_sys_stats(&s);
 	for (unsigned st = LOAM_STATE_RESERVED; st < LOAM_STATE_COUNT; st++)
@@ -579,7 +580,8 @@ void sys_model_nth_failure(const struct sys_env *e)
 				must(loam_sys_free((uintptr_t)extra, LOAM_HUGE_SIZE));
 			if (what == TRY_FREE_MIDDLE && err == LOAM_OK) {
 				must(loam_sys_free(base, 5 * LOAM_PAGE_SIZE));
-				must(loam_sys_free(base + 6 * LOAM_PAGE_SIZE, size - 6 * LOAM_PAGE_SIZE));
+				must(loam_sys_free(base + 6 * LOAM_PAGE_SIZE,
+						   size - 6 * LOAM_PAGE_SIZE));
 			} else {
 				must(loam_sys_free(base, size));
 			}
@@ -597,27 +599,28 @@ static unsigned rows;
 static void row(const char *call, const char *input, enum loam_err want, enum loam_err got)
 {
 	if (got != want)
-		fail_msg("%s, %s: %s, want %s", call, input, loam_err_name(got), loam_err_name(want));
+		fail_msg("%s, %s: %s, want %s", call, input, loam_err_name(got),
+			 loam_err_name(want));
 	if (getenv("SYS_TABLE") != NULL)
 		fprintf(stderr, "| `%s` | %s | `%s` |\n", call, input, loam_err_name(want));
 	rows++;
 }
 
 /* One row: the call has this result, and changes nothing, its out-parameters included. */
-#define ROW(call, input, want, expression)                                                         \
-	do {                                                                                       \
-		take(&before, base, snap);                                                         \
-		out = 4711;                                                                        \
-		pointer = &out;                                                                    \
-		zeroed = true;                                                                     \
-		memset(&info, 0x5a, sizeof(info));                                                 \
-		row(call, input, want, expression);                                                \
-		take(&after, base, snap);                                                          \
-		same(&before, &after);                                                             \
-		assert_int_equal(out, 4711);                                                       \
-		assert_ptr_equal(pointer, &out);                                                   \
-		assert_true(zeroed);                                                               \
-		assert_int_equal(((unsigned char *)&info)[0], 0x5a);                               \
+#define ROW(call, input, want, expression)                           \
+	do {                                                         \
+		take(&before, base, snap);                           \
+		out = 4711;                                          \
+		pointer = &out;                                      \
+		zeroed = true;                                       \
+		memset(&info, 0x5a, sizeof(info));                   \
+		row(call, input, want, expression);                  \
+		take(&after, base, snap);                            \
+		same(&before, &after);                               \
+		assert_int_equal(out, 4711);                         \
+		assert_ptr_equal(pointer, &out);                     \
+		assert_true(zeroed);                                 \
+		assert_int_equal(((unsigned char *)&info)[0], 0x5a); \
 	} while (0)
 
 #define P ((size_t)LOAM_PAGE_SIZE)
@@ -645,27 +648,33 @@ unsigned sys_model_bad_input(const struct sys_env *e)
 	assert_true(env->write(ready, 42));
 
 	ROW("reserve", "size 0", LOAM_INVAL, loam_sys_reserve(0, 0, 0, &out));
-	ROW("reserve", "size that wraps when rounded up", LOAM_INVAL, loam_sys_reserve(0, SIZE_MAX, 0, &out));
-	ROW("reserve", "alignment that is no power of two", LOAM_INVAL, loam_sys_reserve(0, P, 3 * P, &out));
+	ROW("reserve", "size that wraps when rounded up", LOAM_INVAL,
+	    loam_sys_reserve(0, SIZE_MAX, 0, &out));
+	ROW("reserve", "alignment that is no power of two", LOAM_INVAL,
+	    loam_sys_reserve(0, P, 3 * P, &out));
 	ROW("reserve", "alignment below a page", LOAM_INVAL, loam_sys_reserve(0, P, 64, &out));
 	ROW("reserve", "no place for the result", LOAM_INVAL, loam_sys_reserve(0, P, 0, NULL));
-	ROW("reserve", "more than the window has", LOAM_NOVIRT, loam_sys_reserve(0, SIZE_MAX / 2, 0, &out));
+	ROW("reserve", "more than the window has", LOAM_NOVIRT,
+	    loam_sys_reserve(0, SIZE_MAX / 2, 0, &out));
 	ROW("reserve", "alignment that nothing in the window has", LOAM_NOVIRT,
 	    loam_sys_reserve(0, P, (size_t)1 << 63, &out));
 
 	ROW("map", "base not page-aligned", LOAM_INVAL, loam_sys_map(resv + 1, P, LOAM_OWNER_TEST));
 	ROW("map", "size not page-aligned", LOAM_INVAL, loam_sys_map(resv, P + 1, LOAM_OWNER_TEST));
 	ROW("map", "size 0", LOAM_INVAL, loam_sys_map(resv, 0, LOAM_OWNER_TEST));
-	ROW("map", "range that wraps", LOAM_INVAL, loam_sys_map(resv, SIZE_MAX - P + 1, LOAM_OWNER_TEST));
+	ROW("map", "range that wraps", LOAM_INVAL,
+	    loam_sys_map(resv, SIZE_MAX - P + 1, LOAM_OWNER_TEST));
 	ROW("map", "null pointer", LOAM_INVAL, loam_sys_map(0, P, LOAM_OWNER_TEST));
 	ROW("map", "outside the window", LOAM_INVAL, loam_sys_map(P, P, LOAM_OWNER_TEST));
 	ROW("map", "not reserved", LOAM_INVAL, loam_sys_map(none, P, LOAM_OWNER_TEST));
-	ROW("map", "partly not reserved", LOAM_INVAL, loam_sys_map(ready + 31 * P, 2 * P, LOAM_OWNER_TEST));
+	ROW("map", "partly not reserved", LOAM_INVAL,
+	    loam_sys_map(ready + 31 * P, 2 * P, LOAM_OWNER_TEST));
 	ROW("map", "owner none", LOAM_INVAL, loam_sys_map(resv, P, LOAM_OWNER_NONE));
 	ROW("map", "owner out of range", LOAM_INVAL, loam_sys_map(resv, P, LOAM_OWNER_COUNT));
 	ROW("map", "Prepared already", LOAM_EXIST, loam_sys_map(prep, P, LOAM_OWNER_TEST));
 	ROW("map", "Ready already", LOAM_EXIST, loam_sys_map(ready, P, LOAM_OWNER_TEST));
-	ROW("map", "last page Prepared already", LOAM_EXIST, loam_sys_map(resv, 33 * P, LOAM_OWNER_TEST));
+	ROW("map", "last page Prepared already", LOAM_EXIST,
+	    loam_sys_map(resv, 33 * P, LOAM_OWNER_TEST));
 
 	ROW("used", "base not page-aligned", LOAM_INVAL, loam_sys_used(prep + 8, P, &zeroed));
 	ROW("used", "size not page-aligned", LOAM_INVAL, loam_sys_used(prep, 100, &zeroed));
@@ -676,7 +685,8 @@ unsigned sys_model_bad_input(const struct sys_env *e)
 	ROW("used", "first page Reserved", LOAM_INVAL, loam_sys_used(prep - P, 2 * P, &zeroed));
 	loam_sys_stats(&stats);
 	loam_sys_set_limit(stats.state_bytes[LOAM_STATE_READY] + P);
-	ROW("used", "more than `loam_sys_set_limit` allows", LOAM_LIMIT, loam_sys_used(prep, 2 * P, &zeroed));
+	ROW("used", "more than `loam_sys_set_limit` allows", LOAM_LIMIT,
+	    loam_sys_used(prep, 2 * P, &zeroed));
 	ROW("alloc", "more than `loam_sys_set_limit` allows", LOAM_LIMIT,
 	    loam_sys_alloc(2 * P, LOAM_OWNER_TEST, &pointer));
 	loam_sys_set_limit(UINT64_MAX);
@@ -698,13 +708,15 @@ unsigned sys_model_bad_input(const struct sys_env *e)
 	ROW("free", "size 0", LOAM_INVAL, loam_sys_free(base, 0));
 	ROW("free", "not reserved, or free already", LOAM_INVAL, loam_sys_free(none, P));
 	ROW("free", "runs past the reservation", LOAM_INVAL, loam_sys_free(ready, 33 * P));
-	ROW("free", "outside the window", LOAM_INVAL, loam_sys_free((uintptr_t)&rows & ~(P - 1), P));
+	ROW("free", "outside the window", LOAM_INVAL,
+	    loam_sys_free((uintptr_t)&rows & ~(P - 1), P));
 
 	ROW("alloc", "size 0", LOAM_INVAL, loam_sys_alloc(0, LOAM_OWNER_TEST, &pointer));
 	ROW("alloc", "size that wraps when rounded up", LOAM_INVAL,
 	    loam_sys_alloc(SIZE_MAX, LOAM_OWNER_TEST, &pointer));
 	ROW("alloc", "owner none", LOAM_INVAL, loam_sys_alloc(P, LOAM_OWNER_NONE, &pointer));
-	ROW("alloc", "no place for the result", LOAM_INVAL, loam_sys_alloc(P, LOAM_OWNER_TEST, NULL));
+	ROW("alloc", "no place for the result", LOAM_INVAL,
+	    loam_sys_alloc(P, LOAM_OWNER_TEST, NULL));
 	ROW("alloc", "more than the window has", LOAM_NOVIRT,
 	    loam_sys_alloc(SIZE_MAX / 2, LOAM_OWNER_TEST, &pointer));
 

@@ -15,12 +15,12 @@ struct sys_env {
 	uintptr_t window;
 	size_t window_bytes;
 	bool exact;
-	bool memory_may_run_out; /* NOMEM may come by itself */
+	bool memory_may_run_out;		     /* NOMEM may come by itself */
 	bool (*read)(uintptr_t va, uint64_t *value); /* false if it traps */
 	bool (*write)(uintptr_t va, uint64_t value);
-	void (*settled)(void);		/* after each call; NULL: nothing to check */
-	void (*fail_at)(uint64_t n);	/* the n-th request for memory fails; 0: none */
-	uint64_t (*frames)(void);	/* free frames and those of owner META; NULL: not countable */
+	void (*settled)(void);	     /* after each call; NULL: nothing to check */
+	void (*fail_at)(uint64_t n); /* the n-th request for memory fails; 0: none */
+	uint64_t (*frames)(void);    /* free frames and those of owner META; NULL: not countable */
 };
 
 /* loam_mm_init has been called; the window is all None. Steps of random calls with random

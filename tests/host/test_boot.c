@@ -12,7 +12,7 @@ static struct loam_boot_map map;
 /* A flattened tree, built token by token as the specification says. */
 static struct {
 	unsigned char bytes[4096];
-	uint32_t at;	      /* end of the structure block so far */
+	uint32_t at; /* end of the structure block so far */
 	char strings[512];
 	uint32_t strings_len;
 } tree;
@@ -68,7 +68,7 @@ static void prop_cells(const char *name, unsigned n, const uint32_t *cell)
 	prop(name, b, 4 * n);
 }
 
-#define CELLS(name, ...)                                                                           \
+#define CELLS(name, ...) \
 	prop_cells(name, sizeof((uint32_t[]){__VA_ARGS__}) / 4, (uint32_t[]){__VA_ARGS__})
 
 /* Header, one memory reservation, then the structure. */
@@ -105,7 +105,8 @@ static size_t finish(void)
 static bool has(uint64_t base, uint64_t size, enum loam_mem_type type)
 {
 	for (size_t i = 0; i < map.count; i++) {
-		if (map.entry[i].base == base && map.entry[i].size == size && map.entry[i].type == type)
+		if (map.entry[i].base == base && map.entry[i].size == size &&
+		    map.entry[i].type == type)
 			return true;
 	}
 	return false;
@@ -274,7 +275,8 @@ static void absurd_trees(void **state)
 	for (unsigned i = 0; i < 40; i++)
 		end();
 	size = finish();
-	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map), "device tree: nested too deeply");
+	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map),
+			    "device tree: nested too deeply");
 	start(0, 0);
 	begin("memory@0");
 	prop_text("device_type", "memory");
@@ -286,7 +288,8 @@ static void absurd_trees(void **state)
 	start(0, 0);
 	end();
 	size = finish();
-	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map), "device tree: more ends than nodes");
+	assert_string_equal(loam_fdt_parse(tree.bytes, size, &map),
+			    "device tree: more ends than nodes");
 }
 
 /* ---- PVH ---- */
@@ -313,10 +316,10 @@ static void pvh_machine(void)
 	memset(ram, 0, sizeof(ram));
 	le(0x100, 0x336ec578, 4);
 	le(0x104, 1, 4);
-	le(0x10c, 1, 4);      /* modules */
-	le(0x110, 0x400, 8);  /* module list */
-	le(0x118, 0x600, 8);  /* command line */
-	le(0x128, 0x200, 8);  /* memory map */
+	le(0x10c, 1, 4);     /* modules */
+	le(0x110, 0x400, 8); /* module list */
+	le(0x118, 0x600, 8); /* command line */
+	le(0x128, 0x200, 8); /* memory map */
 	le(0x130, 2, 4);
 	le(0x200, 0, 8);
 	le(0x208, 0x9fc00, 8);
@@ -399,7 +402,8 @@ static void command_line(void **state)
 {
 	(void)state;
 	assert_int_equal(loam_cmdline_number("depth=12 x=3", "depth", 7), 12);
-	assert_int_equal(loam_cmdline_number("depth=12 depth=9", "depth", 7), 9); /* the last wins */
+	assert_int_equal(loam_cmdline_number("depth=12 depth=9", "depth", 7),
+			 9); /* the last wins */
 	assert_int_equal(loam_cmdline_number("mydepth=12", "depth", 7), 7);
 	assert_int_equal(loam_cmdline_number("depth=", "depth", 7), 7);
 	assert_int_equal(loam_cmdline_number("depth=abc", "depth", 7), 7);

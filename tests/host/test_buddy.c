@@ -58,8 +58,10 @@ static void ten_million_operations(void **state)
 				continue;
 			}
 			assert_true(loam_is_aligned(pfn.raw, UINT64_C(1) << order));
-			assert_true(pfn.raw >= base && pfn.raw + (UINT64_C(1) << order) <= base + FRAMES);
-			for (uint64_t f = pfn.raw - base; f < pfn.raw - base + (UINT64_C(1) << order); f++) {
+			assert_true(pfn.raw >= base &&
+				    pfn.raw + (UINT64_C(1) << order) <= base + FRAMES);
+			for (uint64_t f = pfn.raw - base;
+			     f < pfn.raw - base + (UINT64_C(1) << order); f++) {
 				if ((owned[f / 64] >> (f % 64) & 1) != 0)
 					fail_msg("frame %llu given twice", (unsigned long long)f);
 				owned[f / 64] |= UINT64_C(1) << (f % 64);
@@ -78,7 +80,8 @@ static void ten_million_operations(void **state)
 			run[at] = run[--count];
 		}
 		if (buddy.free_frames != free_frames)
-			fail_msg("free frames: %llu, want %llu", (unsigned long long)buddy.free_frames,
+			fail_msg("free frames: %llu, want %llu",
+				 (unsigned long long)buddy.free_frames,
 				 (unsigned long long)free_frames);
 		if (n % 500000 == 0) {
 			loam_buddy_verify(&buddy);
@@ -155,7 +158,8 @@ static void odd_shapes(void **state)
 		if (hole > 0)
 			loam_buddy_add(&buddy, loam_pfn(base), hole);
 		if (hole + hole_n < count)
-			loam_buddy_add(&buddy, loam_pfn(base + hole + hole_n), count - hole - hole_n);
+			loam_buddy_add(&buddy, loam_pfn(base + hole + hole_n),
+				       count - hole - hole_n);
 		loam_buddy_verify(&buddy);
 		while (loam_buddy_alloc(&buddy, 0, &pfn) == LOAM_OK) {
 			assert_true(pfn.raw >= base && pfn.raw < base + count);
@@ -253,7 +257,8 @@ static void metadata_is_small(void **state)
 {
 	(void)state;
 	for (uint64_t frames = 1u << 14; frames <= 1u << 28; frames *= 4)
-		assert_true(loam_buddy_meta_bytes(loam_pfn(0), frames) * 8 * 100 <= frames * 206 + 100 * 8 * 4096);
+		assert_true(loam_buddy_meta_bytes(loam_pfn(0), frames) * 8 * 100 <=
+			    frames * 206 + 100 * 8 * 4096);
 }
 
 int main(void)

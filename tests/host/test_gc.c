@@ -21,7 +21,7 @@ static struct object *root_slot[16]; /* the only roots */
 /* The shadow, out of the collector's sight. */
 struct shadow {
 	bool exists;
-	int edge[EDGES]; /* -1: none */
+	int edge[EDGES];  /* -1: none */
 	uintptr_t hidden; /* the object's address, inverted */
 };
 static struct shadow shadow[NODES];
@@ -64,8 +64,9 @@ static void check_reachable(const bool *reached)
 		assert_int_equal(o->id, i);
 		assert_int_equal(o->id_again, i);
 		for (unsigned e = 0; e < EDGES; e++)
-			assert_ptr_equal(o->edge[e],
-					 shadow[i].edge[e] < 0 ? NULL : object_of(shadow[i].edge[e]));
+			assert_ptr_equal(o->edge[e], shadow[i].edge[e] < 0
+							     ? NULL
+							     : object_of(shadow[i].edge[e]));
 	}
 }
 
@@ -87,8 +88,9 @@ static const struct loam_type object_type = {
 
 static void make_node(struct rng *rng, int i)
 {
-	struct object *o = rng_below(rng, 2) ? loam_alloc_type(&object_type, 1)
-					     : loam_alloc(sizeof(struct object) + rng_below(rng, 5000));
+	struct object *o = rng_below(rng, 2)
+				   ? loam_alloc_type(&object_type, 1)
+				   : loam_alloc(sizeof(struct object) + rng_below(rng, 5000));
 
 	assert_non_null(o);
 	o->id = o->id_again = (uint64_t)i;
@@ -124,9 +126,10 @@ __attribute__((noinline)) static void mutate(struct rng *rng, int steps)
 
 			shadow_root[r] = rng_below(rng, 4) == 0 ? -1 : to;
 			/* sometimes an interior pointer: it must do as well */
-			root_slot[r] = shadow_root[r] < 0 ? NULL
-							  : (struct object *)((char *)object_of(to) +
-									      rng_below(rng, 40));
+			root_slot[r] = shadow_root[r] < 0
+					       ? NULL
+					       : (struct object *)((char *)object_of(to) +
+								   rng_below(rng, 40));
 			continue;
 		}
 		from = pick_reachable(rng, reached);
@@ -398,12 +401,14 @@ static void trace_line_is_go_s(void **state)
 	loam_host_on_log(keep_log);
 	loam_gc();
 	loam_host_on_log(quiet_log);
-	assert_int_equal(sscanf(trace_line,
-				"gc %u @%31[0-9.]s %31[0-9]%%: %*[0-9.]+%*[0-9.]+%*[0-9.] ms clock, "
-				"%*[0-9.]+%*[0-9.]/%*[0-9.]/%*[0-9.]+%*[0-9.] ms cpu, "
-				"%*u->%*u->%*u MB, %*u MB goal, %*u MB stacks, %*u MB globals, %u P (forced)\n%n",
-				&n, at, pct, &procs, &end),
-			 4);
+	assert_int_equal(
+		sscanf(trace_line,
+		       "gc %u @%31[0-9.]s %31[0-9]%%: %*[0-9.]+%*[0-9.]+%*[0-9.] ms clock, "
+		       "%*[0-9.]+%*[0-9.]/%*[0-9.]/%*[0-9.]+%*[0-9.] ms cpu, "
+		       "%*u->%*u->%*u MB, %*u MB goal, %*u MB stacks, %*u MB globals, %u P "
+		       "(forced)\n%n",
+		       &n, at, pct, &procs, &end),
+		4);
 	assert_int_equal(end, (int)strlen(trace_line));
 	assert_int_equal(n, 1);
 	assert_int_equal(procs, 1);

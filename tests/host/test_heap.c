@@ -212,14 +212,10 @@ static void heap_needs_attached_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		heap_test(fresh_memory_is_zero_and_aligned),
-		heap_test(alignment_requests),
-		heap_test(bad_frees_are_told_and_harmless),
-		heap_test(realloc_keeps_contents),
-		heap_test(absurd_sizes_give_null),
-		heap_test(running_out_gives_null),
-		heap_test(every_nth_failure_is_survived),
-		heap_test(memory_is_given_back),
+		heap_test(fresh_memory_is_zero_and_aligned), heap_test(alignment_requests),
+		heap_test(bad_frees_are_told_and_harmless),  heap_test(realloc_keeps_contents),
+		heap_test(absurd_sizes_give_null),	     heap_test(running_out_gives_null),
+		heap_test(every_nth_failure_is_survived),    heap_test(memory_is_given_back),
 		heap_test(heap_needs_attached_thread),
 	};
 	return cmocka_run_group_tests_name("heap", tests, NULL, NULL);

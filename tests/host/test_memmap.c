@@ -44,15 +44,15 @@ static void single_entries(void **state)
 {
 	(void)state;
 	one(0x100000, 0x100000, 0x100000, 0x200000);
-	one(0, 0x100000, 0x1000, 0x100000);	       /* never frame 0 */
-	one(0x100001, 0x100000, 0x101000, 0x200000);   /* inward */
-	one(0x1ff001, 0xffe, 0, 0);		       /* less than a frame */
-	one(0x1000, 0, 0, 0);			       /* empty */
-	one(UINT64_MAX - 0xfff, 0x2000, 0, 0);	       /* wraps: nobody knows what was meant */
-	one(0x100000, UINT64_MAX, 0, 0);	       /* wraps */
+	one(0, 0x100000, 0x1000, 0x100000);	     /* never frame 0 */
+	one(0x100001, 0x100000, 0x101000, 0x200000); /* inward */
+	one(0x1ff001, 0xffe, 0, 0);		     /* less than a frame */
+	one(0x1000, 0, 0, 0);			     /* empty */
+	one(UINT64_MAX - 0xfff, 0x2000, 0, 0);	     /* wraps: nobody knows what was meant */
+	one(0x100000, UINT64_MAX, 0, 0);	     /* wraps */
 	one(UINT64_MAX, 1, 0, 0);
 	one((UINT64_C(1) << 48) - 0x1000, 0x10000, (UINT64_C(1) << 48) - 0x1000, UINT64_C(1) << 48);
-	one(UINT64_C(1) << 48, 0x10000, 0, 0);	       /* beyond the CPU */
+	one(UINT64_C(1) << 48, 0x10000, 0, 0); /* beyond the CPU */
 	assert_int_equal(loam_memmap_sanitise(NULL, 1, 48, &map), LOAM_INVAL);
 	assert_int_equal(loam_memmap_sanitise(NULL, 0, 48, &map), LOAM_INVAL);
 }
@@ -106,8 +106,8 @@ static void random_maps(void **state)
 			uint64_t unit = rng_below(&rng, 2) ? LOAM_PAGE_SIZE : 1;
 
 			e[i].base = rng_below(&rng, FRAMES * LOAM_PAGE_SIZE / unit) * unit;
-			e[i].size = rng_below(&rng, (rng_below(&rng, 4) == 0 ? 4096 : 64) * LOAM_PAGE_SIZE /
-							    unit) *
+			e[i].size = rng_below(&rng, (rng_below(&rng, 4) == 0 ? 4096 : 64) *
+							    LOAM_PAGE_SIZE / unit) *
 				    unit;
 			e[i].type = rng_below(&rng, 3) == 0 ? LOAM_MEM_RESERVED : LOAM_MEM_USABLE;
 			e[i].what = NULL;
@@ -119,7 +119,8 @@ static void random_maps(void **state)
 				if (e[i].size == 0 || (e[i].type == LOAM_MEM_USABLE) != (pass == 0))
 					continue;
 				for (unsigned f = 0; f < FRAMES; f++) {
-					uint64_t lo = f * LOAM_PAGE_SIZE, hi = lo + LOAM_PAGE_SIZE - 1;
+					uint64_t lo = f * LOAM_PAGE_SIZE,
+						 hi = lo + LOAM_PAGE_SIZE - 1;
 
 					if (pass == 0 && f > 0 && e[i].base <= lo && last >= hi)
 						usable[f] = true;
@@ -136,7 +137,8 @@ static void random_maps(void **state)
 			continue;
 		well_formed(&map);
 		for (size_t i = 0; i < map.count; i++) {
-			for (uint64_t a = map.range[i].base; a < map.range[i].end; a += LOAM_PAGE_SIZE)
+			for (uint64_t a = map.range[i].base; a < map.range[i].end;
+			     a += LOAM_PAGE_SIZE)
 				got[a / LOAM_PAGE_SIZE] = true;
 		}
 		assert_memory_equal(usable, got, sizeof(got));
@@ -193,7 +195,8 @@ static void early_memory(void **state)
 		uint64_t size = (1 + rng_below(&rng, 40)) * LOAM_PAGE_SIZE;
 		uint64_t left = map.usable_bytes;
 
-		if (loam_early_alloc(&map, size, LOAM_PAGE_SIZE << rng_below(&rng, 5), 0, &pa) != LOAM_OK)
+		if (loam_early_alloc(&map, size, LOAM_PAGE_SIZE << rng_below(&rng, 5), 0, &pa) !=
+		    LOAM_OK)
 			break;
 		assert_int_equal(map.usable_bytes, left - size);
 		for (uint64_t a = pa.raw; a < pa.raw + size; a += LOAM_PAGE_SIZE) {
@@ -207,10 +210,8 @@ static void early_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(single_entries),
-		cmocka_unit_test(reserved_wins),
-		cmocka_unit_test(random_maps),
-		cmocka_unit_test(too_many_ranges),
+		cmocka_unit_test(single_entries), cmocka_unit_test(reserved_wins),
+		cmocka_unit_test(random_maps),	  cmocka_unit_test(too_many_ranges),
 		cmocka_unit_test(early_memory),
 	};
 	return cmocka_run_group_tests_name("memmap", tests, NULL, NULL);

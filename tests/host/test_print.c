@@ -5,12 +5,12 @@
 #include "tests/host/support.h"
 
 /* loam_snprintf and snprintf agree on these arguments. */
-#define SAME(...)                                                                                  \
-	do {                                                                                       \
-		char ours[128], libc[128];                                                         \
-		size_t n = loam_snprintf(ours, sizeof(ours), __VA_ARGS__);                         \
-		assert_int_equal(n, snprintf(libc, sizeof(libc), __VA_ARGS__));                    \
-		assert_string_equal(ours, libc);                                                   \
+#define SAME(...)                                                               \
+	do {                                                                    \
+		char ours[128], libc[128];                                      \
+		size_t n = loam_snprintf(ours, sizeof(ours), __VA_ARGS__);      \
+		assert_int_equal(n, snprintf(libc, sizeof(libc), __VA_ARGS__)); \
+		assert_string_equal(ours, libc);                                \
 	} while (0)
 
 static void like_printf(void **state)
@@ -112,10 +112,8 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(like_printf),
-		cmocka_unit_test(byte_counts),
-		cmocka_unit_test(short_buffers),
-		cmocka_unit_test(a_log_line_is_bounded),
+		cmocka_unit_test(like_printf),	 cmocka_unit_test(byte_counts),
+		cmocka_unit_test(short_buffers), cmocka_unit_test(a_log_line_is_bounded),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("print", tests, NULL, NULL);

@@ -4,13 +4,14 @@
 #include "tests/host/support.h"
 
 static const uint32_t published_size[LOAM_CLASS_COUNT] = {
-	0,    8,    16,	  24,	32,   48,   64,	  80,	96,   112,   128,   144,   160,	  176,
-	192,  208,  224,  240,	256,  288,  320,  352,	384,  416,   448,   480,   512,	  576,
-	640,  704,  768,  896,	1024, 1152, 1280, 1408, 1536, 1792,  2048,  2304,  2688,  3072,
-	3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784, 6912, 8192,  9472,  9728,  10240, 10880,
-	12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768,
+	0,     8,     16,    24,    32,	   48,	  64,	 80,	96,    112,   128,   144,
+	160,   176,   192,   208,   224,   240,	  256,	 288,	320,   352,   384,   416,
+	448,   480,   512,   576,   640,   704,	  768,	 896,	1024,  1152,  1280,  1408,
+	1536,  1792,  2048,  2304,  2688,  3072,  3200,	 3456,	4096,  4864,  5376,  6144,
+	6528,  6784,  6912,  8192,  9472,  9728,  10240, 10880, 12288, 13568, 14336, 16384,
+	18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768,
 };
-static const uint8_t published_pages_tail[] = {2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3, 4, 5, 6, 1,
+static const uint8_t published_pages_tail[] = {2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3, 4,  5, 6, 1,
 					       7, 6, 5, 4, 3, 5, 7, 2, 9, 7, 5, 8, 3, 10, 7, 4};
 
 static void table_is_go_s(void **state)
@@ -43,7 +44,8 @@ static void every_size_finds_the_smallest_class(void **state)
 	for (size_t size = 1; size <= LOAM_SMALL_MAX; size++) {
 		unsigned want = 1, got = loam_class_of(size);
 
-		while (loam_size_class[want].size < size || loam_size_class[want].size % LOAM_GRANULE != 0)
+		while (loam_size_class[want].size < size ||
+		       loam_size_class[want].size % LOAM_GRANULE != 0)
 			want++;
 		assert_int_equal(got, want);
 	}

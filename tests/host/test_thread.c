@@ -18,10 +18,10 @@ struct job {
 	bool frees;
 };
 
-#define CHECK(c)                                                                                   \
-	do {                                                                                       \
-		if (!(c))                                                                          \
-			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);                        \
+#define CHECK(c)                                                            \
+	do {                                                                \
+		if (!(c))                                                   \
+			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
 	} while (0)
 
 /* A block knows its size and is filled with its own mark. */

@@ -83,7 +83,8 @@ static void random_operations(void **state)
 
 	(void)state;
 	for (unsigned step = 0; step < 4000; step++) {
-		unsigned at = (unsigned)rng_below(&rng, PAGES), n = 1 + (unsigned)rng_below(&rng, 60);
+		unsigned at = (unsigned)rng_below(&rng, PAGES),
+			 n = 1 + (unsigned)rng_below(&rng, 60);
 		struct loam_region *r;
 
 		n = at + n > PAGES ? PAGES - at : n;
@@ -143,7 +144,8 @@ static void rows_of_pieces_merge(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 6; i++) {
 		assert_int_equal(loam_vspace_stock(2), LOAM_OK);
-		assert_int_equal(loam_vspace_reserve(0, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE, &r), LOAM_OK);
+		assert_int_equal(loam_vspace_reserve(0, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE, &r),
+				 LOAM_OK);
 	}
 	assert_int_equal(loam_vspace_count(), 6);
 	for (unsigned i = 1; i < 6; i++)

@@ -57,8 +57,8 @@ int loam_selftest_run(const struct loam_boot_info *info)
 		for (const struct selftest *s = table[t]; s->name != NULL; s++)
 			count++;
 	}
-	loam_log(LOAM_LOG_INFO, "\nself-tests, seed=%llu\n1..%u\n", (unsigned long long)random_state,
-		 count);
+	loam_log(LOAM_LOG_INFO, "\nself-tests, seed=%llu\n1..%u\n",
+		 (unsigned long long)random_state, count);
 	for (size_t t = 0; t < TABLES; t++) {
 		for (const struct selftest *s = table[t]; s->name != NULL; s++) {
 			uint64_t start = loam_host_now_ns();

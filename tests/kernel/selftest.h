@@ -30,12 +30,12 @@ extern const struct selftest loam_selftest_mmu[], loam_selftest_frame[], loam_se
 void loam_selftest_fail(const char *file, int line, const char *what);
 
 /* Leave the test if `c` does not hold. */
-#define EXPECT(c)                                                                                  \
-	do {                                                                                       \
-		if (!(c)) {                                                                        \
-			loam_selftest_fail(__FILE__, __LINE__, #c);                                \
-			return;                                                                    \
-		}                                                                                  \
+#define EXPECT(c)                                                   \
+	do {                                                        \
+		if (!(c)) {                                         \
+			loam_selftest_fail(__FILE__, __LINE__, #c); \
+			return;                                     \
+		}                                                   \
 	} while (0)
 
 /* splitmix64, seeded once per run. */

@@ -53,8 +53,8 @@ static void runs_are_disjoint(const struct loam_boot_info *info)
 		uint64_t base = loam_pfn_to_paddr(run[r].pfn).raw;
 
 		for (uint64_t i = 0; i < (uint64_t)1 << run[r].order; i++)
-			EXPECT(*(uint64_t *)loam_frame_ptr(
-				       loam_paddr(base + i * LOAM_PAGE_SIZE)) == base + i);
+			EXPECT(*(uint64_t *)loam_frame_ptr(loam_paddr(base + i * LOAM_PAGE_SIZE)) ==
+			       base + i);
 	}
 	loam_frame_verify(); /* [FRAME-1], [FRAME-2], [BUDDY-1] to [BUDDY-4] */
 	for (unsigned r = 0; r < count; r++)

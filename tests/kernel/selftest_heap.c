@@ -74,6 +74,22 @@ static void registers_are_roots(const struct loam_boot_info *info)
 	EXPECT(loam_object_base(p) == p - 1);
 }
 
+static bool is_root(const void *p)
+{
+	const char *c = p;
+
+	return (c >= loam_data_roots && c < loam_data_roots_end) ||
+	       (c >= loam_bss_roots && c < loam_bss_roots_end);
+}
+
+/* What the collector knows keeps nothing alive; what the kernel knows does. */
+static void own_data_is_no_root(const struct loam_boot_info *info)
+{
+	(void)info;
+	EXPECT(!is_root(&loam_heap));
+	EXPECT(is_root(&head));
+}
+
 static void free_is_checked(const struct loam_boot_info *info)
 {
 	char *p = loam_alloc(100);
@@ -118,13 +134,14 @@ static void memory_is_given_back(const struct loam_boot_info *info)
 	EXPECT(loam_free(p) == LOAM_OK);
 	loam_gc();
 	loam_frame_stats(&after);
-	EXPECT(after.owner_frames[LOAM_OWNER_HEAP] <=
-	       before.owner_frames[LOAM_OWNER_HEAP] + 256);
+	EXPECT(after.owner_frames[LOAM_OWNER_HEAP] <= before.owner_frames[LOAM_OWNER_HEAP] + 256);
 }
 
 const struct selftest loam_selftest_heap[] = {
-	{"heap: the collector keeps what is reachable and frees the rest", collector_keeps_and_frees},
+	{"heap: the collector keeps what is reachable and frees the rest",
+	 collector_keeps_and_frees},
 	{"heap: registers and interior pointers are roots", registers_are_roots},
+	{"heap: the collector's own data is no root", own_data_is_no_root},
 	{"heap: a wrong free is refused", free_is_checked},
 	{"heap: running out gives NULL", running_out_is_null},
 	{"heap: memory goes back to the frames", memory_is_given_back},

@@ -122,8 +122,7 @@ static void huge_leaves(const struct loam_boot_info *info)
 	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
 		size_t page = at / LOAM_PAGE_SIZE;
 
-		EXPECT(*(volatile uint64_t *)(base + at) ==
-		       (page >= 5 && page < 8 ? 0 : at + 1));
+		EXPECT(*(volatile uint64_t *)(base + at) == (page >= 5 && page < 8 ? 0 : at + 1));
 	}
 	loam_sys_verify();
 	EXPECT(loam_sys_free(base, size) == LOAM_OK);

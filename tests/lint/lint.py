@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Checks that no compiler makes. Prints TAP.
 
-Usage: lint.py --x86_64 LIBLOAM --aarch64 LIBLOAM      (archives built with FLAVOUR=debug)
+Usage: lint.py --x86_64 LIBLOAM --aarch64 LIBLOAM --sys-table PROGRAM      (archives built with FLAVOUR=debug)
 """
 import argparse
 import os
@@ -236,6 +236,22 @@ def check_tags():
             yield f"{f}: [{m}]"
 
 
+def check_sys_table(program):
+    """mm/README.md shows the table that the test of bad input prints"""
+    out = subprocess.run([program], check=False, env=dict(os.environ, SYS_TABLE="1"), cwd=ROOT, text=True,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE).stderr
+    rows = [line for line in out.split("\n") if line.startswith("|")]
+    text = TEXT["mm/README.md"]
+    if len(rows) < 40:
+        yield f"{program} printed {len(rows)} rows"
+    for row in rows:
+        if row not in text:
+            yield f"not there: {row}"
+    there = re.findall(r"^\| `(?:%s)` \|.*$" % "|".join({r.split("`")[1] for r in rows}), text, re.M)
+    for row in sorted(set(there) - set(rows)):
+        yield f"no test prints: {row}"
+
+
 def check_documents():
     """paths, symbols and targets that documents name exist"""
     targets = set()
@@ -269,12 +285,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--x86_64", required=True)
     parser.add_argument("--aarch64", required=True)
+    parser.add_argument("--sys-table", required=True, help="the test program that prints it")
     args = parser.parse_args()
     archives = {"x86_64": args.x86_64, "aarch64": args.aarch64}
     plain = [check_spdx, check_size, check_words, check_includes, check_isa, check_headers, check_tags, check_documents]
     deep = [check_symbols, check_registers, check_recursion]
     failed = 0
-    checks = [(c, ()) for c in plain] + [(c, (archives,)) for c in deep]
+    checks = [(c, ()) for c in plain] + [(c, (archives,)) for c in deep] + [(check_sys_table, (args.sys_table,))]
     for n, (check, extra) in enumerate(checks, 1):
         found = list(check(*extra))
         failed += bool(found)

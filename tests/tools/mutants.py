@@ -56,7 +56,7 @@ MUTANTS = [
     ("a range of a batch loses its last page", "mm/tlb.c",
      "\trange->count += count;\n", "\trange->count += count > 1;\n", "tlb", BOTH),
     ("commit hands out memory that is not zero", "mm/space.c",
-     "\t\t\t\t    LOAM_FRAME_ZERO, owner);", "\t\t\t\t    0, owner);", "test_sys", BOTH),
+     "\t\tLOAM_FRAME_ZERO, owner);", "\t\t0, owner);", "test_sys", BOTH),
     ("a huge commit leaks the table it replaces", "mm/space.c",
      "err = loam_frame_free(table, 0); /*", "err = LOAM_OK, (void)table; /*", "test_sys", BOTH),
     ("collapse copies one page too few", "mm/space.c",

@@ -3,7 +3,7 @@
  * Records the malloc, calloc, realloc and free calls of any program on Linux as a loam trace
  * (format: boot/replay.h):
  *
- *   make record PROG="program args" OUT=file
+ *   make record PROG="program args" OUT=file    (LOAM_TRACE names the file)
  *
  * LD_PRELOADed. Its own memory comes from mmap alone. One lock serialises the recording, so the
  * trace is one order that really happened. Blocks are found by address in an open-addressing
@@ -65,8 +65,8 @@ static int is_early(const void *p)
 
 static void *map(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
@@ -163,9 +163,11 @@ static void write_trace(void)
 	    write(fd, body, body_bytes) != (ssize_t)body_bytes)
 		dprintf(2, "record: cannot write %s\n", path);
 	else
-		dprintf(2, "record: %llu calls, %llu slots, %llu bytes at the peak, %zu bytes of trace\n",
-			(unsigned long long)ops, (unsigned long long)slots, (unsigned long long)peak_bytes,
-			body_bytes + LOAM_TRACE_HEADER);
+		dprintf(2,
+			"record: %llu calls, %llu slots, %llu bytes at the peak, %zu bytes of "
+			"trace\n",
+			(unsigned long long)ops, (unsigned long long)slots,
+			(unsigned long long)peak_bytes, body_bytes + LOAM_TRACE_HEADER);
 	if (fd >= 0)
 		close(fd);
 }

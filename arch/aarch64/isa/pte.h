@@ -27,22 +27,22 @@
 
 #include "arch/mmu.h"
 
-#define LOAM_ARM_VALID	     ((uint64_t)1 << 0)
-#define LOAM_ARM_TABLE	     ((uint64_t)1 << 1) /* table, or page at level 0 */
-#define LOAM_ARM_ATTR_SHIFT  2
-#define LOAM_ARM_AP_EL0	     ((uint64_t)1 << 6)
-#define LOAM_ARM_AP_RO	     ((uint64_t)1 << 7)
-#define LOAM_ARM_SH_SHIFT    8
-#define LOAM_ARM_SH_INNER    ((uint64_t)3 << LOAM_ARM_SH_SHIFT)
-#define LOAM_ARM_AF	     ((uint64_t)1 << 10)
-#define LOAM_ARM_NG	     ((uint64_t)1 << 11)
-#define LOAM_ARM_DBM	     ((uint64_t)1 << 51)
-#define LOAM_ARM_CONTIG	     ((uint64_t)1 << 52)
-#define LOAM_ARM_PXN	     ((uint64_t)1 << 53)
-#define LOAM_ARM_UXN	     ((uint64_t)1 << 54)
-#define LOAM_ARM_TAG_SHIFT   55
-#define LOAM_ARM_ADDR_48     UINT64_C(0x0000fffffffff000)
-#define LOAM_ARM_ADDR_LPA2   UINT64_C(0x0003fffffffff000)
+#define LOAM_ARM_VALID	    ((uint64_t)1 << 0)
+#define LOAM_ARM_TABLE	    ((uint64_t)1 << 1) /* table, or page at level 0 */
+#define LOAM_ARM_ATTR_SHIFT 2
+#define LOAM_ARM_AP_EL0	    ((uint64_t)1 << 6)
+#define LOAM_ARM_AP_RO	    ((uint64_t)1 << 7)
+#define LOAM_ARM_SH_SHIFT   8
+#define LOAM_ARM_SH_INNER   ((uint64_t)3 << LOAM_ARM_SH_SHIFT)
+#define LOAM_ARM_AF	    ((uint64_t)1 << 10)
+#define LOAM_ARM_NG	    ((uint64_t)1 << 11)
+#define LOAM_ARM_DBM	    ((uint64_t)1 << 51)
+#define LOAM_ARM_CONTIG	    ((uint64_t)1 << 52)
+#define LOAM_ARM_PXN	    ((uint64_t)1 << 53)
+#define LOAM_ARM_UXN	    ((uint64_t)1 << 54)
+#define LOAM_ARM_TAG_SHIFT  55
+#define LOAM_ARM_ADDR_48    UINT64_C(0x0000fffffffff000)
+#define LOAM_ARM_ADDR_LPA2  UINT64_C(0x0003fffffffff000)
 
 static inline uint64_t loam_arm_encode_pa(const struct loam_mmu *mmu, uint64_t pa)
 {
@@ -161,8 +161,7 @@ static inline enum loam_pte_change loam_pte_change(const struct loam_mmu *mmu, u
 
 	if ((pte & LOAM_ARM_VALID) != 0 && to == LOAM_PTE_NONE)
 		return LOAM_PTE_FORBIDDEN;
-	if (to == LOAM_PTE_LEAF &&
-	    !loam_pte_attr_ok(mmu, loam_pte_attr(mmu, pte, level), level))
+	if (to == LOAM_PTE_LEAF && !loam_pte_attr_ok(mmu, loam_pte_attr(mmu, pte, level), level))
 		return LOAM_PTE_FORBIDDEN;
 	if (from == LOAM_PTE_NONE || to == LOAM_PTE_NONE || old == pte)
 		return LOAM_PTE_IN_PLACE;

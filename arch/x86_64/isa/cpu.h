@@ -40,11 +40,12 @@ static inline void loam_cpu_zero_page(void *page)
 	uint64_t *p = page;
 
 	for (unsigned i = 0; i < 512; i += 8) {
-		__asm__ volatile("movq %1, 0(%0); movq %1, 8(%0); movq %1, 16(%0); movq %1, 24(%0);"
-				 "movq %1, 32(%0); movq %1, 40(%0); movq %1, 48(%0); movq %1, 56(%0)"
-				 :
-				 : "r"(p + i), "r"((uint64_t)0)
-				 : "memory");
+		__asm__ volatile(
+			"movq %1, 0(%0); movq %1, 8(%0); movq %1, 16(%0); movq %1, 24(%0);"
+			"movq %1, 32(%0); movq %1, 40(%0); movq %1, 48(%0); movq %1, 56(%0)"
+			:
+			: "r"(p + i), "r"((uint64_t)0)
+			: "memory");
 	}
 }
 

@@ -16,19 +16,19 @@
 
 #include "arch/mmu.h"
 
-#define LOAM_X86_P	    ((uint64_t)1 << 0)	/* present */
-#define LOAM_X86_RW	    ((uint64_t)1 << 1)	/* writable */
-#define LOAM_X86_US	    ((uint64_t)1 << 2)	/* user */
-#define LOAM_X86_PWT	    ((uint64_t)1 << 3)	/* PAT index bit 0 */
-#define LOAM_X86_PCD	    ((uint64_t)1 << 4)	/* PAT index bit 1 */
-#define LOAM_X86_A	    ((uint64_t)1 << 5)	/* accessed */
-#define LOAM_X86_D	    ((uint64_t)1 << 6)	/* dirty */
-#define LOAM_X86_PS	    ((uint64_t)1 << 7)	/* page size: a leaf above level 0 */
-#define LOAM_X86_G	    ((uint64_t)1 << 8)	/* global */
-#define LOAM_X86_TAG_SHIFT  9			/* software bits 9 and 10 */
-#define LOAM_X86_XD	    ((uint64_t)1 << 63) /* execute disable */
-#define LOAM_X86_ADDR	    UINT64_C(0x000ffffffffff000)
-#define LOAM_X86_PAT_LARGE  ((uint64_t)1 << 12) /* PAT bit of a large leaf; never set by us */
+#define LOAM_X86_P	   ((uint64_t)1 << 0)  /* present */
+#define LOAM_X86_RW	   ((uint64_t)1 << 1)  /* writable */
+#define LOAM_X86_US	   ((uint64_t)1 << 2)  /* user */
+#define LOAM_X86_PWT	   ((uint64_t)1 << 3)  /* PAT index bit 0 */
+#define LOAM_X86_PCD	   ((uint64_t)1 << 4)  /* PAT index bit 1 */
+#define LOAM_X86_A	   ((uint64_t)1 << 5)  /* accessed */
+#define LOAM_X86_D	   ((uint64_t)1 << 6)  /* dirty */
+#define LOAM_X86_PS	   ((uint64_t)1 << 7)  /* page size: a leaf above level 0 */
+#define LOAM_X86_G	   ((uint64_t)1 << 8)  /* global */
+#define LOAM_X86_TAG_SHIFT 9		       /* software bits 9 and 10 */
+#define LOAM_X86_XD	   ((uint64_t)1 << 63) /* execute disable */
+#define LOAM_X86_ADDR	   UINT64_C(0x000ffffffffff000)
+#define LOAM_X86_PAT_LARGE ((uint64_t)1 << 12) /* PAT bit of a large leaf; never set by us */
 
 static inline uint64_t loam_pte_none(unsigned tag)
 {
@@ -125,8 +125,7 @@ static inline enum loam_pte_change loam_pte_change(const struct loam_mmu *mmu, u
 	enum loam_pte_kind from = loam_pte_kind(mmu, old, level);
 	enum loam_pte_kind to = loam_pte_kind(mmu, pte, level);
 
-	if (to == LOAM_PTE_LEAF &&
-	    !loam_pte_attr_ok(mmu, loam_pte_attr(mmu, pte, level), level))
+	if (to == LOAM_PTE_LEAF && !loam_pte_attr_ok(mmu, loam_pte_attr(mmu, pte, level), level))
 		return LOAM_PTE_FORBIDDEN;
 	if (to == LOAM_PTE_TABLE && level == 0)
 		return LOAM_PTE_FORBIDDEN;
@@ -134,8 +133,9 @@ static inline enum loam_pte_change loam_pte_change(const struct loam_mmu *mmu, u
 		return LOAM_PTE_IN_PLACE;
 	if (from != to || loam_pte_pa(mmu, old, level).raw != loam_pte_pa(mmu, pte, level).raw)
 		return LOAM_PTE_BREAK;
-	if (to == LOAM_PTE_LEAF && ((loam_pte_attr(mmu, old, level) ^ loam_pte_attr(mmu, pte, level)) &
-				    LOAM_ATTR_MEM_MASK) != 0)
+	if (to == LOAM_PTE_LEAF &&
+	    ((loam_pte_attr(mmu, old, level) ^ loam_pte_attr(mmu, pte, level)) &
+	     LOAM_ATTR_MEM_MASK) != 0)
 		return LOAM_PTE_BREAK;
 	return LOAM_PTE_IN_PLACE;
 }

@@ -4,11 +4,11 @@
  * Page", "... that Maps a 1-GByte Page". */
 #include "tests/fake/fake.h"
 
-#define X86(l, v, mask, g)                                                                         \
-	{                                                                                          \
-		.levels = (l), .va_bits = (v), .pa_bits = 46, .leaf_mask = (mask), .nx = true,     \
-		.hw_access = true, .hw_dirty = true, .global = (g),                                \
-		.va_min = ~UINT64_C(0) << ((v) - 1), .va_max = ~UINT64_C(0),                       \
+#define X86(l, v, mask, g)                                                                     \
+	{                                                                                      \
+		.levels = (l), .va_bits = (v), .pa_bits = 46, .leaf_mask = (mask), .nx = true, \
+		.hw_access = true, .hw_dirty = true, .global = (g),                            \
+		.va_min = ~UINT64_C(0) << ((v)-1), .va_max = ~UINT64_C(0),                     \
 	}
 
 const struct fake_mode fake_modes[] = {
