@@ -176,7 +176,7 @@ void *loam_realloc(void *p, size_t size)
 	if (p == NULL || p == loam_zero_byte)
 		return loam_alloc(size);
 	if (size == 0) {
-		err = loam_free(p);
+		(void)loam_free(p); /* a wrong one has been told of */
 		return NULL;
 	}
 	span = find(p, &base);

@@ -56,8 +56,8 @@ mutants: deps ## seed faults into a copy of the code, one by one, and see the te
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)")'
 
 # What clang-format and clang-tidy look at.
-c_sources = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-.PHONY: lint fmt fmt-check db sys-table
+c_sources = $(shell find include arch mm gc boot tests -name '*.[ch]')
+.PHONY: lint fmt fmt-check db tidy sys-table
 sys_table_test = $(call outdir,host)/tests/test_sys
 sys-table: $(sys_table_test) ## the table of bad input in mm/README.md, from the test
 	$(Q)SYS_TABLE=1 $< 2>&1 >/dev/null | grep '^|'
@@ -70,6 +70,10 @@ fmt: ## format all C sources in place
 
 fmt-check: ## fail if fmt would change anything
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(c_sources)
+
+tidy: db ## clang-tidy over the product
+	$(Q)printf '%s\n' $(wildcard mm/*.c gc/*.c boot/*.c arch/x86_64/*.c arch/aarch64/*.c boot/x86_64/*.c boot/aarch64/*.c) | \
+		xargs -P $(shell nproc) -n 6 $(CLANG_TIDY) -p . --quiet 2>/dev/null
 
 db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json

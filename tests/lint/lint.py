@@ -34,14 +34,17 @@ FORBIDDEN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 OUTSIDE = re.compile(r"(?<![\w.])/(work|home|tmp)/|\.\./shared|\.library")
 
 
-def tracked():
-    """Files that git has or would take, so that stray build products do not count."""
-    out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True,
-                         stdout=subprocess.PIPE, text=True).stdout.split("\n")
-    return [f for f in out if f and (ROOT / f).is_file()]
+def sources():
+    """Every file of the project; build products and other trees' files do not count."""
+    out = []
+    for folder, folders, files in os.walk(ROOT):
+        here = pathlib.Path(folder).relative_to(ROOT)
+        folders[:] = [d for d in folders if d not in (".git", "build", "__pycache__")]
+        out += [(here / f).as_posix() for f in files]
+    return sorted(out)
 
 
-FILES = tracked()
+FILES = sources()
 TEXT = {f: (ROOT / f).read_text(errors="replace") for f in FILES
         if f.endswith((".c", ".h", ".S", ".py", ".sh", ".md", ".mk", ".ld")) or f in ("Makefile", ".ci/run")}
 CODE = {f: t for f, t in TEXT.items() if f.endswith((".c", ".h", ".S"))}
