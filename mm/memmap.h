@@ -26,7 +26,8 @@ struct loam_memmap {
 /*
  * Sort, clip to [LOAM_PAGE_SIZE, 2^pa_bits), merge, subtract what is reserved, round inward.
  * Frame 0 is never usable: a null physical address stays an error. `out` describes the result.
- * Fails: INVAL `entries` NULL with count > 0, or no usable frame at all (out untouched).
+ * Fails: INVAL `entries` NULL with count > 0, or no usable frame at all; what is in `out` then
+ * means nothing.
  * Context: any; no memory but `out`.
  */
 LOAM_MUST_USE enum loam_err loam_memmap_sanitise(const struct loam_mem_entry *entries, size_t count,
