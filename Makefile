@@ -100,7 +100,7 @@ $(call outdir,$(1))/%.o: %.S $(call outdir,$(1))/flags
 $(call outdir,$(1))/flags: FORCE
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo '$(cc_$(1)) $$(cflags_$(1))' | cmp -s - $$@ || echo '$(cc_$(1)) $$(cflags_$(1))' > $$@
--include $$(lib_obj_$(1):.o=.d)
+-include $$(shell find $(call outdir,$(1)) -name '*.d' 2>/dev/null)
 endef
 $(foreach c,$(configs),$(eval $(call config_rules,$(c))))
 FORCE:

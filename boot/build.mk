@@ -17,7 +17,6 @@ $(call outdir,$(1))/loam.elf: $$(boot_obj_$(1)) $$(demo_obj_$(1)) $(call outdir,
 	$$(Q)echo "  LD      $$@"
 	$$(Q)$$(ld_$(1)) -nostdlib --gc-sections -z max-page-size=4096 --no-warn-rwx-segments -T linker/$(1).ld \
 		$$(filter %.o,$$^) $$(filter %.a,$$^) -o $$@
--include $$(boot_obj_$(1):.o=.d) $$(demo_obj_$(1):.o=.d)
 endef
 $(eval $(call boot_rules,x86_64))
 $(eval $(call boot_rules,aarch64))

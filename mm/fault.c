@@ -43,6 +43,25 @@ static const char *verb(enum loam_access access)
 					     : "execute";
 }
 
+/* Is the page beside this one a stack of loam's? Then this is its guard. */
+static bool say_stack(uintptr_t addr)
+{
+	const char *history[HISTORY];
+	struct loam_sys_info info;
+
+	if (loam_sys_report(addr + LOAM_PAGE_SIZE, &info, history, HISTORY) &&
+	    info.owner == LOAM_OWNER_STACK)
+		loam_log(LOAM_LOG_ERROR, "  cause    stack overflow: guard below the stack %#llx + %k\n",
+			 (unsigned long long)info.region_base, (uint64_t)info.region_size);
+	else if (loam_sys_report(addr - LOAM_PAGE_SIZE, &info, history, HISTORY) &&
+		 info.owner == LOAM_OWNER_STACK)
+		loam_log(LOAM_LOG_ERROR, "  cause    stack underflow: guard above the stack %#llx + %k\n",
+			 (unsigned long long)info.region_base, (uint64_t)info.region_size);
+	else
+		return false;
+	return true;
+}
+
 static void say_window(const struct loam_fault *f, const struct loam_sys_info *info,
 		       const char *const *history)
 {
@@ -52,7 +71,7 @@ static void say_window(const struct loam_fault *f, const struct loam_sys_info *i
 	case LOAM_STATE_READY:
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
 			 f->access == LOAM_ACCESS_EXEC
-				 ? "execute from heap memory: the window is never executable"
+				 ? "execute of memory that is not executable"
 				 : "a right was missing, or another CPU changed the mapping just "
 				   "now");
 		break;
@@ -61,6 +80,8 @@ static void say_window(const struct loam_fault *f, const struct loam_sys_info *i
 			 "  cause    touch of Prepared memory: loam_sys_used comes first\n");
 		break;
 	default:
+		if (say_stack(f->addr))
+			break;
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
 			 revoked ? "touch after loam_sys_fault: the range was revoked, use after "
 				   "free"

@@ -3,22 +3,7 @@
 #ifndef LOAM_MM_FAULT_H
 #define LOAM_MM_FAULT_H
 
-#include <loam/types.h>
-
-enum loam_access {
-	LOAM_ACCESS_READ,
-	LOAM_ACCESS_WRITE,
-	LOAM_ACCESS_EXEC,
-};
-
-struct loam_fault {
-	uintptr_t addr; /* that was touched */
-	uintptr_t pc;	/* of the instruction */
-	uintptr_t sp;	/* at that time */
-	enum loam_access access;
-	bool present;  /* the page was there: a right was missing */
-	bool external; /* not a translation or permission matter at all */
-};
+#include <loam/vm.h>
 
 /* A named stretch of addresses that the host kernel tells the report about. */
 struct loam_fault_area {

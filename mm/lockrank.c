@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lock order checker (LOAM_DEBUG >= 1): a set of held ranks per CPU. A CPU holds its locks
- * with interrupts off, so its own word is touched by nobody else. [LOCK-1] A lock is taken only
- * while every held lock has a smaller rank.
+ * Which locks each CPU holds: a set of ranks. A CPU holds its locks with interrupts off, so its own
+ * word is touched by nobody else. The order is checked at LOAM_DEBUG >= 1. [LOCK-1] A lock is
+ * taken only while every held lock has a smaller rank.
  */
 #include "arch/check.h"
 #include "mm/lockrank.h"
 
-#if LOAM_DEBUG >= 1
-
 #define CPU_MAX 64u
 
-static uint32_t held[CPU_MAX];
+static uint32_t held[CPU_MAX]; /* each by its own CPU */
 
 void loam_lockrank_acquire(uint32_t rank)
 {
 	unsigned cpu = loam_host_cpu_id();
 
 	LOAM_CHECK(cpu < CPU_MAX, "loam_host_cpu_id must be below 64");
-	LOAM_CHECK(held[cpu] >> rank == 0, "[LOCK-1] lock order violated: see mm/lockrank.h");
+	if (LOAM_DEBUG >= 1)
+		LOAM_CHECK(held[cpu] >> rank == 0,
+			   "[LOCK-1] lock order violated: see mm/lockrank.h");
 	held[cpu] |= 1u << rank;
 }
 
@@ -27,9 +27,12 @@ void loam_lockrank_release(uint32_t rank)
 	held[loam_host_cpu_id()] &= ~(1u << rank);
 }
 
+bool loam_lockrank_held(void)
+{
+	return held[loam_host_cpu_id()] != 0;
+}
+
 void loam_lockrank_reset(void)
 {
 	held[loam_host_cpu_id()] = 0;
 }
-
-#endif

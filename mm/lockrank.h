@@ -21,25 +21,13 @@ enum loam_lock_rank {
 	LOAM_RANK_COUNT,
 };
 
-/* Record that this CPU takes or drops a lock of `rank`; panics on an order violation. Only at
- * LOAM_DEBUG >= 1; otherwise nothing. Context: IRQs off. */
-#if defined(LOAM_DEBUG) && LOAM_DEBUG >= 1
+/* Record that this CPU takes or drops a lock of `rank`; at LOAM_DEBUG >= 1 an order violation
+ * panics. Context: IRQs off. */
 void loam_lockrank_acquire(uint32_t rank);
 void loam_lockrank_release(uint32_t rank);
+/* Does this CPU hold any of them? Context: IRQs off. */
+bool loam_lockrank_held(void);
 /* This CPU holds nothing: for tests that come out of an expected panic. */
 void loam_lockrank_reset(void);
-#else
-static inline void loam_lockrank_acquire(uint32_t rank)
-{
-	(void)rank;
-}
-static inline void loam_lockrank_release(uint32_t rank)
-{
-	(void)rank;
-}
-static inline void loam_lockrank_reset(void)
-{
-}
-#endif
 
 #endif

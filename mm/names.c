@@ -32,6 +32,7 @@ const char *loam_state_name(enum loam_state state)
 		[LOAM_STATE_RESERVED] = "Reserved",
 		[LOAM_STATE_PREPARED] = "Prepared",
 		[LOAM_STATE_READY] = "Ready",
+		[LOAM_STATE_MAPPED] = "Mapped",
 	};
 	return (unsigned)state < LOAM_STATE_COUNT ? name[state] : "?";
 }

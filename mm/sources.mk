@@ -1,8 +1,8 @@
 # Sources of mm/. Read by the Makefile and by linker/embed.mk.
 # Everywhere: pure algorithms, and the ten calls over a back end (mm/space.h).
 loam_mm_src := mm/names.c mm/print.c mm/lockrank.c mm/memmap.c mm/early.c mm/buddy.c \
-	mm/vspace.c mm/sys.c
+	mm/vspace.c mm/sys.c mm/stack.c
 # Where there is an MMU: the back end.
-loam_mm_mmu_src := mm/frame.c mm/ptab.c mm/tlb.c mm/space.c mm/fault.c
+loam_mm_mmu_src := mm/frame.c mm/ptab.c mm/tlb.c mm/space.c mm/vm.c mm/demand.c mm/fault.c
 # One archive member each, so that a kernel's own definition wins.
 loam_mm_mem_src := mm/mem/memcpy.c mm/mem/memmove.c mm/mem/memset.c mm/mem/memcmp.c

@@ -10,7 +10,8 @@
  *
  *   [SPACE-1] Every Prepared page has its level-0 entry: a later commit needs frames, no table.
  *   [SPACE-2] A leaf of level 0 owns one single frame, a leaf of level 1 a run of order 9.
- *   [SPACE-3] No leaf of the window is executable.
+ *   [SPACE-3] A leaf that the ten calls make is never executable; loam_vm_protect and loam_vm_map
+ *             can make one that is, and is then not writable.
  *
  * Huge leaves and [SPACE-1]. A huge leaf takes the place of a table, which goes back. When part
  * of it is dropped, or all of it becomes Prepared, a table is needed again at a moment that must
@@ -176,17 +177,24 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 
 /* ---- prepare ---- */
 
+static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
+{
+	struct loam_frame_list list = {0};
+	enum loam_err err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
+
+	while (err == LOAM_OK && list.count > 0)
+		loam_ptab_pool_push(pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
+	return err;
+}
+
 enum loam_err loam_space_prepare(uintptr_t base, size_t size)
 {
 	size_t need = loam_ptab_tag_need(&ptab, base, size);
 	struct loam_ptab_pool pool = {0};
-	struct loam_frame_list list = {0};
-	enum loam_err err = loam_frame_list_alloc(&list, need, 0, LOAM_OWNER_TABLE);
+	enum loam_err err = take_tables(&pool, need);
 
 	if (err != LOAM_OK)
 		return err;
-	while (list.count > 0)
-		loam_ptab_pool_push(&pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
 	err = loam_ptab_tag(&ptab, &pool, base, size, LOAM_TAG_PREPARED);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "prepare counted its tables wrongly");
 	return LOAM_OK;
@@ -376,7 +384,123 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	loam_tlb_batch_finish(&batch);
 }
 
+/* ---- explicit mappings, rights, demand ---- */
+
+enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa, size_t size, uint32_t attr)
+{
+	size_t need = loam_ptab_map_need(&ptab, base, pa, size, LOAM_LEVEL_GIANT);
+	struct loam_ptab_pool pool = {0};
+	enum loam_err err = take_tables(&pool, need);
+
+	if (err != LOAM_OK)
+		return err;
+	err = loam_ptab_map(&ptab, &pool, base, pa, size, attr, LOAM_LEVEL_GIANT);
+	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "map counted its tables wrongly");
+	return LOAM_OK;
+}
+
+enum loam_err loam_space_unmap(uintptr_t base, size_t size)
+{
+	struct loam_ptab_pool pool = {0};
+	struct loam_tlb_batch batch;
+	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&ptab, base, size));
+
+	if (err != LOAM_OK)
+		return err;
+	loam_tlb_batch_init(&batch, &mmu);
+	err = loam_ptab_unmap(&ptab, &pool, &batch, base, size, LOAM_TAG_NONE, false);
+	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "unmap counted its tables wrongly");
+	loam_tlb_batch_finish(&batch);
+	return LOAM_OK;
+}
+
+/* A huge leaf of the ten calls that `addr` cuts becomes single frames under small leaves
+ * [SPACE-2]. */
+static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
+{
+	uint64_t sp = loam_cpu_sp();
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
+	if (slot.kind != LOAM_PTE_LEAF || slot.level == LOAM_LEVEL_PAGE || slot.va == addr)
+		return;
+	LOAM_CHECK(sp < slot.va || sp - slot.va >= LOAM_HUGE_SIZE,
+		   "the running stack lies on a huge leaf that must be split");
+	loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)),
+			 LOAM_ORDER_HUGE);
+	loam_ptab_split(&ptab, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+}
+
+enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, bool owned)
+{
+	const uint32_t keep = LOAM_ATTR_MEM_MASK | LOAM_ATTR_USER;
+	struct loam_ptab_pool pool = {0};
+	struct loam_tlb_batch batch;
+	struct loam_ptab_slot slot;
+	uint32_t attr;
+	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&ptab, base, size));
+
+	if (err != LOAM_OK)
+		return err;
+	if (owned) {
+		split_owned(base, &pool);
+		split_owned(base + size, &pool);
+	}
+	/* the memory type is one and the same in a mapping, and write-back elsewhere */
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	attr = (loam_pte_attr(&mmu, slot.pte, slot.level) & keep) | rights | LOAM_ATTR_ACCESSED;
+	/* without dirty bits in hardware a clean page would fault on its first write */
+	if ((rights & LOAM_ATTR_WRITE) != 0 && !mmu.hw_dirty)
+		attr |= LOAM_ATTR_DIRTY;
+	loam_tlb_batch_init(&batch, &mmu);
+	err = loam_ptab_protect(&ptab, &pool, &batch, base, size, attr);
+	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "protect counted its tables wrongly");
+	loam_tlb_batch_finish(&batch);
+	return LOAM_OK;
+}
+
+enum loam_err loam_space_fill(uintptr_t addr, uint64_t *bytes)
+{
+	const struct loam_region *r = loam_vspace_find(addr);
+	uintptr_t block = loam_align_down(addr, LOAM_HUGE_SIZE);
+	uintptr_t page = loam_align_down(addr, LOAM_PAGE_SIZE);
+	struct loam_ptab_slot slot;
+	struct loam_pfn pfn;
+
+	if (r->hugepage && block >= r->base && wants_huge(r, block) &&
+	    huge_fits(block, block + (LOAM_HUGE_SIZE - 1)) &&
+	    loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) ==
+		    LOAM_OK) {
+		commit_huge(block, loam_pfn_to_paddr(pfn), (enum loam_owner)r->owner);
+		*bytes = LOAM_HUGE_SIZE;
+		return LOAM_OK;
+	}
+	if (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK)
+		return LOAM_NOMEM;
+	loam_ptab_walk(&ptab, page, LOAM_LEVEL_PAGE, &slot);
+	/* none to valid: nothing cached, nothing to invalidate */
+	loam_pt_store(slot.table, slot.index,
+		      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), data_attr()));
+	loam_pt_publish(&mmu);
+	*bytes = LOAM_PAGE_SIZE;
+	return LOAM_OK;
+}
+
 /* ---- collapse ---- */
+
+/* One leaf has one set of rights: all pages must be plain data. */
+static bool all_plain(struct loam_paddr table)
+{
+	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
+
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		uint32_t attr = loam_pte_attr(&mmu, loam_pt_load(table, i), LOAM_LEVEL_PAGE);
+
+		if ((attr & ~noted) != LOAM_ATTR_WRITE)
+			return false;
+	}
+	return true;
+}
 
 enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 {
@@ -393,6 +517,8 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	if (slot.kind == LOAM_PTE_LEAF)
 		return LOAM_OK;
 	if (sp >= base && sp - base < LOAM_HUGE_SIZE)
+		return LOAM_BUSY;
+	if (!all_plain(loam_pte_pa(&mmu, slot.pte, slot.level)))
 		return LOAM_BUSY;
 	err = loam_frame_alloc(LOAM_ORDER_HUGE, 0, owner, &pfn);
 	if (err != LOAM_OK)

@@ -53,6 +53,20 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to);
  * already. NOMEM; NOTSUP; BUSY the running stack is in it. */
 LOAM_MUST_USE enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner);
 
+/* ---- for mm/vm.c and mm/fault.c: only where there is an MMU ---- */
+
+/* Map the range, all Reserved, to [pa, pa + size). NOMEM; EXIST. */
+LOAM_MUST_USE enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa, size_t size,
+					   uint32_t attr);
+/* Undo; the frames are not ours. NOMEM no table to cut a large leaf with. */
+LOAM_MUST_USE enum loam_err loam_space_unmap(uintptr_t base, size_t size);
+/* Change the rights of the range, all leaves. `owned`: by the ten calls. NOMEM. */
+LOAM_MUST_USE enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights,
+					       bool owned);
+/* One touched Prepared page becomes Ready, or 2 MiB around it if the region wants that and they
+ * are all Prepared and there is such a block. *bytes: how much. NOMEM. */
+LOAM_MUST_USE enum loam_err loam_space_fill(uintptr_t addr, uint64_t *bytes);
+
 /* Fill in state (never None: see above), leaf_bytes, dirty, pa. */
 void loam_space_query(uintptr_t addr, struct loam_sys_info *info);
 

@@ -30,6 +30,7 @@ static bool initialised;		    /* boot only */
 static uintptr_t window_base;		    /* boot only */
 static size_t window_bytes;		    /* boot only */
 static uint64_t reserved_bytes;		    /* lock: all reserved regions, any state */
+static uint64_t mapped_bytes;		    /* lock: of those, by loam_vm_map */
 static uint64_t ready_total;		    /* lock: sum of ready[] */
 static uint64_t ready[LOAM_OWNER_COUNT];    /* lock */
 static uint64_t prepared[LOAM_OWNER_COUNT]; /* lock */
@@ -49,18 +50,24 @@ static uintptr_t region_end(const struct loam_region *r)
 	return r->base + r->size;
 }
 
-/* Is the shape right, and every page of the range reserved? */
-static bool range_ok(uintptr_t base, size_t size)
+bool loam_sys_range_is(uintptr_t base, size_t size, bool mapped)
 {
 	struct loam_region *r;
 
 	if (!initialised || !shape_ok(base, size))
 		return false;
-	for (r = loam_vspace_find(base); r->reservation != 0; r = loam_vspace_next(r)) {
+	for (r = loam_vspace_find(base); r->reservation != 0 && r->mapped == mapped;
+	     r = loam_vspace_next(r)) {
 		if (region_end(r) - base >= size)
 			return true;
 	}
 	return false;
+}
+
+/* Is the shape right, and every page of the range reserved and for the ten calls to use? */
+static bool range_ok(uintptr_t base, size_t size)
+{
+	return loam_sys_range_is(base, size, false);
 }
 
 /* The part of [base, base + size) that lies in region `r`. */
@@ -90,7 +97,7 @@ static void account(uintptr_t base, size_t size, int sign)
 	}
 }
 
-static void note(uintptr_t base, size_t size, enum loam_call call)
+void loam_sys_note(uintptr_t base, size_t size, enum loam_call call)
 {
 	struct loam_region *r = loam_vspace_find(base);
 
@@ -103,7 +110,7 @@ static void note(uintptr_t base, size_t size, enum loam_call call)
 }
 
 /* Cut regions at both ends of the range, so that it can change as a whole. Stock 2 first. */
-static void cut_ends(uintptr_t base, size_t size)
+void loam_sys_cut_ends(uintptr_t base, size_t size)
 {
 	loam_vspace_cut(base);
 	if (base + size - window_base < window_bytes)
@@ -111,7 +118,7 @@ static void cut_ends(uintptr_t base, size_t size)
 }
 
 /* Merge what has become alike in and around the range. */
-static void merge_range(uintptr_t base, size_t size)
+void loam_sys_merge(uintptr_t base, size_t size)
 {
 	struct loam_region *r = loam_vspace_merge(loam_vspace_find(base));
 
@@ -127,11 +134,16 @@ static bool counts_make_sense(void)
 		r += ready[o];
 		p += prepared[o];
 	}
-	return r == ready_total && r + p <= reserved_bytes && reserved_bytes <= window_bytes &&
+	return r == ready_total && r + p + mapped_bytes <= reserved_bytes && reserved_bytes <= window_bytes &&
 	       ready[LOAM_OWNER_NONE] == 0 && prepared[LOAM_OWNER_NONE] == 0;
 }
 
-static enum loam_err leave(uintptr_t irq, enum loam_err err)
+uintptr_t loam_sys_enter(void)
+{
+	return loam_lock(&lock);
+}
+
+enum loam_err loam_sys_leave(uintptr_t irq, enum loam_err err)
 {
 	LOAM_ASSERT(counts_make_sense()); /* [SYS-2] */
 	loam_unlock(&lock, irq);
@@ -140,8 +152,8 @@ static enum loam_err leave(uintptr_t irq, enum loam_err err)
 
 /* ---- reserve, map ---- */
 
-static enum loam_err reserve_locked(uintptr_t hint, size_t size, size_t align, enum loam_call call,
-				    struct loam_region **region)
+enum loam_err loam_sys_reserve_locked(uintptr_t hint, size_t size, size_t align,
+				      enum loam_call call, struct loam_region **region)
 {
 	enum loam_err err = loam_vspace_stock(2);
 
@@ -168,10 +180,10 @@ enum loam_err loam_sys_reserve(uintptr_t hint, size_t size, size_t align, uintpt
 		return LOAM_INVAL;
 	size = loam_align_up(size, LOAM_PAGE_SIZE);
 	irq = loam_lock(&lock);
-	err = reserve_locked(hint, size, align, LOAM_CALL_RESERVE, &r);
+	err = loam_sys_reserve_locked(hint, size, align, LOAM_CALL_RESERVE, &r);
 	if (err == LOAM_OK)
 		*base = r->base;
-	return leave(irq, err);
+	return loam_sys_leave(irq, err);
 }
 
 static enum loam_err map_locked(uintptr_t base, size_t size, enum loam_owner owner)
@@ -190,13 +202,13 @@ static enum loam_err map_locked(uintptr_t base, size_t size, enum loam_owner own
 	err = loam_space_prepare(base, size);
 	if (err != LOAM_OK)
 		return err;
-	cut_ends(base, size);
+	loam_sys_cut_ends(base, size);
 	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
 	     r = loam_vspace_next(r))
 		r->owner = (uint8_t)owner;
 	prepared[owner] += size;
-	note(base, size, LOAM_CALL_MAP);
-	merge_range(base, size);
+	loam_sys_note(base, size, LOAM_CALL_MAP);
+	loam_sys_merge(base, size);
 	return LOAM_OK;
 }
 
@@ -207,10 +219,23 @@ enum loam_err loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner)
 	if ((unsigned)owner <= LOAM_OWNER_NONE || (unsigned)owner >= LOAM_OWNER_COUNT)
 		return LOAM_INVAL;
 	irq = loam_lock(&lock);
-	return leave(irq, map_locked(base, size, owner));
+	return loam_sys_leave(irq, map_locked(base, size, owner));
 }
 
 /* ---- used, unused, fault ---- */
+
+/* Prepared bytes of one owner became Ready, behind the back of the ten calls. False: the limit. */
+bool loam_sys_may_fill(uint64_t bytes)
+{
+	return limit_bytes >= ready_total && bytes <= limit_bytes - ready_total;
+}
+
+void loam_sys_filled(enum loam_owner owner, uint64_t bytes)
+{
+	prepared[owner] -= bytes;
+	ready[owner] += bytes;
+	ready_total += bytes;
+}
 
 static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
 {
@@ -223,7 +248,7 @@ static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
 	if (count.reserved_bytes != 0)
 		return LOAM_INVAL;
 	if (count.prepared_bytes > 0) {
-		if (limit_bytes < ready_total || count.prepared_bytes > limit_bytes - ready_total)
+		if (!loam_sys_may_fill(count.prepared_bytes))
 			return LOAM_LIMIT;
 		account(base, size, -1);
 		err = loam_space_commit(base, size);
@@ -231,7 +256,7 @@ static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
 		if (err != LOAM_OK)
 			return err;
 	}
-	note(base, size, LOAM_CALL_USED);
+	loam_sys_note(base, size, LOAM_CALL_USED);
 	/* every page was Prepared, and the back end zeroes what it commits */
 	if (zeroed != NULL)
 		*zeroed = count.ready_bytes == 0;
@@ -242,7 +267,7 @@ enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zeroed)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return leave(irq, used_locked(base, size, zeroed));
+	return loam_sys_leave(irq, used_locked(base, size, zeroed));
 }
 
 static void drop(uintptr_t base, size_t size, enum loam_state to)
@@ -258,14 +283,14 @@ enum loam_err loam_sys_unused(uintptr_t base, size_t size)
 	struct loam_space_count count;
 
 	if (!range_ok(base, size))
-		return leave(irq, LOAM_INVAL);
+		return loam_sys_leave(irq, LOAM_INVAL);
 	loam_space_count(base, size, &count);
 	if (count.reserved_bytes != 0)
-		return leave(irq, LOAM_INVAL);
+		return loam_sys_leave(irq, LOAM_INVAL);
 	if (count.ready_bytes > 0)
 		drop(base, size, LOAM_STATE_PREPARED);
-	note(base, size, LOAM_CALL_UNUSED);
-	return leave(irq, LOAM_OK);
+	loam_sys_note(base, size, LOAM_CALL_UNUSED);
+	return loam_sys_leave(irq, LOAM_OK);
 }
 
 enum loam_err loam_sys_fault(uintptr_t base, size_t size)
@@ -273,35 +298,50 @@ enum loam_err loam_sys_fault(uintptr_t base, size_t size)
 	uintptr_t irq = loam_lock(&lock);
 
 	if (!range_ok(base, size))
-		return leave(irq, LOAM_INVAL);
+		return loam_sys_leave(irq, LOAM_INVAL);
 	drop(base, size, LOAM_STATE_RESERVED);
-	note(base, size, LOAM_CALL_FAULT);
-	return leave(irq, LOAM_OK);
+	loam_sys_note(base, size, LOAM_CALL_FAULT);
+	return loam_sys_leave(irq, LOAM_OK);
 }
 
 /* ---- free, alloc ---- */
 
-static enum loam_err free_locked(uintptr_t base, size_t size)
+/* The range is None again: its records stocked, its memory gone. */
+void loam_sys_release(uintptr_t base, size_t size, enum loam_call call)
 {
-	struct loam_region *first, *last;
-
-	if (!range_ok(base, size))
-		return LOAM_INVAL;
-	/* at most one cut more than there are pieces to merge away: stock for both ends, but
-	 * only if an end needs one, so that whole regions can be freed without a frame */
-	first = loam_vspace_find(base);
-	last = loam_vspace_find(base + (size - 1));
-	if (loam_vspace_stock((first->base != base) + (region_end(last) != base + size)) != LOAM_OK)
-		return LOAM_NOMEM;
-	drop(base, size, LOAM_STATE_RESERVED);
-	cut_ends(base, size);
+	loam_sys_cut_ends(base, size);
 	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
 	     r = loam_vspace_next(r)) {
-		loam_region_note(r, LOAM_CALL_FREE);
+		loam_region_note(r, call);
 		loam_vspace_release(r);
 	}
 	reserved_bytes -= size;
-	merge_range(base, size);
+	loam_sys_merge(base, size);
+}
+
+/* Records that it takes to cut the range out: none for whole regions, so that those can be given
+ * back without a frame. */
+enum loam_err loam_sys_stock_for(uintptr_t base, size_t size)
+{
+	struct loam_region *first = loam_vspace_find(base);
+	struct loam_region *last = loam_vspace_find(base + (size - 1));
+
+	return loam_vspace_stock((first->base != base) + (region_end(last) != base + size));
+}
+
+void loam_sys_mapped(uint64_t bytes, int sign)
+{
+	mapped_bytes += sign > 0 ? bytes : -bytes;
+}
+
+static enum loam_err free_locked(uintptr_t base, size_t size)
+{
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	if (loam_sys_stock_for(base, size) != LOAM_OK)
+		return LOAM_NOMEM;
+	drop(base, size, LOAM_STATE_RESERVED);
+	loam_sys_release(base, size, LOAM_CALL_FREE);
 	return LOAM_OK;
 }
 
@@ -309,7 +349,7 @@ enum loam_err loam_sys_free(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return leave(irq, free_locked(base, size));
+	return loam_sys_leave(irq, free_locked(base, size));
 }
 
 enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
@@ -323,9 +363,9 @@ enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
 		return LOAM_INVAL;
 	size = loam_align_up(size, LOAM_PAGE_SIZE);
 	irq = loam_lock(&lock);
-	err = reserve_locked(0, size, LOAM_PAGE_SIZE, LOAM_CALL_ALLOC, &r);
+	err = loam_sys_reserve_locked(0, size, LOAM_PAGE_SIZE, LOAM_CALL_ALLOC, &r);
 	if (err != LOAM_OK)
-		return leave(irq, err);
+		return loam_sys_leave(irq, err);
 	at = r->base;
 	err = map_locked(at, size, owner);
 	if (err == LOAM_OK)
@@ -338,7 +378,7 @@ enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
 
 		LOAM_CHECK(freed == LOAM_OK, "a range just reserved could not be freed");
 	}
-	return leave(irq, err);
+	return loam_sys_leave(irq, err);
 }
 
 /* ---- huge pages ---- */
@@ -354,13 +394,13 @@ static enum loam_err set_policy(uintptr_t base, size_t size, bool hugepage)
 	err = loam_vspace_stock(2);
 	if (err != LOAM_OK)
 		return err;
-	cut_ends(base, size);
+	loam_sys_cut_ends(base, size);
 	for (struct loam_region *r = loam_vspace_find(base); r != NULL && r->base - base < size;
 	     r = loam_vspace_next(r)) {
 		r->hugepage = hugepage;
 		loam_region_note(r, hugepage ? LOAM_CALL_HUGEPAGE : LOAM_CALL_NOHUGEPAGE);
 	}
-	merge_range(base, size);
+	loam_sys_merge(base, size);
 	return LOAM_OK;
 }
 
@@ -368,7 +408,7 @@ enum loam_err loam_sys_hugepage(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return leave(irq, set_policy(base, size, true));
+	return loam_sys_leave(irq, set_policy(base, size, true));
 }
 
 /* Off for good: no region asks for huge leaves any more, and none may. */
@@ -388,9 +428,9 @@ enum loam_err loam_sys_nohugepage(uintptr_t base, size_t size)
 
 	if (initialised && base == 0 && size == 0) {
 		huge_off_locked();
-		return leave(irq, LOAM_OK);
+		return loam_sys_leave(irq, LOAM_OK);
 	}
-	return leave(irq, set_policy(base, size, false));
+	return loam_sys_leave(irq, set_policy(base, size, false));
 }
 
 static enum loam_err collapse_block(uintptr_t at)
@@ -416,14 +456,14 @@ enum loam_err loam_sys_collapse(uintptr_t base, size_t size)
 	enum loam_err err = LOAM_OK;
 
 	if (!range_ok(base, size))
-		return leave(irq, LOAM_INVAL);
+		return loam_sys_leave(irq, LOAM_INVAL);
 	if (huge_off || loam_space_huge_sizes() == 0)
-		return leave(irq, LOAM_NOTSUP);
+		return loam_sys_leave(irq, LOAM_NOTSUP);
 	for (; err == LOAM_OK && at - base < size && size - (at - base) >= LOAM_HUGE_SIZE;
 	     at += LOAM_HUGE_SIZE)
 		err = collapse_block(at);
-	note(base, size, LOAM_CALL_COLLAPSE);
-	return leave(irq, err);
+	loam_sys_note(base, size, LOAM_CALL_COLLAPSE);
+	return loam_sys_leave(irq, err);
 }
 
 /* ---- looking ---- */
@@ -436,9 +476,12 @@ static enum loam_err query(uintptr_t addr, struct loam_sys_info *info)
 		return LOAM_NOENT;
 	info->owner = (enum loam_owner)r->owner;
 	info->hugepage = r->hugepage;
+	info->lazy = r->lazy;
 	info->region_base = r->base;
 	info->region_size = r->size;
 	loam_space_query(loam_align_down(addr, LOAM_PAGE_SIZE), info);
+	if (r->mapped)
+		info->state = LOAM_STATE_MAPPED;
 	return LOAM_OK;
 }
 
@@ -446,7 +489,7 @@ enum loam_err loam_sys_query(uintptr_t addr, struct loam_sys_info *info)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return leave(irq, query(addr, info));
+	return loam_sys_leave(irq, query(addr, info));
 }
 
 bool loam_sys_report(uintptr_t addr, struct loam_sys_info *info, const char **history, unsigned n)
@@ -466,7 +509,6 @@ bool loam_sys_report(uintptr_t addr, struct loam_sys_info *info, const char **hi
 void loam_sys_stats(struct loam_sys_stats *stats)
 {
 	uintptr_t irq = loam_lock(&lock);
-	struct loam_space_count count = {0};
 	uint64_t prepared_total = 0;
 
 	*stats = (struct loam_sys_stats){0};
@@ -475,14 +517,21 @@ void loam_sys_stats(struct loam_sys_stats *stats)
 		stats->prepared_bytes[o] = prepared[o];
 		prepared_total += prepared[o];
 	}
-	if (initialised)
-		loam_space_count(window_base, window_bytes, &count);
+	for (struct loam_region *r = initialised ? loam_vspace_find(window_base) : NULL; r != NULL;
+	     r = loam_vspace_next(r)) {
+		struct loam_space_count count = {0};
+
+		if (r->owner != LOAM_OWNER_NONE)
+			loam_space_count(r->base, r->size, &count);
+		stats->huge_ready_bytes += count.huge_bytes;
+	}
 	stats->window_bytes = window_bytes;
 	stats->state_bytes[LOAM_STATE_NONE] = window_bytes - reserved_bytes;
 	stats->state_bytes[LOAM_STATE_READY] = ready_total;
 	stats->state_bytes[LOAM_STATE_PREPARED] = prepared_total;
-	stats->state_bytes[LOAM_STATE_RESERVED] = reserved_bytes - ready_total - prepared_total;
-	stats->huge_ready_bytes = count.huge_bytes;
+	stats->state_bytes[LOAM_STATE_MAPPED] = mapped_bytes;
+	stats->state_bytes[LOAM_STATE_RESERVED] =
+		reserved_bytes - ready_total - prepared_total - mapped_bytes;
 	stats->region_count = loam_vspace_count();
 	stats->limit_bytes = limit_bytes;
 	loam_unlock(&lock, irq);
@@ -499,7 +548,8 @@ void loam_sys_set_limit(uint64_t bytes)
 void loam_sys_verify(void)
 {
 	uintptr_t irq = loam_lock(&lock);
-	uint64_t r_bytes[LOAM_OWNER_COUNT] = {0}, p_bytes[LOAM_OWNER_COUNT] = {0}, reserved = 0;
+	uint64_t r_bytes[LOAM_OWNER_COUNT] = {0}, p_bytes[LOAM_OWNER_COUNT] = {0};
+	uint64_t reserved = 0, mapped = 0;
 
 	loam_vspace_verify();
 	for (struct loam_region *r = loam_vspace_find(window_base); r != NULL;
@@ -507,6 +557,11 @@ void loam_sys_verify(void)
 		struct loam_space_count count;
 
 		loam_space_count(r->base, r->size, &count);
+		if (r->mapped) {
+			LOAM_CHECK(count.ready_bytes == r->size, "[SYS-1] a hole in a mapping");
+			mapped += r->size;
+			count = (struct loam_space_count){0};
+		}
 		r_bytes[r->owner] += count.ready_bytes;
 		p_bytes[r->owner] += count.prepared_bytes;
 		if (r->reservation != 0)
@@ -518,7 +573,8 @@ void loam_sys_verify(void)
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
 		LOAM_CHECK(r_bytes[o] == ready[o] && p_bytes[o] == prepared[o],
 			   "[SYS-1] an owner's sums disagree with the tables");
-	LOAM_CHECK(reserved == reserved_bytes && counts_make_sense(), "[SYS-2] sums disagree");
+	LOAM_CHECK(reserved == reserved_bytes && mapped == mapped_bytes && counts_make_sense(),
+		   "[SYS-2] sums disagree");
 	loam_unlock(&lock, irq);
 }
 
@@ -554,6 +610,7 @@ void loam_mm_reset(void)
 	loam_vspace_reset();
 	loam_space_reset();
 	reserved_bytes = 0;
+	mapped_bytes = 0;
 	ready_total = 0;
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
 		ready[o] = 0;

@@ -236,6 +236,8 @@ void loam_vspace_cut(uintptr_t addr)
 	high->reservation = r->reservation;
 	high->owner = r->owner;
 	high->hugepage = r->hugepage;
+	high->lazy = r->lazy;
+	high->mapped = r->mapped;
 	for (unsigned i = 0; i < LOAM_REGION_HISTORY; i++)
 		high->history[i] = r->history[i];
 	reserved_count += r->reservation != 0;
@@ -264,6 +266,8 @@ enum loam_err loam_vspace_reserve(uintptr_t hint, size_t size, size_t align,
 	r->reservation = ++reservation_serial;
 	r->owner = LOAM_OWNER_NONE;
 	r->hugepage = false;
+	r->lazy = false;
+	r->mapped = false;
 	for (unsigned i = 0; i < LOAM_REGION_HISTORY; i++)
 		r->history[i] = LOAM_CALL_NONE;
 	reserved_count++;
@@ -278,6 +282,8 @@ void loam_vspace_release(struct loam_region *r)
 	r->reservation = 0;
 	r->owner = LOAM_OWNER_NONE;
 	r->hugepage = false;
+	r->lazy = false;
+	r->mapped = false;
 	reserved_count--;
 	update_path(r);
 }
@@ -285,7 +291,7 @@ void loam_vspace_release(struct loam_region *r)
 static bool alike(const struct loam_region *a, const struct loam_region *b)
 {
 	return a->reservation == b->reservation && a->owner == b->owner &&
-	       a->hugepage == b->hugepage;
+	       a->hugepage == b->hugepage && a->lazy == b->lazy && a->mapped == b->mapped;
 }
 
 /* `high` follows `low`: one region, with the younger history of the two kept as low's. */
@@ -328,8 +334,22 @@ void loam_region_note(struct loam_region *r, enum loam_call call)
 const char *loam_call_name(enum loam_call call)
 {
 	static const char *const name[LOAM_CALL_COUNT] = {
-		"none", "reserve", "map",      "used",	     "unused",	 "fault",
-		"free", "alloc",   "hugepage", "nohugepage", "collapse",
+		[LOAM_CALL_NONE] = "none",
+		[LOAM_CALL_RESERVE] = "reserve",
+		[LOAM_CALL_MAP] = "map",
+		[LOAM_CALL_USED] = "used",
+		[LOAM_CALL_UNUSED] = "unused",
+		[LOAM_CALL_FAULT] = "fault",
+		[LOAM_CALL_FREE] = "free",
+		[LOAM_CALL_ALLOC] = "alloc",
+		[LOAM_CALL_HUGEPAGE] = "hugepage",
+		[LOAM_CALL_NOHUGEPAGE] = "nohugepage",
+		[LOAM_CALL_COLLAPSE] = "collapse",
+		[LOAM_CALL_VM_MAP] = "vm_map",
+		[LOAM_CALL_VM_UNMAP] = "vm_unmap",
+		[LOAM_CALL_VM_PROTECT] = "vm_protect",
+		[LOAM_CALL_VM_LAZY] = "vm_lazy",
+		[LOAM_CALL_STACK] = "stack",
 	};
 	return (unsigned)call < LOAM_CALL_COUNT ? name[call] : "?";
 }

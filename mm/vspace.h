@@ -24,6 +24,11 @@ enum loam_call {
 	LOAM_CALL_HUGEPAGE,
 	LOAM_CALL_NOHUGEPAGE,
 	LOAM_CALL_COLLAPSE,
+	LOAM_CALL_VM_MAP,
+	LOAM_CALL_VM_UNMAP,
+	LOAM_CALL_VM_PROTECT,
+	LOAM_CALL_VM_LAZY,
+	LOAM_CALL_STACK,
 	LOAM_CALL_COUNT,
 };
 
@@ -35,7 +40,9 @@ struct loam_region {
 	uint64_t priority;    /* heap order of the treap */
 	uint64_t reservation; /* which loam_sys_reserve it came from; 0: free */
 	uint8_t owner;	      /* enum loam_owner, of the last map */
-	bool hugepage;
+	bool hugepage; /* wants huge leaves */
+	bool lazy;     /* a touch of a Prepared page fills it */
+	bool mapped;   /* by loam_vm_map: frames are not loam's */
 	uint8_t history[LOAM_REGION_HISTORY]; /* enum loam_call, newest first */
 };
 

@@ -79,8 +79,10 @@ void loam_arm_trap(struct trap_frame *f)
 	fault.access = ec == EC_INSTRUCTION  ? LOAM_ACCESS_EXEC
 		       : (esr >> 6 & 1) != 0 ? LOAM_ACCESS_WRITE
 					     : LOAM_ACCESS_READ;
+	fault.external |= ec != EC_INSTRUCTION && ec != EC_DATA;
+	if (loam_fault_handle(&fault))
+		return;
 	if (loam_probe_armed) {
-		fault.external |= ec != EC_INSTRUCTION && ec != EC_DATA;
 		loam_probe_fault = fault;
 		f->pc = (uintptr_t)loam_probe_resume;
 		f->sp = loam_probe_sp;

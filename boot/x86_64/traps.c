@@ -145,6 +145,8 @@ void loam_x86_trap(struct trap_frame *f)
 		 * still in CR2 */
 		fault.access = LOAM_ACCESS_WRITE;
 	}
+	if (f->vector == VECTOR_PF && loam_fault_handle(&fault))
+		return;
 	if (loam_probe_armed) {
 		fault.external = f->vector != VECTOR_PF;
 		loam_probe_fault = fault;

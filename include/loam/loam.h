@@ -9,9 +9,11 @@
 #include <loam/heap.h>
 #include <loam/host.h>
 #include <loam/memmap.h>
+#include <loam/stack.h>
 #include <loam/stats.h>
 #include <loam/sys.h>
 #include <loam/types.h>
+#include <loam/vm.h>
 
 #ifdef __cplusplus
 extern "C" {

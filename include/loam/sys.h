@@ -39,6 +39,7 @@ enum loam_state {
 	LOAM_STATE_RESERVED,
 	LOAM_STATE_PREPARED,
 	LOAM_STATE_READY,
+	LOAM_STATE_MAPPED, /* by loam_vm_map: none of the ten calls touches it */
 	LOAM_STATE_COUNT,
 };
 
@@ -125,6 +126,7 @@ struct loam_sys_info {
 	uint64_t leaf_bytes;   /* size of the leaf that maps it; 0 unless Ready */
 	bool dirty;	       /* written since the mapping was made, as the MMU saw it */
 	bool hugepage;	       /* policy of the range */
+	bool lazy;	       /* a touch fills it: loam_vm_lazy */
 	uintptr_t region_base; /* the reserved range around it */
 	size_t region_size;
 	struct loam_paddr pa; /* frame behind it; 0 unless Ready (always 0 on Linux) */

@@ -14,8 +14,8 @@
  * cache), filled by touches and by speculation: before each store to a live entry some CPU may
  * walk there. Nothing is ever evicted but by an invalidation, or by chance when a cache is full.
  * An invalidation drops exactly what it names: leaves of that level, and cached table entries
- * only where `tables` is set. It reaches CPU 0, which runs the code under test, and the others where
- * the machine broadcasts.
+ * only where `tables` is set. It reaches the CPU that runs the code under test, and the others
+ * where the machine broadcasts.
  *
  * What is a violation (each a panic "fake: ..."):
  *   - a valid entry replaced by another valid one where the ISA wants break-before-make, or a
@@ -83,6 +83,7 @@ static struct {
 } pending[PENDING_MAX];
 static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
+static unsigned running; /* the CPU that runs the code under test */
 static struct rng rng;
 
 static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -489,20 +490,30 @@ static void drop_one(struct cpu *c, uint64_t va, unsigned level, bool tables)
 	}
 }
 
-static void drop(unsigned cpu_limit, uint64_t va, uint64_t count, unsigned level, bool tables)
+/* Every CPU, or the one that runs the code under test. */
+static bool reached(unsigned cpu, bool everywhere)
+{
+	return everywhere || cpu == running;
+}
+
+static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, bool tables)
 {
 	pending_count = 0; /* an invalidation waits for earlier stores */
 	for (uint64_t n = 0; n < count; n++) {
-		for (unsigned c = 0; c < cpu_limit; c++)
-			drop_one(&cpus[c], va + n * loam_level_size(level), level, tables);
+		for (unsigned c = 0; c < cpu_count; c++) {
+			if (reached(c, everywhere))
+				drop_one(&cpus[c], va + n * loam_level_size(level), level, tables);
+		}
 		invalidated++;
 	}
 }
 
-static void drop_all(unsigned cpu_limit)
+static void drop_all(bool everywhere)
 {
 	pending_count = 0;
-	for (unsigned c = 0; c < cpu_limit; c++) {
+	for (unsigned c = 0; c < cpu_count; c++) {
+		if (!reached(c, everywhere))
+			continue;
 		cpus[c].tlb_count = 0;
 		cpus[c].walk_count = 0;
 	}
@@ -513,24 +524,24 @@ void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsig
 		    bool tables)
 {
 	(void)m;
-	drop(1, va, count, level, tables);
+	drop(false, va, count, level, tables);
 }
 
 void loam_tlb_local_all(const struct loam_mmu *m)
 {
 	(void)m;
-	drop_all(1);
+	drop_all(false);
 }
 
 void loam_tlb_broadcast(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,
 			bool tables)
 {
-	drop(m->broadcast ? cpu_count : 1, va, count, level, tables);
+	drop(m->broadcast, va, count, level, tables);
 }
 
 void loam_tlb_broadcast_all(const struct loam_mmu *m)
 {
-	drop_all(m->broadcast ? cpu_count : 1);
+	drop_all(m->broadcast);
 }
 
 /* ---- what must hold ---- */
@@ -618,6 +629,11 @@ enum loam_err __wrap_loam_frame_free(struct loam_pfn pfn, unsigned order)
 	return __real_loam_frame_free(pfn, order);
 }
 
+void fake_run_on(unsigned cpu)
+{
+	running = cpu;
+}
+
 unsigned fake_cached(uint64_t va, uint64_t size)
 {
 	unsigned count = 0;
@@ -665,6 +681,7 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 	}
 	memset(cpus, 0, sizeof(cpus));
 	pending_count = 0;
+	running = 0;
 	invalidated = 0;
 	flushed = 0;
 	next_frame = range[0].base + LOAM_PAGE_SIZE;

@@ -51,6 +51,8 @@ size_t fake_memmap(struct loam_mem_entry *entry);
 
 struct loam_paddr fake_root(void);
 unsigned fake_cpu_count(void);
+/* The code under test runs on this CPU from now on (0 at first). */
+void fake_run_on(unsigned cpu);
 const struct loam_mmu *fake_mmu(void);
 
 /* A frame nobody has: for tests below the frame allocator. */

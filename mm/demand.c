@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults that can be repaired: <loam/vm.h>, loam_fault_handle.
+ *
+ * Three kinds: a Prepared page of a lazy region is touched and gets its frame; an accessed or
+ * dirty bit that this CPU's hardware does not keep is set; and a fault that the tables do not
+ * bear out (another CPU mended it, or this one remembered old rights) is told to this CPU's TLB.
+ * Anything else is the program's fault.
+ *
+ * A context that faults here holds no lock of mm's: nothing under those locks touches lazy
+ * memory. If this CPU does hold one, the fault is a bug in loam and is not repaired, so the
+ * report can be printed instead of a deadlock. No heap, no hook; a walk, one frame, one entry.
+ */
+#include "arch/mmu.h"
+#include "mm/lockrank.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
+#include "mm/sys.h"
+
+#include <loam/vm.h>
+
+static bool grants(uint32_t attr, enum loam_access access)
+{
+	if (access == LOAM_ACCESS_EXEC)
+		return (attr & LOAM_ATTR_EXEC) != 0;
+	return access == LOAM_ACCESS_READ || (attr & LOAM_ATTR_WRITE) != 0;
+}
+
+/* A leaf is there now. Note what hardware does not, and forget what this CPU remembers. */
+static bool mend_leaf(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
+		      enum loam_access access)
+{
+	uint32_t attr = loam_pte_attr(pt->mmu, slot->pte, slot->level);
+	uint32_t noted = attr | LOAM_ATTR_ACCESSED;
+
+	if (!grants(attr, access))
+		return false;
+	noted |= access == LOAM_ACCESS_WRITE ? LOAM_ATTR_DIRTY : 0;
+	if (noted != attr)
+		loam_ptab_replace(pt, slot,
+				  loam_pte_leaf(pt->mmu, slot->level,
+						loam_pte_pa(pt->mmu, slot->pte, slot->level),
+						noted));
+	loam_tlb_local(pt->mmu, slot->va, 1, slot->level, false);
+	return true;
+}
+
+static bool fill(const struct loam_region *r, uintptr_t addr)
+{
+	uint64_t bytes;
+
+	if (!r->lazy || r->mapped || !loam_sys_may_fill(LOAM_PAGE_SIZE) ||
+	    loam_space_fill(addr, &bytes) != LOAM_OK)
+		return false;
+	loam_sys_filled((enum loam_owner)r->owner, bytes);
+	return true;
+}
+
+static bool mend(const struct loam_fault *f)
+{
+	const struct loam_ptab *pt = loam_space_ptab();
+	const struct loam_region *r = loam_vspace_find(f->addr);
+	struct loam_ptab_slot slot;
+
+	if (r == NULL || r->reservation == 0)
+		return false;
+	loam_ptab_walk(pt, f->addr, LOAM_LEVEL_PAGE, &slot);
+	if (slot.kind == LOAM_PTE_LEAF)
+		return mend_leaf(pt, &slot, f->access);
+	if (f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
+		return false;
+	return fill(r, f->addr);
+}
+
+bool loam_fault_handle(const struct loam_fault *fault)
+{
+	uintptr_t irq;
+	bool mended;
+
+	if (fault->external || loam_lockrank_held())
+		return false;
+	irq = loam_sys_enter();
+	mended = mend(fault);
+	(void)loam_sys_leave(irq, LOAM_OK);
+	return mended;
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* Explicit mappings, rights, demand paging and stacks on the fake machine, in every mode of this
+ * ISA. Tags: [STACK-1]. */
+#include "mm/lockrank.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
+#include "mm/sys.h"
+#include "tests/fake/fake_test.h"
+
+#define MIB ((size_t)1 << 20)
+#define DEVICE UINT64_C(0x2000000000) /* no RAM there */
+
+static uintptr_t window;
+
+static void up(const struct fake_mode *mode)
+{
+	static struct loam_mem_entry entry[FAKE_RANGES + 1];
+	struct loam_config config = {0};
+
+	fake_up_default(&mode->mmu, test_seed());
+	config.memmap = entry;
+	config.memmap_count = fake_memmap(entry);
+	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
+	config.window_base = window = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
+	config.window_bytes = 8 * LOAM_GIANT_SIZE;
+	assert_int_equal(loam_mm_init(&config), LOAM_OK);
+}
+
+static void settled(void)
+{
+	const struct loam_ptab *pt = loam_space_ptab();
+
+	fake_settled();
+	loam_ptab_verify(pt, pt->mmu->va_min, pt->mmu->va_max);
+	loam_sys_verify();
+}
+
+static void down(void)
+{
+	settled();
+	loam_frame_verify();
+	loam_mm_reset();
+	fake_down();
+}
+
+/* A CPU touches memory as a program does: traps go to the handler, and the touch is tried again. */
+static bool touch(unsigned cpu, uintptr_t va, enum loam_access access)
+{
+	for (unsigned tries = 0; tries < 3; tries++) {
+		struct loam_fault fault = {.addr = va, .access = access};
+		struct loam_ptab_slot slot;
+		bool mended;
+
+		if (fake_touch(cpu, va, access, NULL))
+			return true;
+		loam_ptab_walk(loam_space_ptab(), va, 0, &slot);
+		fault.present = slot.kind == LOAM_PTE_LEAF;
+		fake_run_on(cpu);
+		mended = loam_fault_handle(&fault);
+		fake_run_on(0);
+		if (!mended)
+			return false;
+	}
+	fail_msg("a fault that is handled comes back for ever");
+	return false;
+}
+
+static void mappings_with_rights_and_types(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		for (unsigned memory = 0; memory < LOAM_VM_MEMORY_COUNT; memory++) {
+			unsigned rights = memory % 2 ? LOAM_VM_READ | LOAM_VM_WRITE : LOAM_VM_READ;
+			struct loam_vm_info info;
+			struct loam_sys_info sys;
+			struct loam_sys_stats stats;
+			uintptr_t base = 0;
+
+			up(mode);
+			assert_int_equal(loam_vm_map(0, loam_paddr(DEVICE), 5 * MIB, rights, memory, &base),
+					 LOAM_OK);
+			assert_true(loam_is_aligned(base, LOAM_HUGE_SIZE)); /* so that large leaves fit */
+			assert_int_equal(loam_vm_query(base + 4 * MIB + 5, &info), LOAM_OK);
+			assert_int_equal(info.pa.raw, DEVICE + 4 * MIB + 5);
+			assert_int_equal(info.rights, rights);
+			assert_int_equal(info.memory, memory);
+			assert_int_equal(info.leaf_bytes, LOAM_PAGE_SIZE);
+			assert_int_equal(loam_vm_query(base, &info), LOAM_OK);
+			assert_int_equal(info.leaf_bytes, LOAM_HUGE_SIZE);
+			assert_int_equal(loam_sys_query(base, &sys), LOAM_OK);
+			assert_int_equal(sys.state, LOAM_STATE_MAPPED);
+			loam_sys_stats(&stats);
+			assert_int_equal(stats.state_bytes[LOAM_STATE_MAPPED], 5 * MIB);
+			/* none of the ten calls touches it */
+			assert_int_equal(loam_sys_map(base, MIB, LOAM_OWNER_TEST), LOAM_INVAL);
+			assert_int_equal(loam_sys_used(base, MIB, NULL), LOAM_INVAL);
+			assert_int_equal(loam_sys_unused(base, MIB), LOAM_INVAL);
+			assert_int_equal(loam_sys_fault(base, MIB), LOAM_INVAL);
+			assert_int_equal(loam_sys_free(base, MIB), LOAM_INVAL);
+			assert_int_equal(loam_sys_hugepage(base, 2 * MIB), LOAM_INVAL);
+			assert_int_equal(loam_sys_collapse(base, 2 * MIB), LOAM_INVAL);
+			fake_spread(base, 64 * LOAM_PAGE_SIZE);
+			/* a part out of the middle of a large leaf, then the rest */
+			assert_int_equal(loam_vm_unmap(base + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE), LOAM_OK);
+			settled();
+			assert_int_equal(loam_vm_query(base + 7 * LOAM_PAGE_SIZE, &info), LOAM_NOENT);
+			assert_int_equal(loam_vm_query(base + 8 * LOAM_PAGE_SIZE, &info), LOAM_OK);
+			assert_int_equal(info.pa.raw, DEVICE + 8 * LOAM_PAGE_SIZE);
+			assert_int_equal(loam_vm_unmap(base, 5 * MIB), LOAM_INVAL);
+			assert_int_equal(loam_vm_unmap(base, 7 * LOAM_PAGE_SIZE), LOAM_OK);
+			assert_int_equal(loam_vm_unmap(base + 8 * LOAM_PAGE_SIZE, 5 * MIB - 8 * LOAM_PAGE_SIZE),
+					 LOAM_OK);
+			down();
+		}
+	}
+}
+
+static void giant_leaves_where_the_cpu_has_them(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		struct loam_vm_info info;
+		uintptr_t base;
+
+		up(mode);
+		assert_int_equal(loam_vm_map(0, loam_paddr(DEVICE), 2 * LOAM_GIANT_SIZE,
+					     LOAM_VM_READ | LOAM_VM_WRITE, LOAM_VM_DEVICE, &base),
+				 LOAM_OK);
+		assert_int_equal(loam_vm_query(base, &info), LOAM_OK);
+		assert_int_equal(info.leaf_bytes,
+				 (mode->mmu.leaf_mask & 4) != 0 ? LOAM_GIANT_SIZE : LOAM_HUGE_SIZE);
+		assert_int_equal(loam_vm_unmap(base, 2 * LOAM_GIANT_SIZE), LOAM_OK);
+		down();
+	}
+}
+
+static void bad_mappings_change_nothing(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		const unsigned rw = LOAM_VM_READ | LOAM_VM_WRITE;
+		const uint64_t top = UINT64_C(1) << mode->mmu.pa_bits;
+		struct loam_frame_stats before, after;
+		struct loam_pfn heap, host;
+		uintptr_t base = 4711, taken;
+
+		up(mode);
+		assert_int_equal(loam_sys_reserve(0, MIB, 0, &taken), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_HEAP, &heap), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_HOST, &host), LOAM_OK);
+		loam_frame_stats(&before);
+#define MAP(at, pa, size, rights, memory) loam_vm_map(at, loam_paddr(pa), size, rights, memory, &base)
+		assert_int_equal(MAP(0, DEVICE + 1, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4097, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 0, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(window + 8, DEVICE, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, top, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, top - 4096, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, UINT64_MAX - 4095, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(UINTPTR_MAX - 4095, DEVICE, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0x400000, DEVICE, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, rw | LOAM_VM_EXEC, LOAM_VM_WRITE_BACK), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, 0, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, LOAM_VM_WRITE, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, 0x80 | rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, rw, LOAM_VM_MEMORY_COUNT), LOAM_INVAL);
+		/* overlap */
+		assert_int_equal(MAP(taken, DEVICE, 4096, rw, LOAM_VM_DEVICE), LOAM_EXIST);
+		assert_int_equal(MAP(taken + MIB - 4096, DEVICE, 8192, rw, LOAM_VM_DEVICE), LOAM_EXIST);
+		/* more than the window has */
+		assert_int_equal(MAP(0, DEVICE, 9 * LOAM_GIANT_SIZE, rw, LOAM_VM_DEVICE), LOAM_NOVIRT);
+		/* RAM: free, the heap's, a page table; the caller's own, but not as device memory */
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(heap).raw, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_INVAL);
+		assert_int_equal(MAP(0, 0x41000000, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_INVAL);
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(base, 4711);
+		loam_frame_stats(&after);
+		assert_int_equal(before.free, after.free);
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_OK);
+		assert_true(fake_write(0, base, 1));
+		assert_int_equal(loam_vm_unmap(base, 4096), LOAM_OK);
+		/* out of frames for tables, whichever fails */
+		for (uint64_t n = 1;; n++) {
+			enum loam_err err;
+
+			loam_frame_stats(&before);
+			loam_frame_fail_at(n);
+			err = MAP(0, DEVICE, 4096, rw, LOAM_VM_DEVICE);
+			loam_frame_fail_at(0);
+			loam_frame_stats(&after);
+			if (err == LOAM_OK)
+				break;
+			assert_int_equal(err, LOAM_NOMEM);
+			assert_int_equal(before.free, after.free);
+			loam_sys_verify();
+		}
+#undef MAP
+		assert_int_equal(loam_vm_unmap(base, 4096), LOAM_OK);
+		assert_int_equal(loam_vm_protect(window, 4096, LOAM_VM_WRITE | LOAM_VM_EXEC), LOAM_INVAL);
+		assert_int_equal(loam_vm_protect(taken, 4096, LOAM_VM_READ), LOAM_NOENT);
+		down();
+	}
+}
+
+/* Rights of Ready memory: taken away everywhere at once, given back with no invalidation. */
+static void rights_of_ready_memory(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		for (unsigned huge = 0; huge < 2; huge++) {
+			const size_t size = 2 * LOAM_HUGE_SIZE;
+			uint64_t invalidations;
+			uintptr_t base, page;
+			uint64_t value;
+
+			up(mode);
+			assert_int_equal(loam_sys_reserve(0, size, LOAM_HUGE_SIZE, &base), LOAM_OK);
+			assert_int_equal(loam_sys_map(base, size, LOAM_OWNER_TEST), LOAM_OK);
+			if (huge)
+				assert_int_equal(loam_sys_hugepage(base, size), LOAM_OK);
+			assert_int_equal(loam_sys_used(base, size, NULL), LOAM_OK);
+			page = base + 9 * LOAM_PAGE_SIZE;
+			assert_true(fake_write(0, page, 42));
+			fake_spread(base, 32 * LOAM_PAGE_SIZE);
+			assert_int_equal(loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ), LOAM_OK);
+			settled();
+			for (unsigned c = 0; c < fake_cpu_count(); c++) {
+				assert_false(touch(c, page, LOAM_ACCESS_WRITE));
+				assert_true(touch(c, page + LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+				assert_true(fake_read(c, page, &value));
+				assert_int_equal(value, 42);
+			}
+			/* one leaf has one set of rights */
+			assert_int_equal(loam_sys_collapse(base, LOAM_HUGE_SIZE), LOAM_BUSY);
+			invalidations = fake_invalidated() + fake_flushed();
+			assert_int_equal(loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ | LOAM_VM_WRITE),
+					 LOAM_OK);
+			assert_int_equal(fake_invalidated() + fake_flushed(), invalidations);
+			for (unsigned c = 0; c < fake_cpu_count(); c++)
+				assert_true(touch(c, page, LOAM_ACCESS_WRITE)); /* a spurious fault is mended */
+			/* code: written, then executable and not writable any more */
+			assert_int_equal(loam_vm_protect(base, LOAM_HUGE_SIZE, LOAM_VM_READ | LOAM_VM_EXEC),
+					 LOAM_OK);
+			settled();
+			assert_true(touch(0, page, LOAM_ACCESS_EXEC));
+			assert_false(touch(0, page, LOAM_ACCESS_WRITE));
+			assert_int_equal(loam_sys_free(base, size), LOAM_OK);
+			assert_false(touch(0, page, LOAM_ACCESS_READ));
+			down();
+		}
+	}
+}
+
+static void lazy_memory_fills_when_touched(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		struct loam_sys_stats stats;
+		uintptr_t base;
+		uint64_t value;
+
+		up(mode);
+		assert_int_equal(loam_sys_reserve(0, 4 * MIB, LOAM_HUGE_SIZE, &base), LOAM_OK);
+		assert_int_equal(loam_vm_lazy(base, 4 * MIB, true), LOAM_OK);
+		assert_false(touch(0, base, LOAM_ACCESS_READ)); /* Reserved is Reserved */
+		assert_int_equal(loam_sys_map(base, 4 * MIB, LOAM_OWNER_TEST), LOAM_OK);
+		for (unsigned i = 0; i < 100; i++) {
+			uintptr_t at = base + (i * 37 % 400) * LOAM_PAGE_SIZE;
+			unsigned cpu = i % fake_cpu_count();
+
+			assert_true(touch(cpu, at, i % 2 ? LOAM_ACCESS_WRITE : LOAM_ACCESS_READ));
+			assert_true(fake_read(cpu, at, &value));
+			assert_int_equal(value, 0);
+			settled();
+		}
+		loam_sys_stats(&stats);
+		assert_int_equal(stats.ready_bytes[LOAM_OWNER_TEST], 100 * LOAM_PAGE_SIZE);
+		assert_false(touch(0, base, LOAM_ACCESS_EXEC));
+		/* 2 MiB at once where that is asked for */
+		assert_int_equal(loam_sys_hugepage(base + LOAM_HUGE_SIZE, LOAM_HUGE_SIZE), LOAM_OK);
+		assert_true(touch(0, base + LOAM_HUGE_SIZE + 12345, LOAM_ACCESS_WRITE));
+		loam_sys_stats(&stats);
+		assert_int_equal(stats.huge_ready_bytes, LOAM_HUGE_SIZE);
+		settled();
+		/* given back, and filled again */
+		assert_int_equal(loam_sys_unused(base, 4 * MIB), LOAM_OK);
+		assert_true(touch(0, base, LOAM_ACCESS_READ));
+		/* out of memory, and over the limit: not repaired */
+		loam_frame_fail_at(1);
+		assert_false(touch(0, base + 64 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		loam_frame_fail_at(0);
+		loam_sys_set_limit(0);
+		assert_false(touch(0, base + 64 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		loam_sys_set_limit(UINT64_MAX);
+		assert_true(touch(0, base + 64 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		/* with a lock of mm's held it is a bug in loam: told, not waited for */
+		loam_lockrank_acquire(LOAM_RANK_FRAME);
+		assert_false(touch(0, base + 65 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		loam_lockrank_release(LOAM_RANK_FRAME);
+		assert_int_equal(loam_vm_lazy(base, 4 * MIB, false), LOAM_OK);
+		assert_false(touch(0, base + 66 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		assert_int_equal(loam_sys_free(base, 4 * MIB), LOAM_OK);
+		down();
+	}
+}
+
+static char report[2000];
+
+static void keep_report(enum loam_log_level level, const char *buf, size_t len)
+{
+	(void)level;
+	if (strlen(report) + len < sizeof(report))
+		strncat(report, buf, len);
+}
+
+static void tell(uintptr_t addr)
+{
+	struct loam_fault fault = {.addr = addr, .access = LOAM_ACCESS_WRITE};
+
+	report[0] = '\0';
+	loam_host_on_log(keep_report);
+	loam_fault_report(&fault);
+	loam_host_on_log(NULL);
+}
+
+static void stacks_grow_and_are_guarded(void **state)
+{
+	(void)state;
+	for_each_mode(mode) {
+		struct loam_stack s, none = {0};
+		struct loam_sys_info info;
+
+		up(mode);
+		assert_int_equal(loam_stack_alloc(0, &s), LOAM_INVAL);
+		assert_int_equal(loam_stack_free(&none), LOAM_INVAL);
+		assert_int_equal(loam_stack_alloc(256 << 10, &s), LOAM_OK);
+		assert_int_equal(s.high - s.low, 256 << 10);
+		assert_int_equal(loam_stack_committed(&s), LOAM_PAGE_SIZE);
+		/* [STACK-1] */
+		assert_int_equal(loam_sys_query(s.low - 1, &info), LOAM_OK);
+		assert_int_equal(info.state, LOAM_STATE_RESERVED);
+		assert_int_equal(loam_sys_query(s.high, &info), LOAM_OK);
+		assert_int_equal(info.state, LOAM_STATE_RESERVED);
+		for (uintptr_t sp = s.high; sp > s.low; sp -= 1000)
+			assert_true(touch(0, sp - 8, LOAM_ACCESS_WRITE));
+		assert_int_equal(loam_stack_committed(&s), 256 << 10);
+		assert_false(touch(0, s.low - 8, LOAM_ACCESS_WRITE));
+		tell(s.low - 8);
+		assert_non_null(strstr(report, "stack overflow: guard below the stack"));
+		assert_false(touch(0, s.high, LOAM_ACCESS_WRITE));
+		tell(s.high + 8);
+		assert_non_null(strstr(report, "stack underflow: guard above the stack"));
+		/* back to a few frames: what is below goes, but for a page of slack */
+		assert_int_equal(loam_stack_trim(&s, s.high - 5000), (256 << 10) - 3 * LOAM_PAGE_SIZE);
+		assert_int_equal(loam_stack_committed(&s), 3 * LOAM_PAGE_SIZE);
+		assert_int_equal(s.high_water, 256 << 10);
+		settled();
+		assert_true(touch(0, s.low, LOAM_ACCESS_WRITE)); /* and deep again */
+		assert_int_equal(loam_stack_free(&s), LOAM_OK);
+		assert_int_equal(loam_stack_free(&s), LOAM_INVAL);
+		down();
+	}
+}
+
+/* 10,000 stacks of 64 KiB, one page used in each: at most 8 KiB each, tables and records too. */
+static void ten_thousand_stacks(void **state)
+{
+	static struct loam_stack s[10000];
+	struct loam_frame_stats before, after;
+
+	(void)state;
+	up(&fake_modes[0]);
+	loam_frame_stats(&before);
+	for (unsigned i = 0; i < 10000; i++) {
+		assert_int_equal(loam_stack_alloc(64 << 10, &s[i]), LOAM_OK);
+		assert_true(touch(0, s[i].high - 8, LOAM_ACCESS_WRITE));
+	}
+	loam_frame_stats(&after);
+	assert_true((before.free - after.free) * LOAM_PAGE_SIZE <= UINT64_C(10000) * 8192);
+	printf("# %llu bytes a stack\n",
+	       (unsigned long long)((before.free - after.free) * LOAM_PAGE_SIZE / 10000));
+	for (unsigned i = 0; i < 10000; i++)
+		assert_int_equal(loam_stack_free(&s[i]), LOAM_OK);
+	loam_frame_stats(&after);
+	/* region records stay with mm, and tables at the root */
+	assert_true(before.free + before.owner_frames[LOAM_OWNER_META] -
+			    (after.free + after.owner_frames[LOAM_OWNER_META]) <=
+		    2);
+	down();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mappings_with_rights_and_types),
+		cmocka_unit_test(giant_leaves_where_the_cpu_has_them),
+		cmocka_unit_test(bad_mappings_change_nothing),
+		cmocka_unit_test(rights_of_ready_memory),
+		cmocka_unit_test(lazy_memory_fills_when_touched),
+		cmocka_unit_test(stacks_grow_and_are_guarded),
+		cmocka_unit_test(ten_thousand_stacks),
+	};
+	return cmocka_run_group_tests_name("vm", tests, NULL, NULL);
+}
