@@ -82,6 +82,9 @@ extern volatile uint8_t loam_probe_armed;
 extern struct loam_fault loam_probe_fault;
 extern const char loam_probe_resume[];
 
+/* Call fn(arg) on another stack, whose highest address is `high`. */
+void loam_boot_call_on(uintptr_t high, void (*fn)(void *arg), void *arg);
+
 /* ---- common ---- */
 
 /* Build and switch to the final tables; fills in info->config. */

@@ -51,11 +51,13 @@ static bool say_stack(uintptr_t addr)
 
 	if (loam_sys_report(addr + LOAM_PAGE_SIZE, &info, history, HISTORY) &&
 	    info.owner == LOAM_OWNER_STACK)
-		loam_log(LOAM_LOG_ERROR, "  cause    stack overflow: guard below the stack %#llx + %k\n",
+		loam_log(LOAM_LOG_ERROR,
+			 "  cause    stack overflow: guard below the stack %#llx + %k\n",
 			 (unsigned long long)info.region_base, (uint64_t)info.region_size);
 	else if (loam_sys_report(addr - LOAM_PAGE_SIZE, &info, history, HISTORY) &&
 		 info.owner == LOAM_OWNER_STACK)
-		loam_log(LOAM_LOG_ERROR, "  cause    stack underflow: guard above the stack %#llx + %k\n",
+		loam_log(LOAM_LOG_ERROR,
+			 "  cause    stack underflow: guard above the stack %#llx + %k\n",
 			 (unsigned long long)info.region_base, (uint64_t)info.region_size);
 	else
 		return false;

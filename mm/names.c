@@ -28,10 +28,8 @@ const char *loam_err_name(enum loam_err err)
 const char *loam_state_name(enum loam_state state)
 {
 	static const char *const name[LOAM_STATE_COUNT] = {
-		[LOAM_STATE_NONE] = "None",
-		[LOAM_STATE_RESERVED] = "Reserved",
-		[LOAM_STATE_PREPARED] = "Prepared",
-		[LOAM_STATE_READY] = "Ready",
+		[LOAM_STATE_NONE] = "None",	    [LOAM_STATE_RESERVED] = "Reserved",
+		[LOAM_STATE_PREPARED] = "Prepared", [LOAM_STATE_READY] = "Ready",
 		[LOAM_STATE_MAPPED] = "Mapped",
 	};
 	return (unsigned)state < LOAM_STATE_COUNT ? name[state] : "?";

@@ -134,8 +134,9 @@ static bool counts_make_sense(void)
 		r += ready[o];
 		p += prepared[o];
 	}
-	return r == ready_total && r + p + mapped_bytes <= reserved_bytes && reserved_bytes <= window_bytes &&
-	       ready[LOAM_OWNER_NONE] == 0 && prepared[LOAM_OWNER_NONE] == 0;
+	return r == ready_total && r + p + mapped_bytes <= reserved_bytes &&
+	       reserved_bytes <= window_bytes && ready[LOAM_OWNER_NONE] == 0 &&
+	       prepared[LOAM_OWNER_NONE] == 0;
 }
 
 uintptr_t loam_sys_enter(void)

@@ -108,8 +108,9 @@ enum loam_err loam_vm_map(uintptr_t at, struct loam_paddr pa, size_t size, unsig
 	uint32_t attr;
 
 	if (mmu == NULL || size == 0 || !loam_is_aligned(at | pa.raw | size, LOAM_PAGE_SIZE) ||
-	    at + (size - 1) < at || !rights_ok(rights) || (unsigned)memory >= LOAM_VM_MEMORY_COUNT ||
-	    !loam_mmu_pa_ok(mmu, pa.raw, size) || !frames_ok(pa, size, memory))
+	    at + (size - 1) < at || !rights_ok(rights) ||
+	    (unsigned)memory >= LOAM_VM_MEMORY_COUNT || !loam_mmu_pa_ok(mmu, pa.raw, size) ||
+	    !frames_ok(pa, size, memory))
 		return LOAM_INVAL;
 	attr = attr_of(rights) | memory_attr(memory) | LOAM_ATTR_ACCESSED;
 	attr |= (rights & LOAM_VM_WRITE) != 0 ? LOAM_ATTR_DIRTY : 0;

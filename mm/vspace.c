@@ -334,22 +334,14 @@ void loam_region_note(struct loam_region *r, enum loam_call call)
 const char *loam_call_name(enum loam_call call)
 {
 	static const char *const name[LOAM_CALL_COUNT] = {
-		[LOAM_CALL_NONE] = "none",
-		[LOAM_CALL_RESERVE] = "reserve",
-		[LOAM_CALL_MAP] = "map",
-		[LOAM_CALL_USED] = "used",
-		[LOAM_CALL_UNUSED] = "unused",
-		[LOAM_CALL_FAULT] = "fault",
-		[LOAM_CALL_FREE] = "free",
-		[LOAM_CALL_ALLOC] = "alloc",
-		[LOAM_CALL_HUGEPAGE] = "hugepage",
-		[LOAM_CALL_NOHUGEPAGE] = "nohugepage",
-		[LOAM_CALL_COLLAPSE] = "collapse",
-		[LOAM_CALL_VM_MAP] = "vm_map",
-		[LOAM_CALL_VM_UNMAP] = "vm_unmap",
-		[LOAM_CALL_VM_PROTECT] = "vm_protect",
-		[LOAM_CALL_VM_LAZY] = "vm_lazy",
-		[LOAM_CALL_STACK] = "stack",
+		[LOAM_CALL_NONE] = "none",	   [LOAM_CALL_RESERVE] = "reserve",
+		[LOAM_CALL_MAP] = "map",	   [LOAM_CALL_USED] = "used",
+		[LOAM_CALL_UNUSED] = "unused",	   [LOAM_CALL_FAULT] = "fault",
+		[LOAM_CALL_FREE] = "free",	   [LOAM_CALL_ALLOC] = "alloc",
+		[LOAM_CALL_HUGEPAGE] = "hugepage", [LOAM_CALL_NOHUGEPAGE] = "nohugepage",
+		[LOAM_CALL_COLLAPSE] = "collapse", [LOAM_CALL_VM_MAP] = "vm_map",
+		[LOAM_CALL_VM_UNMAP] = "vm_unmap", [LOAM_CALL_VM_PROTECT] = "vm_protect",
+		[LOAM_CALL_VM_LAZY] = "vm_lazy",   [LOAM_CALL_STACK] = "stack",
 	};
 	return (unsigned)call < LOAM_CALL_COUNT ? name[call] : "?";
 }

@@ -37,12 +37,12 @@ struct loam_region {
 	size_t size;
 	size_t max_free; /* largest free region in this subtree */
 	struct loam_region *left, *right, *parent;
-	uint64_t priority;    /* heap order of the treap */
-	uint64_t reservation; /* which loam_sys_reserve it came from; 0: free */
-	uint8_t owner;	      /* enum loam_owner, of the last map */
-	bool hugepage; /* wants huge leaves */
-	bool lazy;     /* a touch of a Prepared page fills it */
-	bool mapped;   /* by loam_vm_map: frames are not loam's */
+	uint64_t priority;		      /* heap order of the treap */
+	uint64_t reservation;		      /* which loam_sys_reserve it came from; 0: free */
+	uint8_t owner;			      /* enum loam_owner, of the last map */
+	bool hugepage;			      /* wants huge leaves */
+	bool lazy;			      /* a touch of a Prepared page fills it */
+	bool mapped;			      /* by loam_vm_map: frames are not loam's */
 	uint8_t history[LOAM_REGION_HISTORY]; /* enum loam_call, newest first */
 };
 

@@ -206,6 +206,27 @@ loam_probe_resume:
 	ret
 	.ltorg
 
+/* void loam_boot_call_on(high, fn, arg) */
+	.globl loam_boot_call_on
+loam_boot_call_on:
+	stp x29, x30, [sp, #-32]!
+	str x19, [sp, #16]
+	mov x29, sp
+	mov x19, sp
+	mov sp, x0
+	mov x0, x2
+	blr x1
+	mov sp, x19
+	ldr x19, [sp, #16]
+	ldp x29, x30, [sp], #32
+	ret
+
+/* For the self-tests: code that may run anywhere. */
+	.globl loam_boot_identity, loam_boot_identity_end
+loam_boot_identity:
+	ret
+loam_boot_identity_end:
+
 	.section .bss, "aw", %nobits
 	.balign 4096
 early_l0_low:	 .skip 4096

@@ -146,6 +146,25 @@ loam_probe_resume:
 	popq %rbx
 	ret
 
+/* void loam_boot_call_on(high, fn, arg) */
+	.globl loam_boot_call_on
+loam_boot_call_on:
+	pushq %rbp
+	movq %rsp, %rbp
+	movq %rdi, %rsp
+	movq %rdx, %rdi
+	call *%rsi
+	movq %rbp, %rsp
+	popq %rbp
+	ret
+
+/* For the self-tests: code that may run anywhere. */
+	.globl loam_boot_identity, loam_boot_identity_end
+loam_boot_identity:
+	movq %rdi, %rax
+	ret
+loam_boot_identity_end:
+
 	.section .rodata, "a"
 text_no_long_mode:
 	.asciz "loam: this CPU has no 64-bit mode; use another (-cpu max)\r\n"

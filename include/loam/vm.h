@@ -52,8 +52,8 @@ LOAM_MUST_USE enum loam_err loam_vm_unmap(uintptr_t base, size_t size);
 LOAM_MUST_USE enum loam_err loam_vm_protect(uintptr_t base, size_t size, unsigned rights);
 
 struct loam_vm_info {
-	struct loam_paddr pa;	 /* of the byte asked about */
-	unsigned rights;	 /* LOAM_VM_* */
+	struct loam_paddr pa; /* of the byte asked about */
+	unsigned rights;      /* LOAM_VM_* */
 	enum loam_vm_memory memory;
 	uint64_t leaf_bytes;
 	bool accessed, dirty;

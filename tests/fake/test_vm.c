@@ -7,7 +7,7 @@
 #include "mm/sys.h"
 #include "tests/fake/fake_test.h"
 
-#define MIB ((size_t)1 << 20)
+#define MIB    ((size_t)1 << 20)
 #define DEVICE UINT64_C(0x2000000000) /* no RAM there */
 
 static uintptr_t window;
@@ -68,7 +68,8 @@ static bool touch(unsigned cpu, uintptr_t va, enum loam_access access)
 static void mappings_with_rights_and_types(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		for (unsigned memory = 0; memory < LOAM_VM_MEMORY_COUNT; memory++) {
 			unsigned rights = memory % 2 ? LOAM_VM_READ | LOAM_VM_WRITE : LOAM_VM_READ;
 			struct loam_vm_info info;
@@ -77,9 +78,11 @@ static void mappings_with_rights_and_types(void **state)
 			uintptr_t base = 0;
 
 			up(mode);
-			assert_int_equal(loam_vm_map(0, loam_paddr(DEVICE), 5 * MIB, rights, memory, &base),
-					 LOAM_OK);
-			assert_true(loam_is_aligned(base, LOAM_HUGE_SIZE)); /* so that large leaves fit */
+			assert_int_equal(
+				loam_vm_map(0, loam_paddr(DEVICE), 5 * MIB, rights, memory, &base),
+				LOAM_OK);
+			assert_true(loam_is_aligned(base,
+						    LOAM_HUGE_SIZE)); /* so that large leaves fit */
 			assert_int_equal(loam_vm_query(base + 4 * MIB + 5, &info), LOAM_OK);
 			assert_int_equal(info.pa.raw, DEVICE + 4 * MIB + 5);
 			assert_int_equal(info.rights, rights);
@@ -101,14 +104,17 @@ static void mappings_with_rights_and_types(void **state)
 			assert_int_equal(loam_sys_collapse(base, 2 * MIB), LOAM_INVAL);
 			fake_spread(base, 64 * LOAM_PAGE_SIZE);
 			/* a part out of the middle of a large leaf, then the rest */
-			assert_int_equal(loam_vm_unmap(base + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE), LOAM_OK);
+			assert_int_equal(loam_vm_unmap(base + 7 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE),
+					 LOAM_OK);
 			settled();
-			assert_int_equal(loam_vm_query(base + 7 * LOAM_PAGE_SIZE, &info), LOAM_NOENT);
+			assert_int_equal(loam_vm_query(base + 7 * LOAM_PAGE_SIZE, &info),
+					 LOAM_NOENT);
 			assert_int_equal(loam_vm_query(base + 8 * LOAM_PAGE_SIZE, &info), LOAM_OK);
 			assert_int_equal(info.pa.raw, DEVICE + 8 * LOAM_PAGE_SIZE);
 			assert_int_equal(loam_vm_unmap(base, 5 * MIB), LOAM_INVAL);
 			assert_int_equal(loam_vm_unmap(base, 7 * LOAM_PAGE_SIZE), LOAM_OK);
-			assert_int_equal(loam_vm_unmap(base + 8 * LOAM_PAGE_SIZE, 5 * MIB - 8 * LOAM_PAGE_SIZE),
+			assert_int_equal(loam_vm_unmap(base + 8 * LOAM_PAGE_SIZE,
+						       5 * MIB - 8 * LOAM_PAGE_SIZE),
 					 LOAM_OK);
 			down();
 		}
@@ -118,7 +124,8 @@ static void mappings_with_rights_and_types(void **state)
 static void giant_leaves_where_the_cpu_has_them(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_vm_info info;
 		uintptr_t base;
 
@@ -137,7 +144,8 @@ static void giant_leaves_where_the_cpu_has_them(void **state)
 static void bad_mappings_change_nothing(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		const unsigned rw = LOAM_VM_READ | LOAM_VM_WRITE;
 		const uint64_t top = UINT64_C(1) << mode->mmu.pa_bits;
 		struct loam_frame_stats before, after;
@@ -149,7 +157,8 @@ static void bad_mappings_change_nothing(void **state)
 		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_HEAP, &heap), LOAM_OK);
 		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_HOST, &host), LOAM_OK);
 		loam_frame_stats(&before);
-#define MAP(at, pa, size, rights, memory) loam_vm_map(at, loam_paddr(pa), size, rights, memory, &base)
+#define MAP(at, pa, size, rights, memory) \
+	loam_vm_map(at, loam_paddr(pa), size, rights, memory, &base)
 		assert_int_equal(MAP(0, DEVICE + 1, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 4097, rw, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 0, rw, LOAM_VM_DEVICE), LOAM_INVAL);
@@ -157,26 +166,33 @@ static void bad_mappings_change_nothing(void **state)
 		assert_int_equal(MAP(0, top, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, top - 4096, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, UINT64_MAX - 4095, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
-		assert_int_equal(MAP(UINTPTR_MAX - 4095, DEVICE, 8192, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(UINTPTR_MAX - 4095, DEVICE, 8192, rw, LOAM_VM_DEVICE),
+				 LOAM_INVAL);
 		assert_int_equal(MAP(0x400000, DEVICE, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
-		assert_int_equal(MAP(0, DEVICE, 4096, rw | LOAM_VM_EXEC, LOAM_VM_WRITE_BACK), LOAM_INVAL);
+		assert_int_equal(MAP(0, DEVICE, 4096, rw | LOAM_VM_EXEC, LOAM_VM_WRITE_BACK),
+				 LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 4096, 0, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 4096, LOAM_VM_WRITE, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 4096, 0x80 | rw, LOAM_VM_DEVICE), LOAM_INVAL);
 		assert_int_equal(MAP(0, DEVICE, 4096, rw, LOAM_VM_MEMORY_COUNT), LOAM_INVAL);
 		/* overlap */
 		assert_int_equal(MAP(taken, DEVICE, 4096, rw, LOAM_VM_DEVICE), LOAM_EXIST);
-		assert_int_equal(MAP(taken + MIB - 4096, DEVICE, 8192, rw, LOAM_VM_DEVICE), LOAM_EXIST);
+		assert_int_equal(MAP(taken + MIB - 4096, DEVICE, 8192, rw, LOAM_VM_DEVICE),
+				 LOAM_EXIST);
 		/* more than the window has */
-		assert_int_equal(MAP(0, DEVICE, 9 * LOAM_GIANT_SIZE, rw, LOAM_VM_DEVICE), LOAM_NOVIRT);
+		assert_int_equal(MAP(0, DEVICE, 9 * LOAM_GIANT_SIZE, rw, LOAM_VM_DEVICE),
+				 LOAM_NOVIRT);
 		/* RAM: free, the heap's, a page table; the caller's own, but not as device memory */
-		assert_int_equal(MAP(0, loam_pfn_to_paddr(heap).raw, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_INVAL);
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(heap).raw, 4096, rw, LOAM_VM_WRITE_BACK),
+				 LOAM_INVAL);
 		assert_int_equal(MAP(0, 0x41000000, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_INVAL);
-		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_DEVICE), LOAM_INVAL);
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_DEVICE),
+				 LOAM_INVAL);
 		assert_int_equal(base, 4711);
 		loam_frame_stats(&after);
 		assert_int_equal(before.free, after.free);
-		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_WRITE_BACK), LOAM_OK);
+		assert_int_equal(MAP(0, loam_pfn_to_paddr(host).raw, 4096, rw, LOAM_VM_WRITE_BACK),
+				 LOAM_OK);
 		assert_true(fake_write(0, base, 1));
 		assert_int_equal(loam_vm_unmap(base, 4096), LOAM_OK);
 		/* out of frames for tables, whichever fails */
@@ -196,7 +212,8 @@ static void bad_mappings_change_nothing(void **state)
 		}
 #undef MAP
 		assert_int_equal(loam_vm_unmap(base, 4096), LOAM_OK);
-		assert_int_equal(loam_vm_protect(window, 4096, LOAM_VM_WRITE | LOAM_VM_EXEC), LOAM_INVAL);
+		assert_int_equal(loam_vm_protect(window, 4096, LOAM_VM_WRITE | LOAM_VM_EXEC),
+				 LOAM_INVAL);
 		assert_int_equal(loam_vm_protect(taken, 4096, LOAM_VM_READ), LOAM_NOENT);
 		down();
 	}
@@ -206,7 +223,8 @@ static void bad_mappings_change_nothing(void **state)
 static void rights_of_ready_memory(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		for (unsigned huge = 0; huge < 2; huge++) {
 			const size_t size = 2 * LOAM_HUGE_SIZE;
 			uint64_t invalidations;
@@ -222,7 +240,8 @@ static void rights_of_ready_memory(void **state)
 			page = base + 9 * LOAM_PAGE_SIZE;
 			assert_true(fake_write(0, page, 42));
 			fake_spread(base, 32 * LOAM_PAGE_SIZE);
-			assert_int_equal(loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ), LOAM_OK);
+			assert_int_equal(loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ),
+					 LOAM_OK);
 			settled();
 			for (unsigned c = 0; c < fake_cpu_count(); c++) {
 				assert_false(touch(c, page, LOAM_ACCESS_WRITE));
@@ -233,14 +252,18 @@ static void rights_of_ready_memory(void **state)
 			/* one leaf has one set of rights */
 			assert_int_equal(loam_sys_collapse(base, LOAM_HUGE_SIZE), LOAM_BUSY);
 			invalidations = fake_invalidated() + fake_flushed();
-			assert_int_equal(loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ | LOAM_VM_WRITE),
-					 LOAM_OK);
+			assert_int_equal(
+				loam_vm_protect(page, LOAM_PAGE_SIZE, LOAM_VM_READ | LOAM_VM_WRITE),
+				LOAM_OK);
 			assert_int_equal(fake_invalidated() + fake_flushed(), invalidations);
 			for (unsigned c = 0; c < fake_cpu_count(); c++)
-				assert_true(touch(c, page, LOAM_ACCESS_WRITE)); /* a spurious fault is mended */
+				assert_true(
+					touch(c, page,
+					      LOAM_ACCESS_WRITE)); /* a spurious fault is mended */
 			/* code: written, then executable and not writable any more */
-			assert_int_equal(loam_vm_protect(base, LOAM_HUGE_SIZE, LOAM_VM_READ | LOAM_VM_EXEC),
-					 LOAM_OK);
+			assert_int_equal(
+				loam_vm_protect(base, LOAM_HUGE_SIZE, LOAM_VM_READ | LOAM_VM_EXEC),
+				LOAM_OK);
 			settled();
 			assert_true(touch(0, page, LOAM_ACCESS_EXEC));
 			assert_false(touch(0, page, LOAM_ACCESS_WRITE));
@@ -254,7 +277,8 @@ static void rights_of_ready_memory(void **state)
 static void lazy_memory_fills_when_touched(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_sys_stats stats;
 		uintptr_t base;
 		uint64_t value;
@@ -326,7 +350,8 @@ static void tell(uintptr_t addr)
 static void stacks_grow_and_are_guarded(void **state)
 {
 	(void)state;
-	for_each_mode(mode) {
+	for_each_mode(mode)
+	{
 		struct loam_stack s, none = {0};
 		struct loam_sys_info info;
 
@@ -351,7 +376,8 @@ static void stacks_grow_and_are_guarded(void **state)
 		tell(s.high + 8);
 		assert_non_null(strstr(report, "stack underflow: guard above the stack"));
 		/* back to a few frames: what is below goes, but for a page of slack */
-		assert_int_equal(loam_stack_trim(&s, s.high - 5000), (256 << 10) - 3 * LOAM_PAGE_SIZE);
+		assert_int_equal(loam_stack_trim(&s, s.high - 5000),
+				 (256 << 10) - 3 * LOAM_PAGE_SIZE);
 		assert_int_equal(loam_stack_committed(&s), 3 * LOAM_PAGE_SIZE);
 		assert_int_equal(s.high_water, 256 << 10);
 		settled();

@@ -11,7 +11,7 @@
 /* Run all; returns how many failed. `seed=` on the command line seeds the random ones. */
 int loam_selftest_run(const struct loam_boot_info *info);
 
-/* With fault=null|reserved|prepared|sysfault|text|exec|stack on the command line: cause that
+/* With fault=null|reserved|prepared|sysfault|text|exec|stack|loamstack on the command line: cause that
  * fault, which ends in the fatal report and exit status 2. Otherwise nothing. */
 void loam_selftest_fault(const char *cmdline);
 
@@ -24,7 +24,7 @@ struct selftest {
 
 /* Tables of tests, one a file; a null name ends each. */
 extern const struct selftest loam_selftest_mmu[], loam_selftest_frame[], loam_selftest_sys[],
-	loam_selftest_heap[];
+	loam_selftest_vm[], loam_selftest_heap[];
 
 /* Note the first failure of the running test. */
 void loam_selftest_fail(const char *file, int line, const char *what);

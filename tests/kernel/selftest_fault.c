@@ -55,6 +55,12 @@ __attribute__((noinline)) static unsigned eat_stack(unsigned n)
 	return n == UINT32_MAX ? 0 : eat_stack(n + 1) + (unsigned)food[0];
 }
 
+static void eat_all(void *arg)
+{
+	(void)arg;
+	(void)eat_stack(0);
+}
+
 static void execute_heap(void)
 {
 	void *p = loam_alloc_noscan(64);
@@ -83,6 +89,11 @@ static void cause(const char *cmdline)
 		execute_heap();
 	} else if (loam_cmdline_is(cmdline, "fault", "stack")) {
 		(void)eat_stack(0);
+	} else if (loam_cmdline_is(cmdline, "fault", "loamstack")) {
+		struct loam_stack s;
+
+		if (loam_stack_alloc(RANGE, &s) == LOAM_OK)
+			loam_boot_call_on(s.high, eat_all, NULL);
 	} else {
 		return;
 	}

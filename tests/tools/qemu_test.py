@@ -32,6 +32,8 @@ FAULTS = {
                  r"region   .* state Reserved, owner test", r"history  fault <- used <- map <- reserve$", WALK],
     "text": [r"access   write of ", r"cause    .*image text", WALK],
     "exec": [r"access   execute of ", r"cause    .*execut", r"region   .* state Ready, owner heap", WALK],
+    "loamstack": [r"access   write of 0x[0-9a-f]+", r"cause    stack overflow: guard below the stack 0x[0-9a-f]+ \+ 1 MiB$",
+                  r"region   0x[0-9a-f]+ \+ 4 KiB, state Reserved", WALK],
     "stack": [r"cause    stack overflow.*boot stack guard", WALK],
 }
 REGISTERS = {"x86_64": r"rip [0-9a-f]{16}  rflags", "aarch64": r"x30 [0-9a-f]{16}  sp  [0-9a-f]{16}  pc "}

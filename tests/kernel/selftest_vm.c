@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Explicit mappings, rights, demand paging and stacks on the real MMU. */
+#include "arch/mmu.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
+#include "mm/sys.h"
+#include "tests/kernel/selftest.h"
+
+#define MIB	   ((size_t)1 << 20)
+#define READ_WRITE (LOAM_VM_READ | LOAM_VM_WRITE)
+
+static uint64_t free_frames(void)
+{
+	struct loam_frame_stats stats;
+
+	loam_frame_stats(&stats);
+	return stats.free;
+}
+
+static void a_frame_has_two_names(const struct loam_boot_info *info)
+{
+	struct loam_vm_info vm;
+	struct loam_pfn pfn;
+	volatile uint64_t *direct;
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn) == LOAM_OK);
+	direct = loam_frame_ptr(loam_pfn_to_paddr(pfn));
+	EXPECT(loam_vm_map(0, loam_pfn_to_paddr(pfn), 4096, LOAM_VM_READ, LOAM_VM_WRITE_BACK,
+			   &base) == LOAM_OK);
+	*direct = 4711;
+	EXPECT(*(volatile uint64_t *)base == 4711);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, base));
+	EXPECT(loam_vm_protect(base, 4096, READ_WRITE) == LOAM_OK);
+	*(volatile uint64_t *)base = 42;
+	EXPECT(*direct == 42);
+	EXPECT(loam_vm_query(base + 8, &vm) == LOAM_OK);
+	EXPECT(vm.pa.raw == loam_pfn_to_paddr(pfn).raw + 8 && vm.rights == READ_WRITE && vm.dirty);
+	EXPECT(loam_vm_protect(base, 4096, LOAM_VM_READ) == LOAM_OK);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, base));
+	EXPECT(loam_vm_unmap(base, 4096) == LOAM_OK);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
+	EXPECT(loam_frame_free(pfn, 0) == LOAM_OK);
+}
+
+static void bad_mappings_are_refused(const struct loam_boot_info *info)
+{
+	const uint64_t top = UINT64_C(1) << loam_space_ptab()->mmu->pa_bits;
+	uintptr_t base = 1;
+
+	(void)info;
+	EXPECT(loam_vm_map(0, loam_paddr(top), 4096, READ_WRITE, LOAM_VM_DEVICE, &base) ==
+	       LOAM_INVAL);
+	EXPECT(loam_vm_map(0, loam_paddr(1), 4096, READ_WRITE, LOAM_VM_DEVICE, &base) ==
+	       LOAM_INVAL);
+	EXPECT(loam_vm_map(LOAM_BOOT_DIRECT, loam_paddr(0), 4096, READ_WRITE, LOAM_VM_DEVICE,
+			   NULL) == LOAM_INVAL);
+	EXPECT(loam_vm_map(0, loam_paddr(0x1000), 4096, READ_WRITE | LOAM_VM_EXEC,
+			   LOAM_VM_WRITE_BACK, NULL) == LOAM_INVAL);
+}
+
+/* Far beyond RAM and never touched: only the leaves are looked at. */
+static void giant_leaves(const struct loam_boot_info *info)
+{
+	const struct loam_mmu *mmu = loam_space_ptab()->mmu;
+	struct loam_paddr far = loam_paddr((UINT64_C(1) << mmu->pa_bits) - 2 * LOAM_GIANT_SIZE);
+	uint64_t before = free_frames();
+	struct loam_vm_info vm;
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_vm_map(0, far, 2 * LOAM_GIANT_SIZE, LOAM_VM_READ, LOAM_VM_DEVICE, &base) ==
+	       LOAM_OK);
+	EXPECT(loam_vm_query(base, &vm) == LOAM_OK);
+	EXPECT(vm.leaf_bytes == ((mmu->leaf_mask & 4) != 0 ? LOAM_GIANT_SIZE : LOAM_HUGE_SIZE));
+	EXPECT(loam_vm_unmap(base + MIB, LOAM_PAGE_SIZE) == LOAM_OK); /* cuts every level */
+	EXPECT(loam_vm_query(base, &vm) == LOAM_OK && vm.leaf_bytes == LOAM_PAGE_SIZE);
+	EXPECT(loam_vm_unmap(base, MIB) == LOAM_OK);
+	EXPECT(loam_vm_unmap(base + MIB + LOAM_PAGE_SIZE,
+			     2 * LOAM_GIANT_SIZE - MIB - LOAM_PAGE_SIZE) == LOAM_OK);
+	EXPECT(before - free_frames() <= 4);
+	loam_sys_verify();
+}
+
+/* Code is written, then made executable; then it cannot be written any more. */
+static void write_then_execute(const struct loam_boot_info *info)
+{
+	void *p;
+	/* the function must not depend on where it runs: it only returns its argument */
+	extern const char loam_boot_identity[], loam_boot_identity_end[];
+	uint64_t (*f)(uint64_t);
+
+	(void)info;
+	EXPECT(loam_sys_alloc(LOAM_PAGE_SIZE, LOAM_OWNER_TEST, &p) == LOAM_OK);
+	for (size_t i = 0; i < (size_t)(loam_boot_identity_end - loam_boot_identity); i++)
+		((volatile char *)p)[i] = loam_boot_identity[i];
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_EXEC, (uintptr_t)p));
+	EXPECT(loam_vm_protect((uintptr_t)p, LOAM_PAGE_SIZE, READ_WRITE | LOAM_VM_EXEC) ==
+	       LOAM_INVAL);
+	EXPECT(loam_vm_protect((uintptr_t)p, LOAM_PAGE_SIZE, LOAM_VM_READ | LOAM_VM_EXEC) ==
+	       LOAM_OK);
+	loam_icache_sync(p, LOAM_PAGE_SIZE);
+	f = (uint64_t(*)(uint64_t))(uintptr_t)p;
+	EXPECT(f(4711) == 4711);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, (uintptr_t)p));
+	EXPECT(loam_sys_free((uintptr_t)p, LOAM_PAGE_SIZE) == LOAM_OK);
+}
+
+static void touched_memory_is_there(const struct loam_boot_info *info)
+{
+	uint64_t before = free_frames();
+	volatile uint64_t *p;
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, 4 * MIB, LOAM_HUGE_SIZE, &base) == LOAM_OK);
+	EXPECT(loam_sys_map(base, 4 * MIB, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_vm_lazy(base, 4 * MIB, true) == LOAM_OK);
+	before = free_frames();
+	for (size_t at = 0; at < LOAM_HUGE_SIZE; at += 4 * LOAM_PAGE_SIZE) {
+		p = (volatile uint64_t *)(base + at);
+		EXPECT(*p == 0);
+		*p = at;
+	}
+	EXPECT(before - free_frames() == LOAM_HUGE_SIZE / LOAM_PAGE_SIZE / 4);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_EXEC, base));
+	if (loam_space_huge_sizes() != 0) {
+		struct loam_vm_info vm;
+
+		EXPECT(loam_sys_hugepage(base, 4 * MIB) == LOAM_OK);
+		*(volatile uint64_t *)(base + LOAM_HUGE_SIZE + 1000) = 1;
+		EXPECT(loam_vm_query(base + LOAM_HUGE_SIZE, &vm) == LOAM_OK);
+		EXPECT(vm.leaf_bytes == LOAM_HUGE_SIZE);
+	}
+	EXPECT(loam_sys_free(base, 4 * MIB) == LOAM_OK);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
+}
+
+__attribute__((noinline)) static unsigned deep(unsigned n)
+{
+	char food[500];
+	unsigned below;
+
+	__asm__ volatile("" : : "r"(food) : "memory");
+	food[0] = 0;
+	below = n == 0 ? 0 : deep(n - 1) + 1;
+	__asm__ volatile("" : : "r"(food) : "memory");
+	return below;
+}
+
+static void run_deep(void *result)
+{
+	*(unsigned *)result = deep(300);
+}
+
+/* A function runs on one of loam's stacks, which grows under it, and is trimmed afterwards. */
+static void stacks_grow_under_a_function(const struct loam_boot_info *info)
+{
+	struct loam_stack s;
+	unsigned result = 0;
+
+	(void)info;
+	EXPECT(loam_stack_alloc(MIB, &s) == LOAM_OK);
+	EXPECT(loam_stack_committed(&s) == LOAM_PAGE_SIZE);
+	loam_boot_call_on(s.high, run_deep, &result);
+	EXPECT(result == 300);
+	EXPECT(loam_stack_committed(&s) >= 150000 && loam_stack_committed(&s) < MIB / 2);
+	EXPECT(loam_stack_trim(&s, s.high) > 0);
+	EXPECT(loam_stack_committed(&s) <= 2 * LOAM_PAGE_SIZE);
+	EXPECT(s.high_water >= 150000);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, s.low - 8));
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, s.high));
+	EXPECT(loam_stack_free(&s) == LOAM_OK);
+}
+
+const struct selftest loam_selftest_vm[] = {
+	{"vm: a frame under a second name, with rights of its own", a_frame_has_two_names},
+	{"vm: bad mappings are refused", bad_mappings_are_refused},
+	{"vm: 1 GiB leaves, and cutting them", giant_leaves},
+	{"vm: code is written, then executed, never both", write_then_execute},
+	{"vm: touched memory is there (demand paging)", touched_memory_is_there},
+	{"vm: stacks grow under a running function", stacks_grow_under_a_function},
+	{NULL, NULL},
+};
