@@ -20,6 +20,11 @@ unsigned loam_host_cpu_count(void)
 	return 1;
 }
 
+void loam_host_ipi(unsigned cpu)
+{
+	(void)cpu;
+}
+
 uint64_t loam_host_now_ns(void)
 {
 	return loam_machine_now_ns();

@@ -11,6 +11,8 @@
 #include "arch/check.h"
 #include "mm/lockrank.h"
 
+#include <loam/cpu.h>
+
 struct loam_lock {
 	uint32_t held; /* atomic: 0 free, 1 held; acquire in lock pairs with release in unlock */
 	uint32_t rank; /* enum loam_lock_rank; constant */
@@ -21,6 +23,16 @@ struct loam_lock {
 		0, (r)    \
 	}
 
+/*
+ * While spinning with interrupts off: serve a shootdown, whose initiator may hold this very lock
+ * and wait for us.
+ */
+static inline void loam_cpu_poll_or_relax(void)
+{
+	loam_cpu_poll();
+	loam_cpu_relax();
+}
+
 /* Take `lock`; returns what loam_unlock wants back. Context: any. */
 static inline uintptr_t loam_lock(struct loam_lock *lock)
 {
@@ -30,7 +42,7 @@ static inline uintptr_t loam_lock(struct loam_lock *lock)
 	while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE) != 0) {
 		/* relaxed: only a hint that the exchange may succeed now */
 		while (__atomic_load_n(&lock->held, __ATOMIC_RELAXED) != 0)
-			loam_cpu_relax();
+			loam_cpu_poll_or_relax();
 	}
 	return flags;
 }

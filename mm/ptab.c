@@ -295,9 +295,9 @@ static void invalidate_slot(const struct loam_ptab *pt, const struct loam_ptab_s
 			    enum loam_pte_kind kind)
 {
 	if (kind == LOAM_PTE_TABLE)
-		loam_tlb_broadcast_all(pt->mmu);
+		loam_tlb_everywhere_all(pt->mmu);
 	else if (kind == LOAM_PTE_LEAF)
-		loam_tlb_broadcast(pt->mmu, slot->va, 1, slot->level, false);
+		loam_tlb_everywhere(pt->mmu, slot->va, 1, slot->level, false);
 }
 
 /* Take the entry out, everywhere: on return no CPU knows it any more. Returns it as hardware left

@@ -102,11 +102,19 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 		return err;
 	*window_base = config->window_base;
 	*window_bytes = config->window_bytes;
+	loam_tlb_join(&mmu, loam_host_cpu_id());
 	return LOAM_OK;
+}
+
+void loam_space_cpu_init(void)
+{
+	loam_mmu_cpu_init(&mmu);
+	loam_tlb_join(&mmu, loam_host_cpu_id());
 }
 
 void loam_space_reset(void)
 {
+	loam_tlb_reset();
 	loam_frame_reset();
 	ptab = (struct loam_ptab){0};
 }
@@ -527,7 +535,7 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	table = loam_pte_pa(&mmu, slot.pte, slot.level);
 	/* Break: from here to the new leaf a touch by another CPU faults, and none is lost. */
 	loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
-	loam_tlb_broadcast_all(&mmu);
+	loam_tlb_everywhere_all(&mmu);
 	loam_tlb_batch_init(&batch, &mmu); /* releases only: all is invalidated already */
 	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
 		struct loam_paddr pa = loam_pte_pa(&mmu, loam_pt_load(table, i), LOAM_LEVEL_PAGE);

@@ -22,6 +22,9 @@ const struct loam_ptab *loam_space_ptab(void);
 LOAM_MUST_USE enum loam_err loam_space_init(const struct loam_config *config,
 					    uintptr_t *window_base, size_t *window_bytes);
 
+/* This CPU joins. MMU back end only. Context: space lock held. */
+void loam_space_cpu_init(void);
+
 /* Forget everything, for tests that init again. Every page must be Reserved or None. */
 void loam_space_reset(void);
 

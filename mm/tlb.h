@@ -32,6 +32,22 @@ struct loam_tlb_batch {
 	struct loam_tlb_release release[LOAM_TLB_RELEASE];
 };
 
+/*
+ * Every CPU that is online forgets `count` entries of `level` from `va` on (or everything), before
+ * this returns: in hardware where that can be, else by interrupting the others. Context: space
+ * lock held.
+ */
+void loam_tlb_everywhere(const struct loam_mmu *mmu, uint64_t va, uint64_t count, unsigned level,
+			 bool tables);
+void loam_tlb_everywhere_all(const struct loam_mmu *mmu);
+
+/* CPU `cpu`, which runs this, takes part from now on, or no more. Context: space lock held. */
+void loam_tlb_join(const struct loam_mmu *mmu, unsigned cpu);
+void loam_tlb_leave(unsigned cpu);
+bool loam_tlb_has(unsigned cpu);
+/* Nobody is online: for tests that init again. */
+void loam_tlb_reset(void);
+
 void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mmu);
 
 /* `count` entries of `level` from `va` on were cleared or lost rights. */

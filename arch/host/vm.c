@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Linux has no physical memory to map and no faults of ours to handle. */
+#include <loam/cpu.h>
 #include <loam/vm.h>
 
 enum loam_err loam_vm_map(uintptr_t at, struct loam_paddr pa, size_t size, unsigned rights,
@@ -48,4 +49,23 @@ bool loam_fault_handle(const struct loam_fault *fault)
 {
 	(void)fault;
 	return false;
+}
+
+/* The kernel below keeps the CPUs' TLBs. */
+void loam_cpu_poll(void)
+{
+}
+
+enum loam_err loam_cpu_online(void)
+{
+	return LOAM_NOTSUP;
+}
+
+void loam_cpu_offline(void)
+{
+}
+
+void loam_cpu_stats(struct loam_cpu_stats *stats)
+{
+	*stats = (struct loam_cpu_stats){0};
 }

@@ -2,8 +2,9 @@
 /*
  * What a host kernel supplies: link-time functions. A missing one is a link error.
  *
- * loam calls none of them with one of its locks held, except loam_host_panic and loam_host_log,
- * which may be called from anywhere and must take no loam lock and allocate nothing.
+ * With one of its locks held loam calls only loam_host_panic, loam_host_log, loam_host_cpu_id,
+ * loam_host_ipi and loam_host_now_ns: they take no loam lock, wait for nothing and allocate
+ * nothing.
  * A single-CPU, single-thread kernel writes loam_host_panic and loam_host_log and links
  * boot/host_up.c for the rest.
  */
@@ -43,6 +44,13 @@ unsigned loam_host_cpu_id(void);
 
 /* Number of CPUs that run loam code; constant after loam_init. Context: any. */
 unsigned loam_host_cpu_count(void);
+
+/*
+ * Interrupt `cpu`; the handler there calls loam_cpu_poll (<loam/cpu.h>). Used where invalidations
+ * are not broadcast in hardware (x86_64), for CPUs that are online. It only sends: it is called with
+ * loam's locks held. Context: IRQs off.
+ */
+void loam_host_ipi(unsigned cpu);
 
 /* Monotonic time in nanoseconds since some fixed point. Context: any. */
 uint64_t loam_host_now_ns(void);

@@ -3,6 +3,7 @@
 #ifndef LOAM_LOAM_H
 #define LOAM_LOAM_H
 
+#include <loam/cpu.h>
 #include <loam/err.h>
 #include <loam/frame.h>
 #include <loam/gc.h>

@@ -33,7 +33,10 @@
 
 #include "arch/check.h"
 #include "mm/frame.h"
+#include "mm/tlb.h"
 #include "tests/host/support.h"
+
+#include <loam/cpu.h>
 
 #include <sys/mman.h>
 
@@ -83,6 +86,7 @@ static struct {
 } pending[PENDING_MAX];
 static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
+static unsigned deaf = FAKE_CPUS;
 static unsigned running; /* the CPU that runs the code under test */
 static struct rng rng;
 
@@ -634,6 +638,36 @@ void fake_run_on(unsigned cpu)
 	running = cpu;
 }
 
+void fake_join(void)
+{
+	for (unsigned cpu = 0; cpu < cpu_count; cpu++) {
+		running = cpu;
+		loam_tlb_join(&mmu, cpu);
+	}
+	running = 0;
+}
+
+unsigned fake_running(void)
+{
+	return running;
+}
+
+void fake_deafen(unsigned cpu)
+{
+	deaf = cpu;
+}
+
+void fake_interrupt(unsigned cpu)
+{
+	unsigned initiator = running;
+
+	if (cpu == deaf)
+		return;
+	running = cpu;
+	loam_cpu_poll();
+	running = initiator;
+}
+
 unsigned fake_cached(uint64_t va, uint64_t size)
 {
 	unsigned count = 0;
@@ -663,7 +697,7 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 {
 	mmu = *m;
 	rng.state = seed;
-	cpu_count = m->broadcast ? FAKE_CPUS : 1;
+	cpu_count = FAKE_CPUS;
 	ram_count = 0;
 	for (unsigned i = 0; i < range_count; i++) {
 		struct ram *r = &ram[ram_count++];
@@ -682,6 +716,7 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 	memset(cpus, 0, sizeof(cpus));
 	pending_count = 0;
 	running = 0;
+	deaf = FAKE_CPUS;
 	invalidated = 0;
 	flushed = 0;
 	next_frame = range[0].base + LOAM_PAGE_SIZE;

@@ -39,10 +39,14 @@ extern const struct fake_golden fake_goldens[];
 extern const unsigned fake_golden_count;
 
 /* Power on: `range_count` stretches of RAM, all junk; the root table is the first frame of the
- * first one. CPUs: FAKE_CPUS where invalidations are broadcast, else 1. */
+ * first one. There are FAKE_CPUS CPUs. */
 void fake_up(const struct loam_mmu *mmu, const struct fake_range *range, unsigned range_count,
 	     uint64_t seed);
 void fake_down(void);
+
+/* All CPUs take part in invalidations: for tests below mm/sys.c, where none calls
+ * loam_cpu_online. */
+void fake_join(void);
 
 /* A machine of the given size with a hole in its RAM, at addresses that are no pointers. */
 void fake_up_default(const struct loam_mmu *mmu, uint64_t seed);
@@ -53,6 +57,11 @@ struct loam_paddr fake_root(void);
 unsigned fake_cpu_count(void);
 /* The code under test runs on this CPU from now on (0 at first). */
 void fake_run_on(unsigned cpu);
+unsigned fake_running(void);
+/* Another CPU takes the shootdown interrupt: at once, so that a test runs on. With
+ * fake_deafen, never. */
+void fake_interrupt(unsigned cpu);
+void fake_deafen(unsigned cpu);
 const struct loam_mmu *fake_mmu(void);
 
 /* A frame nobody has: for tests below the frame allocator. */

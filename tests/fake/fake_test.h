@@ -5,6 +5,7 @@
 
 #include "mm/frame.h"
 #include "mm/memmap.h"
+#include "mm/tlb.h"
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
 
@@ -18,6 +19,8 @@ static inline void fake_frames_up(const struct fake_mode *mode, uint64_t seed)
 	assert_int_equal(loam_memmap_sanitise(entry, fake_memmap(entry), mode->mmu.pa_bits, &map),
 			 LOAM_OK);
 	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+	loam_tlb_reset();
+	fake_join();
 }
 
 static inline void fake_frames_down(void)
@@ -25,6 +28,16 @@ static inline void fake_frames_down(void)
 	loam_frame_verify();
 	loam_frame_reset();
 	fake_down();
+}
+
+/* After loam_mm_init on CPU 0: the others come online. */
+static inline void fake_online(void)
+{
+	for (unsigned cpu = 0; cpu < fake_cpu_count(); cpu++) {
+		fake_run_on(cpu);
+		assert_int_equal(loam_cpu_online(), cpu == 0 ? LOAM_EXIST : LOAM_OK);
+	}
+	fake_run_on(0);
 }
 
 static inline uint64_t free_frames(void)

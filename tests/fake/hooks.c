@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's hooks on the fake machine. Only what mm calls. */
+#include "tests/fake/fake.h"
 #include "tests/host/support.h"
 
 static loam_host_panic_handler *on_panic;
@@ -35,10 +36,23 @@ void loam_host_log(enum loam_log_level level, const char *buf, size_t len)
 
 unsigned loam_host_cpu_id(void)
 {
-	return 0;
+	return fake_running();
 }
 
 unsigned loam_host_cpu_count(void)
 {
-	return 1;
+	return fake_cpu_count();
+}
+
+/* The other CPU takes the interrupt now, or when the initiator waits for it at the latest. */
+void loam_host_ipi(unsigned cpu)
+{
+	fake_interrupt(cpu);
+}
+
+uint64_t loam_host_now_ns(void)
+{
+	static uint64_t now;
+
+	return now += 1000000; /* time passes as it is looked at */
 }

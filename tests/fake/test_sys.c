@@ -75,6 +75,7 @@ static void up(const struct fake_mode *mode, size_t window_bytes)
 	config.window_bytes = window_bytes;
 	assert_int_equal(loam_mm_init(&config), LOAM_OK);
 	assert_int_equal(loam_mm_init(&config), LOAM_EXIST);
+	fake_online();
 	env.window = config.window_base;
 	env.window_bytes = window_bytes;
 }

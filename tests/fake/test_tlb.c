@@ -5,6 +5,8 @@
 #include "mm/tlb.h"
 #include "tests/fake/fake_test.h"
 
+#include <loam/cpu.h>
+
 static struct loam_ptab pt;
 static uint64_t base;
 
@@ -87,6 +89,44 @@ static void nothing_goes_back_before_finish(void **state)
 	}
 }
 
+/* [TLB-2] One shootdown a batch, answered by every other CPU; a CPU that has left is not asked; one
+ * that does not answer is named. Where the hardware broadcasts, none. */
+static void others_are_asked_once(void **state)
+{
+	static struct loam_tlb_batch batch;
+	static struct loam_cpu_stats before, after;
+	static unsigned m;
+
+	(void)state;
+	for (m = 0; m < fake_mode_count; m++) {
+		unsigned others = fake_modes[m].mmu.broadcast ? 0 : FAKE_CPUS - 1;
+
+		up(&fake_modes[m]);
+		map_own(base, 40);
+		loam_cpu_stats(&before);
+		loam_tlb_batch_init(&batch, pt.mmu);
+		assert_int_equal(loam_ptab_unmap(&pt, NULL, &batch, base, 40 * LOAM_PAGE_SIZE,
+						 LOAM_TAG_NONE, true),
+				 LOAM_OK);
+		loam_tlb_batch_finish(&batch);
+		fake_settled();
+		loam_cpu_stats(&after);
+		assert_int_equal(after.shootdowns - before.shootdowns, others > 0);
+		assert_int_equal(after.ipis - before.ipis, others);
+		assert_int_equal(after.served - before.served, others);
+		if (others > 0) {
+			loam_tlb_batch_add(&batch, base, 1, 0, false);
+			fake_deafen(2);
+			EXPECT_PANIC(loam_tlb_batch_finish(&batch), "CPU 2 does not answer");
+			loam_tlb_leave(2);
+			loam_tlb_batch_add(&batch, base, 1, 0, false);
+			loam_tlb_batch_finish(&batch);
+			assert_false(loam_tlb_has(2));
+		}
+		fake_frames_down();
+	}
+}
+
 /* Neighbours become one range; few pages are invalidated one by one, many by one flush. */
 static void singles_or_one_flush(void **state)
 {
@@ -94,6 +134,8 @@ static void singles_or_one_flush(void **state)
 	for_each_mode(mode)
 	{
 		struct loam_tlb_batch batch;
+		/* each CPU for itself, where the hardware does not broadcast */
+		unsigned each = mode->mmu.broadcast ? 1 : FAKE_CPUS;
 		uint64_t singles, flushes;
 
 		up(mode);
@@ -104,20 +146,20 @@ static void singles_or_one_flush(void **state)
 			loam_tlb_batch_add(&batch, base + i * LOAM_PAGE_SIZE, 1, 0, false);
 		assert_int_equal(batch.range_count, 1);
 		loam_tlb_batch_finish(&batch);
-		assert_int_equal(fake_invalidated() - singles, 4);
+		assert_int_equal(fake_invalidated() - singles, 4 * each);
 		assert_int_equal(fake_flushed(), flushes);
 		loam_tlb_batch_add(&batch, base, LOAM_TLB_SINGLES + 1, 0, false);
 		loam_tlb_batch_finish(&batch);
-		assert_int_equal(fake_invalidated() - singles, 4);
-		assert_int_equal(fake_flushed(), flushes + 1);
+		assert_int_equal(fake_invalidated() - singles, 4 * each);
+		assert_int_equal(fake_flushed(), flushes + each);
 		/* more ranges than there is room for */
 		for (unsigned i = 0; i < LOAM_TLB_RANGES + 1; i++)
 			loam_tlb_batch_add(&batch, base + 2 * i * LOAM_PAGE_SIZE, 1, 0, false);
 		assert_true(batch.all);
 		loam_tlb_batch_finish(&batch);
-		assert_int_equal(fake_flushed(), flushes + 2);
+		assert_int_equal(fake_flushed(), flushes + 2 * each);
 		loam_tlb_batch_finish(&batch); /* an empty one costs nothing */
-		assert_int_equal(fake_flushed(), flushes + 2);
+		assert_int_equal(fake_flushed(), flushes + 2 * each);
 		fake_frames_down();
 	}
 }
@@ -193,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_go_back_after_the_flush),
 		cmocka_unit_test(nothing_goes_back_before_finish),
+		cmocka_unit_test(others_are_asked_once),
 		cmocka_unit_test(singles_or_one_flush),
 		cmocka_unit_test(ranges_are_not_confused),
 		cmocka_unit_test(the_fake_sees_stale_entries),

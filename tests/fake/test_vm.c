@@ -24,6 +24,7 @@ static void up(const struct fake_mode *mode)
 	config.window_base = window = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
 	config.window_bytes = 8 * LOAM_GIANT_SIZE;
 	assert_int_equal(loam_mm_init(&config), LOAM_OK);
+	fake_online();
 }
 
 static void settled(void)

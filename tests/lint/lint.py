@@ -27,7 +27,7 @@ MAY_INCLUDE = {
 }
 FREESTANDING = {"stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "limits.h"}
 HOSTED = ("arch/host/",)
-HOOKS = {"panic", "log", "cpu_id", "cpu_count", "now_ns", "thread", "thread_set", "world_stop", "world_start",
+HOOKS = {"panic", "log", "cpu_id", "cpu_count", "ipi", "now_ns", "thread", "thread_set", "world_stop", "world_start",
          "thread_parked", "stacks"}
 MEM = {"memcpy", "memmove", "memset", "memcmp"}
 FORBIDDEN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
