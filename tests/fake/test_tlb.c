@@ -211,9 +211,9 @@ static void the_fake_sees_stale_entries(void **state)
 	EXPECT_PANIC(loam_frame_free(loam_paddr_to_pfn(pa), 0), "can reach it");
 	EXPECT_PANIC(loam_pt_store(slot.table, slot.index, slot.pte), "caches the old one");
 	assert_true(fake_touch(0, base, LOAM_ACCESS_READ, NULL)); /* stale: the very bug */
-	loam_tlb_broadcast(pt.mmu, base, 1, 1, true);		  /* the wrong level */
+	loam_tlb_everywhere(pt.mmu, base, 1, 1, true);		  /* the wrong level */
 	EXPECT_PANIC(fake_settled(), "which is unmapped");
-	loam_tlb_broadcast(pt.mmu, base, 1, 0, false);
+	loam_tlb_everywhere(pt.mmu, base, 1, 0, false);
 	fake_settled();
 	assert_int_equal(loam_frame_free(loam_paddr_to_pfn(pa), 0), LOAM_OK);
 	EXPECT_PANIC(loam_frame_free(loam_paddr_to_pfn(slot.table), 0), "while it is linked");
@@ -222,9 +222,9 @@ static void the_fake_sees_stale_entries(void **state)
 				   loam_pte_leaf(pt.mmu, 1, loam_paddr(0), LOAM_ATTR_DATA)),
 		     "without break-before-make");
 	loam_pt_store(slot.table, slot.index, 0);
-	loam_tlb_broadcast(pt.mmu, base, 1, 0, false); /* leaves, not tables */
+	loam_tlb_everywhere(pt.mmu, base, 1, 0, false); /* leaves, not tables */
 	EXPECT_PANIC(loam_frame_free(loam_paddr_to_pfn(pa), 0), "caches the way to it");
-	loam_tlb_broadcast(pt.mmu, base, 1, 0, true);
+	loam_tlb_everywhere(pt.mmu, base, 1, 0, true);
 	assert_int_equal(loam_frame_free(loam_paddr_to_pfn(pa), 0), LOAM_OK);
 	EXPECT_PANIC(loam_frame_ptr(loam_paddr(0x1000)), "is not RAM");
 	fake_frames_down();
