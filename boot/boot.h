@@ -10,7 +10,8 @@
 
 #include "mm/fault.h"
 
-struct loam_mmu; /* arch/mmu.h */
+struct loam_mmu;    /* arch/mmu.h */
+struct loam_memmap; /* mm/memmap.h */
 
 /* What a kernel started by the stub is told. */
 struct loam_boot_info {
@@ -29,6 +30,7 @@ int loam_kernel_main(const struct loam_boot_info *info);
 /* ---- what the firmware said ---- */
 
 #define LOAM_BOOT_ENTRIES 320u
+#define LOAM_BOOT_CPUS	  16u
 
 struct loam_boot_map {
 	struct loam_mem_entry entry[LOAM_BOOT_ENTRIES];
@@ -36,9 +38,13 @@ struct loam_boot_map {
 	size_t lost; /* entries that found no room */
 	const char *cmdline;
 	uint64_t initrd_pa, initrd_bytes;
-	uint64_t console_pa; /* memory-mapped console, or 0 */
-	bool psci_smc;	     /* aarch64: power off by SMC rather than HVC */
-	unsigned cpu_count;
+	uint64_t console_pa;		    /* memory-mapped console, or 0 */
+	bool psci_smc;			    /* aarch64: power off by SMC rather than HVC */
+	unsigned cpu_count;		    /* at most LOAM_BOOT_CPUS */
+	uint64_t cpu_hw_id[LOAM_BOOT_CPUS]; /* local APIC ids, or MPIDRs */
+	uint64_t lapic_pa;		    /* x86_64: registers of the local APIC, or 0 */
+	uint64_t rsdp_pa;		    /* x86_64: where ACPI begins, or 0 */
+	uint64_t trampoline_pa;		    /* x86_64: a frame below 1 MiB, or 0 */
 };
 
 /* Append an entry; counts in `lost` when full. Empty entries are left out. */
@@ -61,6 +67,8 @@ void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map);
 uint64_t loam_machine_early_limit(void);
 /* Physical address of the first byte of the image. */
 uint64_t loam_machine_image_pa(void);
+/* Take what this machine needs out of the early memory, and say so in the map. */
+void loam_machine_early_take(struct loam_memmap *early, struct loam_boot_map *map);
 /* Make the console work under the final tables (`map`: from loam_machine_read_map). */
 void loam_machine_console_init(const struct loam_boot_map *map);
 /* Once the final tables are in force: drop what is left of the early ones. */
@@ -86,6 +94,9 @@ extern const char loam_probe_resume[];
 void loam_boot_call_on(uintptr_t high, void (*fn)(void *arg), void *arg);
 
 /* ---- common ---- */
+
+/* For boot/smp.c: what the firmware said of the CPUs. */
+void loam_boot_smp_map(const struct loam_boot_map *map);
 
 /* Build and switch to the final tables; fills in info->config. */
 void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config);

@@ -30,11 +30,11 @@ images: $(image_x86_64) $(image_aarch64) ## boot images for both ISAs
 run: deps run-qemu ## set up, build, boot the main job (ARCH=, MEM=, INPUT=, DEPTH=)
 
 run-qemu: $(image) ## the same without the set-up
-	$(Q)python3 tests/tools/qemu_run.py --arch $(ARCH) --mem $(MEM) $(if $(INPUT),--initrd $(INPUT)) \
+	$(Q)python3 tests/tools/qemu_run.py --arch $(ARCH) --mem $(MEM) --smp $(CPUS) $(if $(INPUT),--initrd $(INPUT)) \
 		--append "depth=$(DEPTH) $(APPEND)" $(image)
 
 gdb: $(image) ## boot halted and attach gdb, with the image's symbols
-	$(Q)python3 tests/tools/qemu_run.py --arch $(ARCH) --mem $(MEM) $(if $(INPUT),--initrd $(INPUT)) \
+	$(Q)python3 tests/tools/qemu_run.py --arch $(ARCH) --mem $(MEM) --smp $(CPUS) $(if $(INPUT),--initrd $(INPUT)) \
 		--append "depth=$(DEPTH) $(APPEND)" --gdb $(call outdir,$(ARCH))/loam.elf $(image)
 
 PROG ?= ls -lR .

@@ -7,6 +7,7 @@
  */
 #include "boot/boot.h"
 #include "boot/job.h"
+#include "boot/smp.h"
 #include "arch/check.h"
 #include "mm/print.h"
 #include "tests/kernel/selftest.h"
@@ -47,6 +48,9 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	add_roots(loam_data_roots, loam_data_roots_end);
 	add_roots(loam_bss_roots, loam_bss_roots_end);
 	show_memory();
+	loam_log(LOAM_LOG_INFO, "%u CPUs run\n",
+		 loam_smp_start(
+			 (unsigned)loam_cmdline_number(info->cmdline, "cpus", LOAM_BOOT_CPUS)));
 	loam_log(LOAM_LOG_INFO, "loam is up after %llu us\n",
 		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000));
 	loam_selftest_fault(info->cmdline);

@@ -106,6 +106,16 @@ static void add_regs(struct reader *r, const struct node *n, const struct node *
 				  type, what);
 }
 
+/* `reg` of a CPU node is its MPIDR's affinity. */
+static void add_cpu(struct reader *r, const struct node *n, const struct node *parent)
+{
+	uint32_t ac = parent->address_cells;
+
+	if (ac < 1 || ac > 2 || n->reg_bytes < 4 * ac || r->map->cpu_count >= LOAM_BOOT_CPUS)
+		return;
+	r->map->cpu_hw_id[r->map->cpu_count++] = cells(n->reg, ac);
+}
+
 static void judge(struct reader *r)
 {
 	struct node *n = &r->node[r->depth - 1];
@@ -121,7 +131,7 @@ static void judge(struct reader *r)
 	else if (r->depth == 3 && node_is(parent->name, "reserved-memory"))
 		add_regs(r, n, parent, LOAM_MEM_RESERVED, NULL);
 	else if (n->is_cpu && node_is(parent->name, "cpus"))
-		r->map->cpu_count++;
+		add_cpu(r, n, parent);
 	else if (n->is_pl011 && r->map->console_pa == 0 && parent->address_cells >= 1 &&
 		 parent->address_cells <= 2 && n->reg_bytes >= 4 * parent->address_cells)
 		r->map->console_pa = cells(n->reg, parent->address_cells);

@@ -47,6 +47,7 @@ void loam_boot_main(uint64_t handover)
 	loam_machine_traps_init();
 	loam_fault_areas(area, sizeof(area) / sizeof(area[0]));
 	loam_boot_paging(&map, &info.config);
+	loam_boot_smp_map(&map);
 	show_map();
 	info.cmdline = map.cmdline != NULL ? map.cmdline : "";
 	loam_log(LOAM_LOG_INFO, "command line: \"%s\"\n", info.cmdline);

@@ -49,6 +49,14 @@ static void add_image_part(const char *from, const char *to, uint32_t attr)
 		  LOAM_LEVEL_PAGE);
 }
 
+/* One page of registers, in the direct map like RAM. */
+static void add_device(uint64_t pa)
+{
+	pa = loam_align_down(pa, LOAM_PAGE_SIZE);
+	add_piece(LOAM_BOOT_DIRECT + pa, pa, LOAM_PAGE_SIZE, LOAM_ATTR_DATA | LOAM_ATTR_MEM_DEV,
+		  LOAM_LEVEL_PAGE);
+}
+
 static void plan(const struct loam_boot_map *map)
 {
 	const uint32_t ro = LOAM_ATTR_ACCESSED;
@@ -61,10 +69,10 @@ static void plan(const struct loam_boot_map *map)
 	for (size_t i = 0; i < ram.count; i++)
 		add_piece(LOAM_BOOT_DIRECT + ram.range[i].base, ram.range[i].base,
 			  ram.range[i].end - ram.range[i].base, LOAM_ATTR_DATA, LOAM_LEVEL_GIANT);
+	if (map->lapic_pa != 0)
+		add_device(map->lapic_pa);
 	if (map->console_pa != 0)
-		add_piece(LOAM_BOOT_DIRECT + loam_align_down(map->console_pa, LOAM_PAGE_SIZE),
-			  loam_align_down(map->console_pa, LOAM_PAGE_SIZE), LOAM_PAGE_SIZE,
-			  LOAM_ATTR_DATA | LOAM_ATTR_MEM_DEV, LOAM_LEVEL_PAGE);
+		add_device(map->console_pa);
 }
 
 /* Enough tables for every piece: each alone in an empty root needs at least what it adds here. */
@@ -114,6 +122,7 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 			  (uint64_t)(loam_image_end - loam_image_start), LOAM_MEM_RESERVED,
 			  "image");
 	sanitise(map);
+	loam_machine_early_take(&early, map);
 	plan(map);
 	/* an empty root to count with, which becomes the root */
 	final.mmu = &mmu;

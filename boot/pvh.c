@@ -64,6 +64,7 @@ const char *loam_pvh_parse(loam_pvh_read *read, void *context, uint64_t pa,
 		map->initrd_pa = m.pa;
 		map->initrd_bytes = m.size;
 	}
+	map->rsdp_pa = info.rsdp;
 	*cmdline_pa = info.cmdline;
 	return NULL;
 }

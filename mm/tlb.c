@@ -86,7 +86,8 @@ static void no_answer(unsigned cpu)
 {
 	char text[80];
 
-	loam_snprintf(text, sizeof(text), "CPU %u does not answer a TLB shootdown: interrupts off?", cpu);
+	loam_snprintf(text, sizeof(text), "CPU %u does not answer a TLB shootdown: interrupts off?",
+		      cpu);
 	loam_host_panic(__FILE__, __LINE__, text);
 }
 
@@ -111,8 +112,8 @@ static void wait_for(unsigned cpu, uint64_t wanted)
 static void everywhere(const struct loam_mmu *mmu, bool all, const struct loam_tlb_range *range,
 		       uint32_t count)
 {
-	uint64_t others = __atomic_load_n(&online, __ATOMIC_ACQUIRE) &
-			  ~((uint64_t)1 << loam_host_cpu_id());
+	uint64_t others =
+		__atomic_load_n(&online, __ATOMIC_ACQUIRE) & ~((uint64_t)1 << loam_host_cpu_id());
 	uint64_t wanted;
 
 	if (mmu->broadcast) {

@@ -41,14 +41,15 @@ test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=tsan T=$(if $(T),$(T),thread)
 
 ONLY ?=
+SOAK ?= 2
 .PHONY: test-qemu test-qemu-flavour
 recorded = $(BUILD)/ls.loamtrace
 test-qemu-flavour: images embed
 	$(Q)$(MAKE) --no-print-directory record PROG='ls -lR .' OUT=$(recorded)
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 \
-		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) $(if $(ONLY),--only "$(ONLY)") --embed $(embed_image_$(a)) --recorded $(recorded) $(a)=$(image_$(a))')
+		$(foreach a,x86_64 aarch64,'python3 tests/tools/qemu_test.py --trace $(TRACE) --soak $(SOAK) $(if $(ONLY),--only "$(ONLY)") --embed $(embed_image_$(a)) --recorded $(recorded) $(a)=$(image_$(a))')
 
-test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=)
+test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, bad input (ONLY=, SOAK=seconds)
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=release ONLY='$(if $(ONLY),$(ONLY),main job)'
 

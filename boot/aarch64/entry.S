@@ -13,6 +13,63 @@
 #define BLOCK_NORMAL_LOW  0x701		/* valid block, AF, SH inner, AttrIndx 0 */
 #define BLOCK_DEVICE_LOW  0x40d		/* valid block, AF, AttrIndx 3 (nGnRnE) */
 
+/* At EL2: hand EL1 everything and go there. */
+	.macro to_el1 label
+	mrs x0, CurrentEL
+	cmp x0, #8
+	b.ne \label
+	mov x0, #(1 << 31)	/* HCR_EL2.RW: EL1 is AArch64 */
+	msr hcr_el2, x0
+	mov x0, #3		/* EL1 may read the counters */
+	msr cnthctl_el2, x0
+	msr cntvoff_el2, xzr
+	mov x0, #0x33ff
+	msr cptr_el2, x0
+	mov x0, #0x3c5		/* EL1h, all masked */
+	msr spsr_el2, x0
+	adr x0, \label
+	msr elr_el2, x0
+	eret
+	.endm
+
+/* The MMU goes on, over the early tables; uses x0 to x2. */
+	.macro mmu_on
+	ldr x0, =0x004444ff	/* MAIR_EL1 as loam_mmu_cpu_init has it */
+	msr mair_el1, x0
+	/* T0SZ = T1SZ = 16; TG0, TG1 4 KiB; walks write-back, inner shareable */
+	ldr x0, =0xb5103510
+	mrs x1, id_aa64mmfr0_el1
+	and x1, x1, #0xf
+	cmp x1, #5		/* 48 bits of physical address are what 48-bit descriptors hold */
+	mov x2, #5
+	csel x1, x1, x2, lo
+	orr x0, x0, x1, lsl #32
+	msr tcr_el1, x0
+	adrp x0, early_l0_low
+	msr ttbr0_el1, x0
+	adrp x0, early_l0_high
+	msr ttbr1_el1, x0
+	isb
+	tlbi vmalle1
+	dsb nsh
+	isb
+	ldr x0, =0x30d0199d	/* SCTLR_EL1: M, C, I, SA, SA0, RES1, EIS, EOS, no WXN */
+	msr sctlr_el1, x0
+	isb
+	.endm
+
+	.macro low_half_off
+	/* TTBR0 walks off: the low half, null included, traps from now on */
+	mrs x0, tcr_el1
+	orr x0, x0, #(1 << 7)	/* EPD0 */
+	msr tcr_el1, x0
+	msr ttbr0_el1, xzr
+	isb
+	tlbi vmalle1
+	dsb nsh
+	isb
+	.endm
+
 	.section .boot.text, "ax"
 	.globl loam_arm_entry
 loam_arm_entry:
@@ -27,22 +84,7 @@ loam_arm_entry:
 
 1:	msr daifset, #0xf
 	mov x20, x0		/* device tree */
-	mrs x0, CurrentEL
-	cmp x0, #8
-	b.ne at_el1
-	/* EL2: hand EL1 everything and go there */
-	mov x0, #(1 << 31)	/* HCR_EL2.RW: EL1 is AArch64 */
-	msr hcr_el2, x0
-	mov x0, #3		/* EL1 may read the counters */
-	msr cnthctl_el2, x0
-	msr cntvoff_el2, xzr
-	mov x0, #0x33ff
-	msr cptr_el2, x0
-	mov x0, #0x3c5		/* EL1h, all masked */
-	msr spsr_el2, x0
-	adr x0, at_el1
-	msr elr_el2, x0
-	eret
+	to_el1 at_el1
 
 at_el1:
 	adrp x21, loam_image_start	/* x21: physical address of the image */
@@ -112,29 +154,17 @@ at_el1:
 	b.lo 1b
 	dsb sy
 
-	ldr x0, =0x004444ff	/* MAIR_EL1 as loam_mmu_cpu_init has it */
-	msr mair_el1, x0
-	/* T0SZ = T1SZ = 16; TG0, TG1 4 KiB; walks write-back, inner shareable */
-	ldr x0, =0xb5103510
-	mrs x1, id_aa64mmfr0_el1
-	and x1, x1, #0xf
-	cmp x1, #5		/* 48 bits of physical address are what 48-bit descriptors hold */
-	mov x2, #5
-	csel x1, x1, x2, lo
-	orr x0, x0, x1, lsl #32
-	msr tcr_el1, x0
-	adrp x0, early_l0_low
-	msr ttbr0_el1, x0
-	adrp x0, early_l0_high
-	msr ttbr1_el1, x0
-	isb
-	tlbi vmalle1
-	dsb nsh
-	isb
-	ldr x0, =0x30d0199d	/* SCTLR_EL1: M, C, I, SA, SA0, RES1, EIS, EOS, no WXN */
-	msr sctlr_el1, x0
-	isb
+	mmu_on
 	ldr x0, =high_half
+	br x0
+
+/* Where PSCI starts another CPU: MMU off, as above, but the tables are there. */
+	.globl loam_arm_secondary
+loam_arm_secondary:
+	msr daifset, #0xf
+	to_el1 1f
+1:	mmu_on
+	ldr x0, =secondary_high
 	br x0
 	.ltorg
 
@@ -146,15 +176,7 @@ high_half:
 	msr spsel, #0
 	ldr x0, =loam_stack_base
 	mov sp, x0
-	/* TTBR0 walks off: the low half, null included, traps from now on */
-	mrs x0, tcr_el1
-	orr x0, x0, #(1 << 7)	/* EPD0 */
-	msr tcr_el1, x0
-	msr ttbr0_el1, xzr
-	isb
-	tlbi vmalle1
-	dsb nsh
-	isb
+	low_half_off
 	ldr x0, =loam_arm_image_pa
 	str x21, [x0]
 	mov x0, x20
@@ -163,6 +185,36 @@ high_half:
 	bl loam_boot_main
 1:	wfi
 	b 1b
+	.ltorg
+
+secondary_high:
+	/* as the first CPU has it: low half off, dirty bits by hardware, on which the stack's
+	 * entries rely */
+	ldr x0, =loam_ap_tcr
+	ldr x0, [x0]
+	msr tcr_el1, x0
+	msr ttbr0_el1, xzr
+	/* the final tables, under which the stacks are */
+	ldr x0, =loam_ap_root
+	ldr x0, [x0]
+	msr ttbr1_el1, x0
+	isb
+	tlbi vmalle1
+	dsb nsh
+	isb
+	ldr x0, =loam_ap_trap
+	ldr x0, [x0]
+	msr spsel, #1
+	mov sp, x0
+	msr spsel, #0
+	ldr x0, =loam_ap_stack
+	ldr x0, [x0]
+	mov sp, x0
+	ldr x0, =loam_ap_cpu
+	ldr x0, [x0]
+	mov x29, xzr
+	mov x30, xzr
+	bl loam_smp_main
 	.ltorg
 
 /* int loam_probe_touch(access, addr): touch it; the trap handler comes back to resume. */

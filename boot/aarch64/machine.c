@@ -64,6 +64,12 @@ void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map)
 	loam_boot_map_add(map, handover, size, LOAM_MEM_RESERVED, "device tree");
 }
 
+void loam_machine_early_take(struct loam_memmap *early, struct loam_boot_map *map)
+{
+	(void)early;
+	(void)map;
+}
+
 /* The early direct map has the image's GiB. */
 uint64_t loam_machine_early_limit(void)
 {

@@ -3,7 +3,7 @@
  * The trap handler. Exceptions run on SP_EL1 while the kernel runs on SP_EL0, so a stack overflow
  * is reported like any other fault. Source: Arm ARM, "ESR_EL1, Exception Syndrome Register".
  */
-#include "boot/boot.h"
+#include "boot/smp.h"
 #include "mm/print.h"
 
 struct trap_frame {
@@ -18,9 +18,32 @@ _Static_assert(sizeof(struct trap_frame) == 288, "vectors.S has the same layout"
 void loam_arm_trap(struct trap_frame *frame);
 extern char loam_arm_vectors[];
 
+static void load_vectors(struct loam_percpu *cpu)
+{
+	__asm__ volatile("msr tpidr_el1, %0" : : "r"(cpu));
+	__asm__ volatile("msr vbar_el1, %0; isb" : : "r"(loam_arm_vectors) : "memory");
+}
+
 void loam_machine_traps_init(void)
 {
-	__asm__ volatile("msr vbar_el1, %0; isb" : : "r"(loam_arm_vectors) : "memory");
+	uint64_t mpidr;
+
+	__asm__ volatile("mrs %0, mpidr_el1" : "=r"(mpidr));
+	loam_percpu[0].hw_id = mpidr & UINT64_C(0xff00ffffff);
+	load_vectors(&loam_percpu[0]);
+}
+
+void loam_machine_cpu_init(struct loam_percpu *cpu)
+{
+	load_vectors(cpu);
+}
+
+unsigned loam_machine_cpu_id(void)
+{
+	const struct loam_percpu *cpu;
+
+	__asm__ volatile("mrs %0, tpidr_el1" : "=r"(cpu));
+	return (unsigned)cpu->id;
 }
 
 static const char *name_of(unsigned ec)
@@ -82,7 +105,7 @@ void loam_arm_trap(struct trap_frame *f)
 	fault.external |= ec != EC_INSTRUCTION && ec != EC_DATA;
 	if (loam_fault_handle(&fault))
 		return;
-	if (loam_probe_armed) {
+	if (loam_probe_armed && loam_machine_cpu_id() == 0) {
 		loam_probe_fault = fault;
 		f->pc = (uintptr_t)loam_probe_resume;
 		f->sp = loam_probe_sp;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The PC as QEMU's q35 shows it: 16550 at 0x3f8, isa-debug-exit at 0xf4, PVH start info. */
 #include "arch/mmu.h"
+#include "boot/acpi.h"
 #include "boot/boot.h"
 #include "boot/pvh.h"
 #include "arch/check.h"
+#include "mm/early.h"
 #include "mm/print.h"
 
 #define VMA	  UINT64_C(0xffffffff80000000)
@@ -87,7 +89,23 @@ void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map)
 
 	LOAM_CHECK(bad == NULL, bad);
 	map->cmdline = copy_cmdline(cmdline_pa);
-	map->cpu_count = 1;
+	map->cpu_count = 1; /* this one, whatever ACPI says */
+	bad = loam_acpi_parse(read_phys, NULL, map->rsdp_pa, map);
+	if (bad != NULL)
+		loam_log(LOAM_LOG_INFO, "one CPU: %s\n", bad);
+}
+
+/* A starting CPU begins in real mode, so its first code must lie below 1 MiB; the video memory begins
+ * at 640 KiB. */
+void loam_machine_early_take(struct loam_memmap *early, struct loam_boot_map *map)
+{
+	struct loam_paddr pa;
+
+	if (map->cpu_count < 2 ||
+	    loam_early_alloc(early, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE, 0xa0000, &pa) != LOAM_OK)
+		return;
+	map->trampoline_pa = pa.raw;
+	loam_boot_map_add(map, pa.raw, LOAM_PAGE_SIZE, LOAM_MEM_RESERVED, "start of other CPUs");
 }
 
 uint64_t loam_machine_early_limit(void)

@@ -4,13 +4,18 @@
  * the TSS), so a stack overflow is reported instead of becoming a triple fault.
  * Source: Intel SDM volume 3A, "Interrupt and Exception Handling".
  */
-#include "boot/boot.h"
+#include "boot/smp.h"
 #include "mm/print.h"
+
+#include <loam/cpu.h>
 
 #define TRAP_STACK_BYTES 0x4000u
 #define VECTOR_NMI	 2u
 #define VECTOR_DF	 8u
 #define VECTOR_PF	 14u
+#define VECTOR_IRQ	 32u /* and up */
+#define VECTORS		 35u
+#define MSR_GS_BASE	 0xc0000101u
 
 struct trap_frame {
 	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15;
@@ -38,40 +43,75 @@ struct __attribute__((packed)) table_ptr {
 	uint64_t base;
 };
 
-extern const uint64_t loam_x86_stubs[32];
+extern const uint64_t loam_x86_stubs[VECTORS];
 void loam_x86_trap(struct trap_frame *frame);
+void loam_x86_lapic_enable(void);
+void loam_x86_lapic_eoi(void);
 
 static struct gate idt[256];
-static struct tss tss;
-static uint64_t gdt[5] = {0, UINT64_C(0x00af9a000000ffff), UINT64_C(0x00cf92000000ffff)};
+static struct tss tss[LOAM_BOOT_CPUS];
+static uint64_t gdt[LOAM_BOOT_CPUS][5];
+
+/* Stack 1 is for faults, 2 and 3 for double faults and NMIs, 4 for interrupts: each kind may hit
+ * while a lower one is being handled. */
+static unsigned ist_of(unsigned vector)
+{
+	return vector == VECTOR_DF ? 2 : vector == VECTOR_NMI ? 3 : vector >= VECTOR_IRQ ? 4 : 1;
+}
+
+static void load_tables(unsigned cpu, uintptr_t trap_high)
+{
+	uint64_t base = (uintptr_t)&tss[cpu];
+	struct table_ptr ptr = {sizeof(gdt[0]) - 1, (uintptr_t)gdt[cpu]};
+
+	for (unsigned i = 0; i < 4; i++)
+		tss[cpu].ist[i] = trap_high - i * TRAP_STACK_BYTES;
+	tss[cpu].iomap = sizeof(tss[0]);
+	gdt[cpu][1] = UINT64_C(0x00af9a000000ffff);
+	gdt[cpu][2] = UINT64_C(0x00cf92000000ffff);
+	gdt[cpu][3] = (sizeof(tss[0]) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 |
+		      (base >> 24 & 0xff) << 56;
+	gdt[cpu][4] = base >> 32;
+	__asm__ volatile("lgdt %0" : : "m"(ptr));
+	__asm__ volatile("ltr %0" : : "r"((uint16_t)0x18));
+	ptr = (struct table_ptr){sizeof(idt) - 1, (uintptr_t)idt};
+	__asm__ volatile("lidt %0" : : "m"(ptr));
+	/* this CPU's number, for loam_machine_cpu_id */
+	base = (uintptr_t)&loam_percpu[cpu];
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(MSR_GS_BASE), "a"((uint32_t)base), "d"((uint32_t)(base >> 32)));
+}
 
 void loam_machine_traps_init(void)
 {
-	uint64_t base = (uintptr_t)&tss, top = (uintptr_t)loam_trap_stack_base;
-	struct table_ptr ptr = {sizeof(gdt) - 1, (uintptr_t)gdt};
-
-	for (unsigned i = 0; i < 3; i++)
-		tss.ist[i] = top - i * TRAP_STACK_BYTES;
-	tss.iomap = sizeof(tss);
-	gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 |
-		 (base >> 24 & 0xff) << 56;
-	gdt[4] = base >> 32;
-	__asm__ volatile("lgdt %0" : : "m"(ptr));
-	__asm__ volatile("ltr %0" : : "r"((uint16_t)0x18));
-	for (unsigned i = 0; i < 32; i++) {
+	for (unsigned i = 0; i < VECTORS; i++) {
 		uint64_t at = loam_x86_stubs[i];
+		/* the last one is the spurious vector of the local APIC */
+		unsigned vector = i == VECTORS - 1 ? 255 : i;
 
-		idt[i] = (struct gate){.offset_low = (uint16_t)at,
-				       .selector = 8,
-				       .ist = i == VECTOR_DF	? 2
-					      : i == VECTOR_NMI ? 3
-								: 1,
-				       .type = 0x8e,
-				       .offset_mid = (uint16_t)(at >> 16),
-				       .offset_high = (uint32_t)(at >> 32)};
+		idt[vector] = (struct gate){.offset_low = (uint16_t)at,
+					    .selector = 8,
+					    .ist = (uint8_t)ist_of(i),
+					    .type = 0x8e,
+					    .offset_mid = (uint16_t)(at >> 16),
+					    .offset_high = (uint32_t)(at >> 32)};
 	}
-	ptr = (struct table_ptr){sizeof(idt) - 1, (uintptr_t)idt};
-	__asm__ volatile("lidt %0" : : "m"(ptr));
+	load_tables(0, (uintptr_t)loam_trap_stack_base);
+}
+
+void loam_machine_cpu_init(struct loam_percpu *cpu)
+{
+	load_tables((unsigned)cpu->id, cpu->trap_high);
+	loam_x86_lapic_enable();
+}
+
+unsigned loam_machine_cpu_id(void)
+{
+	uint64_t id;
+
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(id));
+	return (unsigned)id;
 }
 
 static const char *const name[32] = {
@@ -134,6 +174,13 @@ void loam_x86_trap(struct trap_frame *f)
 {
 	struct loam_fault fault = {.pc = f->rip, .sp = f->rsp};
 
+	if (f->vector >= VECTOR_IRQ) {
+		/* a request of another CPU, or just a knock */
+		loam_cpu_poll();
+		if (f->vector != VECTORS - 1)
+			loam_x86_lapic_eoi();
+		return;
+	}
 	__asm__ volatile("movq %%cr2, %0" : "=r"(fault.addr));
 	/* page-fault error code: bit 0 present, bit 1 write, bit 4 instruction fetch */
 	fault.present = (f->code & 1) != 0;
@@ -147,7 +194,7 @@ void loam_x86_trap(struct trap_frame *f)
 	}
 	if (f->vector == VECTOR_PF && loam_fault_handle(&fault))
 		return;
-	if (loam_probe_armed) {
+	if (loam_probe_armed && loam_machine_cpu_id() == 0) {
 		fault.external = f->vector != VECTOR_PF;
 		loam_probe_fault = fault;
 		f->rip = (uintptr_t)loam_probe_resume;

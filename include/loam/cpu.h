@@ -32,9 +32,9 @@ void loam_cpu_offline(void);
 void loam_cpu_poll(void);
 
 struct loam_cpu_stats {
-	uint64_t shootdowns;	/* times that other CPUs were asked and waited for */
-	uint64_t ipis;		/* interrupts sent for that */
-	uint64_t served;	/* requests that CPUs have served */
+	uint64_t shootdowns; /* times that other CPUs were asked and waited for */
+	uint64_t ipis;	     /* interrupts sent for that */
+	uint64_t served;     /* requests that CPUs have served */
 };
 
 /* Since loam_mm_init. Context: any. */

@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 
-def command(arch, image, mem, append="", initrd=None, cpu="max", extra=()):
+def command(arch, image, mem, append="", initrd=None, cpu="max", smp=1, extra=()):
     """The QEMU command line for one boot."""
     if arch == "x86_64":
         argv = ["qemu-system-x86_64", "-M", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     else:
         argv = ["qemu-system-aarch64", "-M", "virt", "-semihosting-config", "enable=on,target=native"]
-    argv += ["-cpu", cpu, "-m", mem, "-smp", "1", "-display", "none", "-serial", "stdio", "-monitor", "none",
+    argv += ["-cpu", cpu, "-m", mem, "-smp", str(smp), "-display", "none", "-serial", "stdio", "-monitor", "none",
              "-no-reboot", "-net", "none", "-kernel", image]
     if append:
         argv += ["-append", append]
@@ -38,10 +38,11 @@ def main():
     parser.add_argument("--append", default="", help="kernel command line")
     parser.add_argument("--initrd", help="boot module")
     parser.add_argument("--cpu", default="max")
+    parser.add_argument("--smp", type=int, default=1, help="CPUs")
     parser.add_argument("--gdb", metavar="ELF", help="halt, and attach gdb with this file's symbols")
     parser.add_argument("image")
     args = parser.parse_args()
-    argv = command(args.arch, args.image, args.mem, args.append, args.initrd, args.cpu)
+    argv = command(args.arch, args.image, args.mem, args.append, args.initrd, args.cpu, args.smp)
     if args.gdb:
         with subprocess.Popen(argv + ["-s", "-S"], stdin=subprocess.DEVNULL, start_new_session=True) as qemu:
             subprocess.run(["gdb-multiarch", args.gdb, "-ex", "target remote :1234"], check=False)

@@ -59,7 +59,7 @@ class Boot:
 
     def __init__(self, arch, image, **kw):
         argv = qemu_run.command(arch, image, kw.get("mem", "256M"), kw.get("append", ""),
-                                kw.get("initrd"), kw.get("cpu", "max"))
+                                kw.get("initrd"), kw.get("cpu", "max"), kw.get("smp", 1))
         start = time.monotonic()
         try:
             proc = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -90,8 +90,8 @@ def usable_mib(text):
 class Suite:
     """All boots of one architecture."""
 
-    def __init__(self, tap, arch, image, trace, only):
-        self.tap, self.arch, self.image, self.trace, self.only = tap, arch, image, trace, only
+    def __init__(self, tap, arch, image, trace, only, soak=0):
+        self.tap, self.arch, self.image, self.trace, self.only, self.soak = tap, arch, image, trace, only, soak
 
     def boot(self, name, status, patterns, guest=False, **kw):
         """Boot; the result is right if the status is and every pattern is found."""
@@ -127,6 +127,15 @@ class Suite:
                             f"{got} MiB usable\n{b.text}")
             us = b.number(r"^boot to self-tests done in (\d+) us")
             print(f"# {self.arch} {mem}: boot to self-tests done in {us} us of guest time")
+
+    def many_cpus(self):
+        """Everything again with four CPUs, and a little longer all at once."""
+        for mem in ("64M", "1G"):
+            self.boot(f"self-tests and main job with 4 CPUs and {mem}", 0,
+                      [r"^4 CPUs run$", r"^# 4 CPUs, \d+ steps", r"^loam: all done, all well$"]
+                      + ([r"# .* [1-9]\d* shootdowns"] if self.arch == "x86_64" else [r"# .* 0 shootdowns"]),
+                      guest=True, mem=mem, smp=4, append=f"depth=8 soak={self.soak}", initrd=self.trace)
+        self.boot("cpus=2 of 4", 0, [r"^2 CPUs run$"], guest=True, smp=4, append="cpus=2 job=trees depth=6")
 
     def high_memory(self):
         """5 GiB on x86_64 lie on both sides of the hole below 4 GiB."""
@@ -185,6 +194,7 @@ class Suite:
     def run(self):
         self.whole_job()
         self.high_memory()
+        self.many_cpus()
         self.faults()
         self.small_cpus()
         self.bad_input()
@@ -195,13 +205,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="only boots whose name has this word")
     parser.add_argument("--trace", required=True)
+    parser.add_argument("--soak", type=int, default=2, help="seconds that all CPUs work at once")
     parser.add_argument("--embed", help="the kernel of tests/embed")
     parser.add_argument("--recorded", help="a trace that was made just now")
     parser.add_argument("image", metavar="ARCH=IMAGE")
     args = parser.parse_args()
     tap = Tap()
     arch, image = args.image.split("=", 1)
-    Suite(tap, arch, image, args.trace, args.only).run()
+    Suite(tap, arch, image, args.trace, args.only, args.soak).run()
     if args.recorded:
         Suite(tap, arch, image, args.recorded, args.only).recorded()
     if args.embed:

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting the other CPUs and giving them work. Their stacks are loam's own: the CPU's stack with
+ * guards, committed whole because there is no fault handler before it runs, and one block for its
+ * trap stacks. A CPU joins loam (loam_cpu_online) before it says that it runs.
+ */
+#include "boot/smp.h"
+
+#include "arch/check.h"
+#include "arch/cpu.h"
+#include "mm/print.h"
+
+#define STACK_BYTES    0x10000u
+#define START_LIMIT_NS UINT64_C(2000000000)
+
+struct loam_percpu loam_percpu[LOAM_BOOT_CPUS];
+
+static const struct loam_boot_map *firmware;
+static unsigned count = 1;
+
+void loam_boot_smp_map(const struct loam_boot_map *map)
+{
+	firmware = map;
+}
+
+unsigned loam_smp_count(void)
+{
+	return count;
+}
+
+static bool stacks(struct loam_percpu *cpu)
+{
+	struct loam_stack stack;
+	void *trap;
+
+	if (loam_stack_alloc(STACK_BYTES, &stack) != LOAM_OK ||
+	    loam_sys_used(stack.low, STACK_BYTES, NULL) != LOAM_OK ||
+	    loam_sys_alloc(LOAM_TRAP_BYTES, LOAM_OWNER_STACK, &trap) != LOAM_OK)
+		return false;
+	cpu->stack_high = stack.high;
+	cpu->trap_high = (uintptr_t)trap + LOAM_TRAP_BYTES;
+	return true;
+}
+
+unsigned loam_smp_start(unsigned limit)
+{
+	loam_machine_smp_init(firmware);
+	limit = limit < firmware->cpu_count ? limit : firmware->cpu_count;
+	limit = limit < LOAM_BOOT_CPUS ? limit : LOAM_BOOT_CPUS;
+	for (unsigned i = 0; i < firmware->cpu_count && count < limit; i++) {
+		struct loam_percpu *cpu = &loam_percpu[count];
+		uint64_t start = loam_host_now_ns();
+
+		if (firmware->cpu_hw_id[i] == loam_percpu[0].hw_id)
+			continue;
+		cpu->id = count;
+		cpu->hw_id = firmware->cpu_hw_id[i];
+		if (!stacks(cpu)) {
+			loam_log(LOAM_LOG_ERROR, "no memory for CPU %u\n", count);
+			break;
+		}
+		loam_machine_cpu_start(cpu);
+		/* acquire: the new CPU's release in loam_smp_main */
+		while (__atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0 &&
+		       loam_host_now_ns() - start < START_LIMIT_NS)
+			loam_cpu_relax();
+		if (__atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0) {
+			loam_log(LOAM_LOG_ERROR, "CPU %u (hardware id %#llx) did not start\n",
+				 count, (unsigned long long)cpu->hw_id);
+			break;
+		}
+		count++;
+	}
+	return count;
+}
+
+void loam_smp_main(struct loam_percpu *cpu)
+{
+	enum loam_err err;
+
+	loam_machine_cpu_init(cpu);
+	err = loam_cpu_online();
+	LOAM_CHECK(err == LOAM_OK, "a new CPU could not join loam");
+	loam_machine_irqs_on();
+	/* release: everything above, to loam_smp_start */
+	__atomic_store_n(&cpu->running, 1, __ATOMIC_RELEASE);
+	for (;;) {
+		uintptr_t irq = loam_irq_save();
+		/* acquire: partner of the release in loam_smp_post */
+		void (*fn)(void *) = __atomic_load_n(&cpu->fn, __ATOMIC_ACQUIRE);
+
+		if (fn == NULL)
+			loam_machine_cpu_idle(); /* wakes with interrupts as they were */
+		loam_irq_restore(irq);
+		if (fn != NULL) {
+			fn(cpu->arg);
+			/* release: what fn did, to loam_smp_wait */
+			__atomic_store_n(&cpu->fn, NULL, __ATOMIC_RELEASE);
+		}
+	}
+}
+
+void loam_smp_post(unsigned cpu, void (*fn)(void *arg), void *arg)
+{
+	LOAM_CHECK(cpu > 0 && cpu < count, "no such CPU");
+	loam_percpu[cpu].arg = arg;
+	__atomic_store_n(&loam_percpu[cpu].fn, fn, __ATOMIC_RELEASE);
+	loam_machine_cpu_wake(cpu);
+}
+
+void loam_smp_wait(void)
+{
+	for (unsigned cpu = 1; cpu < count; cpu++) {
+		while (__atomic_load_n(&loam_percpu[cpu].fn, __ATOMIC_ACQUIRE) != NULL)
+			loam_cpu_relax();
+	}
+}
