@@ -780,25 +780,3 @@ struct loam_paddr fake_frame(void)
 		violation("out of frames for tests");
 	return loam_paddr(pa);
 }
-
-/* ---- the rest of waist A ---- */
-
-void loam_mmu_detect(struct loam_mmu *m)
-{
-	*m = mmu;
-}
-
-void loam_mmu_cpu_init(const struct loam_mmu *m)
-{
-	(void)m;
-}
-
-struct loam_paddr loam_mmu_root_get(void)
-{
-	return fake_root();
-}
-
-void loam_direct_map_set(uintptr_t offset)
-{
-	(void)offset;
-}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's hooks on the fake machine. Only what mm calls. */
+/* The host's hooks on the fake machine, as far as mm calls them, and the set-up half of waist A. */
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
 
@@ -55,4 +55,26 @@ uint64_t loam_host_now_ns(void)
 	static uint64_t now;
 
 	return now += 1000000; /* time passes as it is looked at */
+}
+
+/* ---- the rest of waist A ---- */
+
+void loam_mmu_detect(struct loam_mmu *m)
+{
+	*m = *fake_mmu();
+}
+
+void loam_mmu_cpu_init(const struct loam_mmu *m)
+{
+	(void)m;
+}
+
+struct loam_paddr loam_mmu_root_get(void)
+{
+	return fake_root();
+}
+
+void loam_direct_map_set(uintptr_t offset)
+{
+	(void)offset;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the firmware hands over, read with suspicion: device tree, PVH start info, command line. */
+#include "boot/acpi.h"
 #include "boot/boot.h"
 #include "boot/fdt.h"
 #include "boot/pvh.h"
@@ -385,6 +386,99 @@ static void bad_pvh_start_info(void **state)
 	assert_non_null(loam_pvh_parse(read_ram, NULL, 0x100000, &map, &cmdline));
 }
 
+/* ---- ACPI ---- */
+
+static void seal(uint32_t at, uint32_t size, uint32_t sum_at)
+{
+	unsigned char sum = 0;
+
+	ram[sum_at] = 0;
+	for (uint32_t i = 0; i < size; i++)
+		sum = (unsigned char)(sum + ram[at + i]);
+	ram[sum_at] = (unsigned char)-sum;
+}
+
+/* RSDP at 0x100, RSDT at 0x200, something else at 0x300, MADT at 0x400 with four processors, one
+ * of them off, one by its x2APIC id. */
+static void acpi_machine(void)
+{
+	memset(ram, 0, sizeof(ram));
+	memcpy(ram + 0x100, "RSD PTR ", 8);
+	le(0x110, 0x200, 4);
+	seal(0x100, 20, 0x108);
+	memcpy(ram + 0x200, "RSDT", 4);
+	le(0x204, 36 + 8, 4);
+	le(0x224, 0x300, 4);
+	le(0x228, 0x400, 4);
+	seal(0x200, 36 + 8, 0x209);
+	memcpy(ram + 0x300, "FACP", 4);
+	le(0x304, 64, 4);
+	seal(0x300, 64, 0x309);
+	memcpy(ram + 0x400, "APIC", 4);
+	le(0x404, 44 + 3 * 8 + 16 + 6, 4);
+	le(0x424, 0xfee00000, 4);
+	for (uint32_t i = 0; i < 3; i++) {
+		uint32_t at = 0x42c + 8 * i;
+
+		ram[at + 1] = 8;
+		ram[at + 3] = (unsigned char)(i * 2); /* APIC ids 0, 2, 4 */
+		ram[at + 4] = i != 1;
+	}
+	ram[0x444] = 9;
+	ram[0x445] = 16;
+	le(0x448, 300, 4);
+	ram[0x44c] = 1;
+	ram[0x454] = 2; /* an interrupt override: not for us */
+	ram[0x455] = 6;
+	seal(0x400, 44 + 3 * 8 + 16 + 6, 0x409);
+}
+
+static void acpi_names_the_cpus(void **state)
+{
+	(void)state;
+	acpi_machine();
+	map = (struct loam_boot_map){0};
+	assert_null(loam_acpi_parse(read_ram, NULL, 0x100, &map));
+	assert_int_equal(map.cpu_count, 3);
+	assert_int_equal(map.cpu_hw_id[0], 0);
+	assert_int_equal(map.cpu_hw_id[1], 4);
+	assert_int_equal(map.cpu_hw_id[2], 300);
+	assert_int_equal(map.lapic_pa, 0xfee00000);
+}
+
+/* Wrong sums, lengths and addresses; every byte of the tables changed: told, and the map is as it
+ * was, or read all the same. */
+static void bad_acpi_is_told(void **state)
+{
+	(void)state;
+	map = (struct loam_boot_map){0};
+	acpi_machine();
+	assert_non_null(
+		loam_acpi_parse(read_ram, NULL, 0x500, &map)); /* not there, nor in the BIOS area */
+	acpi_machine();
+	ram[0x430]++; /* the sum is wrong */
+	assert_string_equal(loam_acpi_parse(read_ram, NULL, 0x100, &map), "ACPI: no MADT");
+	acpi_machine();
+	ram[0x42d] = 0; /* an entry of length 0 would loop for ever */
+	seal(0x400, 44 + 3 * 8 + 16 + 6, 0x409);
+	assert_string_equal(loam_acpi_parse(read_ram, NULL, 0x100, &map),
+			    "ACPI: MADT entry runs out of the table");
+	acpi_machine();
+	ram[0x455] = 200;
+	seal(0x400, 44 + 3 * 8 + 16 + 6, 0x409);
+	assert_non_null(loam_acpi_parse(read_ram, NULL, 0x100, &map));
+	assert_int_equal(map.cpu_count, 0);
+	for (uint32_t at = 0x100; at < 0x460; at++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			acpi_machine();
+			ram[at] ^= (unsigned char)(1u << bit);
+			map = (struct loam_boot_map){0};
+			(void)loam_acpi_parse(read_ram, NULL, 0x100, &map);
+			assert_true(map.cpu_count <= LOAM_BOOT_CPUS);
+		}
+	}
+}
+
 static void full_map_counts_what_is_lost(void **state)
 {
 	(void)state;
@@ -424,6 +518,8 @@ int main(void)
 		cmocka_unit_test(absurd_trees),
 		cmocka_unit_test(pvh_start_info),
 		cmocka_unit_test(bad_pvh_start_info),
+		cmocka_unit_test(acpi_names_the_cpus),
+		cmocka_unit_test(bad_acpi_is_told),
 		cmocka_unit_test(full_map_counts_what_is_lost),
 		cmocka_unit_test(command_line),
 	};
