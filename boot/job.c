@@ -4,6 +4,7 @@
 
 #include "boot/bintree.h"
 #include "boot/replay.h"
+#include "boot/vmbench.h"
 #include "mm/print.h"
 
 #define DEPTH 12
@@ -52,7 +53,12 @@ static int replay(const struct loam_boot_info *info, enum loam_replay_mode mode)
 int loam_job_run(const struct loam_boot_info *info)
 {
 	int bad = 0;
+	const char *why;
 
+	if (loam_cmdline_is(info->cmdline, "job", "vm")) {
+		why = loam_vmbench_run();
+		return why != NULL ? failed("benchmark", why) : 0;
+	}
 	if (!loam_cmdline_is(info->cmdline, "job", "replay"))
 		bad |= trees(info);
 	if (loam_cmdline_is(info->cmdline, "job", "trees"))

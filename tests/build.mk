@@ -80,12 +80,17 @@ db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
 
-.PHONY: bench bench-boot test-all
-bench: bench-boot ## all benchmarks; rows go to build/bench/results.csv
+.PHONY: bench bench-boot bench-vm test-all
+bench: bench-boot bench-vm ## all benchmarks; rows go to build/bench/results.csv
 
 bench-boot: ## guest time to boot, by size of RAM
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
 	$(Q)python3 tests/bench/boot.py --csv $(BUILD)/bench/results.csv \
+		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
+
+bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux in the same emulator
+	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
+	$(Q)python3 tests/bench/vm.py --out $(BUILD)/bench --csv $(BUILD)/bench/results.csv \
 		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
 
 test-all: ## everything that the gate runs
