@@ -33,12 +33,12 @@ static void touch_all(uintptr_t base, size_t step)
 }
 
 /* `ok` of the timed call, or the round is worthless. */
-#define TIMED(what, call)                                             \
-	do {                                                          \
-		uint64_t start_ = loam_host_now_ns();                 \
-		if ((call) != LOAM_OK)                                \
+#define TIMED(what, call)                                              \
+	do {                                                           \
+		uint64_t start_ = loam_host_now_ns();                  \
+		if ((call) != LOAM_OK)                                 \
 			return "a call of the " #what " round failed"; \
-		note(what, loam_host_now_ns() - start_);              \
+		note(what, loam_host_now_ns() - start_);               \
 	} while (0)
 
 static const char *one_round(void)
@@ -80,8 +80,8 @@ static const char *one_round(void)
 	if (loam_sys_reserve(0, 2 * BYTES, LOAM_HUGE_SIZE, &base) != LOAM_OK ||
 	    loam_sys_free(base, 2 * BYTES) != LOAM_OK)
 		return "no address space for the benchmark";
-	TIMED(BATCH_MAP, loam_vm_map(base + LOAM_PAGE_SIZE, loam_paddr(UINT64_C(0x800000000)), BYTES,
-				     LOAM_VM_READ, LOAM_VM_DEVICE, &mapped));
+	TIMED(BATCH_MAP, loam_vm_map(base + LOAM_PAGE_SIZE, loam_paddr(UINT64_C(0x800000000)),
+				     BYTES, LOAM_VM_READ, LOAM_VM_DEVICE, &mapped));
 	if (loam_vm_unmap(mapped, BYTES) != LOAM_OK)
 		return "unmap failed";
 	return NULL;

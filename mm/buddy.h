@@ -46,8 +46,8 @@ LOAM_MUST_USE enum loam_err loam_buddy_alloc(struct loam_buddy *buddy, unsigned 
 LOAM_MUST_USE enum loam_err loam_buddy_alloc_at(struct loam_buddy *buddy, struct loam_pfn pfn,
 						unsigned order);
 
-/* Give a block back; it merges with its buddies. Panics if it is not covered, not aligned, or
- * if any frame of it is free already. */
+/* Give a block back; it merges with its buddies. At LOAM_DEBUG >= 1 panics if it is not
+ * covered, not aligned, or if any frame of it is free already. */
 void loam_buddy_free(struct loam_buddy *buddy, struct loam_pfn pfn, unsigned order);
 
 /* Is this one frame in a free block? */

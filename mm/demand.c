@@ -45,12 +45,12 @@ static bool mend_leaf(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 	return true;
 }
 
-static bool fill(const struct loam_region *r, uintptr_t addr)
+static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 {
 	uint64_t bytes;
 
 	if (!r->lazy || r->mapped || !loam_sys_may_fill(LOAM_PAGE_SIZE) ||
-	    loam_space_fill(addr, &bytes) != LOAM_OK)
+	    loam_space_fill(r, slot, &bytes) != LOAM_OK)
 		return false;
 	loam_sys_filled((enum loam_owner)r->owner, bytes);
 	return true;
@@ -69,7 +69,7 @@ static bool mend(const struct loam_fault *f)
 		return mend_leaf(pt, &slot, f->access);
 	if (f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
 		return false;
-	return fill(r, f->addr);
+	return fill(r, &slot);
 }
 
 bool loam_fault_handle(const struct loam_fault *fault)

@@ -491,22 +491,27 @@ static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 			 struct loam_ptab_slot *slot, uint32_t attr)
 {
 	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
+	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC;
 	uint32_t old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
 	uint32_t keep = (attr & LOAM_ATTR_WRITE) != 0 ? noted : LOAM_ATTR_ACCESSED;
 	struct loam_paddr pa = loam_pte_pa(pt->mmu, slot->pte, slot->level);
-	uint64_t pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep));
+	uint64_t pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)), was;
 
-	if (loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
+	/* rights and what hardware notes may change in place on every ISA: ask about the rest */
+	if (((old ^ attr) & ~(rights | noted)) != 0 &&
+	    loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
 		old = loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);
 		loam_pt_store(slot->table, slot->index,
 			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
 		return; /* published by the caller */
 	}
-	/* hardware may have noted a write since slot->pte was read: put it back */
-	old |= loam_pte_attr(pt->mmu, loam_pt_swap(slot->table, slot->index, pte), slot->level);
-	if ((old & keep & ~loam_pte_attr(pt->mmu, pte, slot->level)) != 0)
+	was = loam_pt_swap(slot->table, slot->index, pte);
+	if (was != slot->pte) {
+		/* hardware has noted something since slot->pte was read: put it back */
+		old |= loam_pte_attr(pt->mmu, was, slot->level);
 		loam_pt_store(slot->table, slot->index,
 			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
+	}
 	/* an upgrade costs at most a spurious fault elsewhere: never a broadcast */
 	if ((old & ~attr & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0)
 		loam_tlb_batch_add(batch, slot->va, 1, slot->level, false);

@@ -323,20 +323,18 @@ static void commit_pages(uint64_t base, uint64_t last, struct loam_ptab_pool *bl
 	loam_pt_publish(&mmu);
 }
 
-enum loam_err loam_space_commit(uintptr_t base, size_t size)
+enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
 {
 	enum loam_owner owner = (enum loam_owner)loam_vspace_find(base)->owner;
 	uint64_t last = base + (size - 1);
 	struct loam_ptab_pool blocks = {0};
 	struct loam_frame_list singles = {0};
-	struct loam_space_count count;
 	enum loam_err err;
 
-	loam_space_count(base, size, &count);
 	take_huge(base, last, &blocks);
-	err = loam_frame_list_alloc(
-		&singles, count.prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
-		LOAM_FRAME_ZERO, owner);
+	err = loam_frame_list_alloc(&singles,
+				    prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
+				    LOAM_FRAME_ZERO, owner);
 	if (err != LOAM_OK) {
 		give_back(&blocks);
 		return err;
@@ -373,7 +371,8 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	enum loam_err err;
 
 	loam_tlb_batch_init(&batch, &mmu);
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	/* huge leaves first: 2 MiB at a time, whatever is below */
+	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
 	for (;;) {
 		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
 		bool sticks_out = slot.va < base || slot_last > last;
@@ -384,8 +383,6 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 		if (slot_last >= last)
 			break;
 		loam_ptab_next(&ptab, LOAM_LEVEL_HUGE, &slot);
-		if (slot.kind == LOAM_PTE_TABLE)
-			loam_ptab_walk(&ptab, slot.va, LOAM_LEVEL_PAGE, &slot);
 	}
 	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, tag, true);
 	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
@@ -439,6 +436,23 @@ static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
 	loam_ptab_split(&ptab, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
 }
 
+static bool all_leaves(uintptr_t base, size_t size)
+{
+	struct loam_space_count count;
+
+	loam_space_count(base, size, &count);
+	return count.ready_bytes == size;
+}
+
+static void give_tables(struct loam_ptab_pool *pool)
+{
+	while (pool->count > 0) {
+		enum loam_err err = loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool)), 0);
+
+		LOAM_CHECK(err == LOAM_OK, "a table just taken was not ours to free");
+	}
+}
+
 enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, bool owned)
 {
 	const uint32_t keep = LOAM_ATTR_MEM_MASK | LOAM_ATTR_USER;
@@ -450,6 +464,10 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 
 	if (err != LOAM_OK)
 		return err;
+	if (pool.count > 0 && !all_leaves(base, size)) {
+		give_tables(&pool);
+		return LOAM_NOENT;
+	}
 	if (owned) {
 		split_owned(base, &pool);
 		split_owned(base + size, &pool);
@@ -462,17 +480,15 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 		attr |= LOAM_ATTR_DIRTY;
 	loam_tlb_batch_init(&batch, &mmu);
 	err = loam_ptab_protect(&ptab, &pool, &batch, base, size, attr);
-	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "protect counted its tables wrongly");
+	LOAM_CHECK(pool.count == 0, "protect counted its tables wrongly");
 	loam_tlb_batch_finish(&batch);
-	return LOAM_OK;
+	return err;
 }
 
-enum loam_err loam_space_fill(uintptr_t addr, uint64_t *bytes)
+enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_ptab_slot *slot,
+			      uint64_t *bytes)
 {
-	const struct loam_region *r = loam_vspace_find(addr);
-	uintptr_t block = loam_align_down(addr, LOAM_HUGE_SIZE);
-	uintptr_t page = loam_align_down(addr, LOAM_PAGE_SIZE);
-	struct loam_ptab_slot slot;
+	uintptr_t block = loam_align_down(slot->va, LOAM_HUGE_SIZE);
 	struct loam_pfn pfn;
 
 	if (r->hugepage && block >= r->base && wants_huge(r, block) &&
@@ -485,9 +501,8 @@ enum loam_err loam_space_fill(uintptr_t addr, uint64_t *bytes)
 	}
 	if (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK)
 		return LOAM_NOMEM;
-	loam_ptab_walk(&ptab, page, LOAM_LEVEL_PAGE, &slot);
 	/* none to valid: nothing cached, nothing to invalidate */
-	loam_pt_store(slot.table, slot.index,
+	loam_pt_store(slot->table, slot->index,
 		      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), data_attr()));
 	loam_pt_publish(&mmu);
 	*bytes = LOAM_PAGE_SIZE;

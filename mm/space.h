@@ -43,9 +43,9 @@ LOAM_MUST_USE enum loam_err loam_space_prepare(uintptr_t base, size_t size);
 /*
  * Every Prepared page of the range becomes Ready, zeroed; Ready ones stay. The regions around the
  * pages (mm/vspace.h) say who pays and whether whole aligned 2 MiB blocks should become huge
- * leaves, frames allowing. NOMEM.
+ * leaves, frames allowing. `prepared_bytes` of the range are Prepared. NOMEM.
  */
-LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size);
+LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes);
 
 /* Every Ready page of the range becomes Prepared (`to` PREPARED), or every Ready and Prepared
  * page becomes Reserved (`to` RESERVED); frames, and in the latter case tables, go back. Never
@@ -63,12 +63,16 @@ LOAM_MUST_USE enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa,
 					   uint32_t attr);
 /* Undo; the frames are not ours. NOMEM no table to cut a large leaf with. */
 LOAM_MUST_USE enum loam_err loam_space_unmap(uintptr_t base, size_t size);
-/* Change the rights of the range, all leaves. `owned`: by the ten calls. NOMEM. */
+/* Change the rights of the range, all leaves. `owned`: by the ten calls. NOMEM;
+ * NOENT a page is no leaf. */
 LOAM_MUST_USE enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights,
 					       bool owned);
-/* One touched Prepared page becomes Ready, or 2 MiB around it if the region wants that and they
- * are all Prepared and there is such a block. *bytes: how much. NOMEM. */
-LOAM_MUST_USE enum loam_err loam_space_fill(uintptr_t addr, uint64_t *bytes);
+/* The touched Prepared page at `slot`, in region `r`, becomes Ready, or 2 MiB around it if the region
+ * wants that and they are all Prepared and there is such a block. *bytes: how much. NOMEM. */
+struct loam_region;
+struct loam_ptab_slot;
+LOAM_MUST_USE enum loam_err loam_space_fill(const struct loam_region *r,
+					    const struct loam_ptab_slot *slot, uint64_t *bytes);
 
 /* Fill in state (never None: see above), leaf_bytes, dirty, pa. */
 void loam_space_query(uintptr_t addr, struct loam_sys_info *info);

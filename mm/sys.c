@@ -79,11 +79,13 @@ static size_t piece(const struct loam_region *r, uintptr_t base, size_t size, ui
 	return (region_end(r) < end ? region_end(r) : end) - lo;
 }
 
-/* Add (or with `sign` -1 take away) what the tables say about the range, owner by owner. */
-static void account(uintptr_t base, size_t size, int sign)
+/* Add (or with `sign` -1 take away) what the tables say about the range, owner by owner; `total`
+ * becomes the sum. */
+static void account(uintptr_t base, size_t size, int sign, struct loam_space_count *total)
 {
 	struct loam_region *r = loam_vspace_find(base);
 
+	*total = (struct loam_space_count){0};
 	for (size_t done = 0; done < size; r = loam_vspace_next(r)) {
 		struct loam_space_count c;
 		uintptr_t at;
@@ -93,6 +95,28 @@ static void account(uintptr_t base, size_t size, int sign)
 		ready[r->owner] += sign > 0 ? c.ready_bytes : -c.ready_bytes;
 		ready_total += sign > 0 ? c.ready_bytes : -c.ready_bytes;
 		prepared[r->owner] += sign > 0 ? c.prepared_bytes : -c.prepared_bytes;
+		total->ready_bytes += c.ready_bytes;
+		total->prepared_bytes += c.prepared_bytes;
+		total->reserved_bytes += c.reserved_bytes;
+		done += n;
+	}
+}
+
+/* All of the range is in `state` now, and in no sum. */
+static void account_as(uintptr_t base, size_t size, enum loam_state state)
+{
+	struct loam_region *r = loam_vspace_find(base);
+
+	for (size_t done = 0; done < size; r = loam_vspace_next(r)) {
+		uintptr_t at;
+		size_t n = piece(r, base, size, &at);
+
+		if (state == LOAM_STATE_READY) {
+			ready[r->owner] += n;
+			ready_total += n;
+		} else {
+			prepared[r->owner] += n;
+		}
 		done += n;
 	}
 }
@@ -240,27 +264,27 @@ void loam_sys_filled(enum loam_owner owner, uint64_t bytes)
 
 static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
 {
-	struct loam_space_count count;
-	enum loam_err err;
+	struct loam_space_count was;
+	enum loam_err err = LOAM_OK;
 
 	if (!range_ok(base, size))
 		return LOAM_INVAL;
-	loam_space_count(base, size, &count);
-	if (count.reserved_bytes != 0)
-		return LOAM_INVAL;
-	if (count.prepared_bytes > 0) {
-		if (!loam_sys_may_fill(count.prepared_bytes))
-			return LOAM_LIMIT;
-		account(base, size, -1);
-		err = loam_space_commit(base, size);
-		account(base, size, +1);
-		if (err != LOAM_OK)
-			return err;
+	account(base, size, -1, &was);
+	if (was.reserved_bytes != 0)
+		err = LOAM_INVAL;
+	else if (was.prepared_bytes > 0 && !loam_sys_may_fill(was.prepared_bytes + was.ready_bytes))
+		err = LOAM_LIMIT;
+	else if (was.prepared_bytes > 0)
+		err = loam_space_commit(base, size, was.prepared_bytes);
+	if (err != LOAM_OK) {
+		account(base, size, +1, &was);
+		return err;
 	}
+	account_as(base, size, LOAM_STATE_READY);
 	loam_sys_note(base, size, LOAM_CALL_USED);
 	/* every page was Prepared, and the back end zeroes what it commits */
 	if (zeroed != NULL)
-		*zeroed = count.ready_bytes == 0;
+		*zeroed = was.ready_bytes == 0;
 	return LOAM_OK;
 }
 
@@ -271,27 +295,39 @@ enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zeroed)
 	return loam_sys_leave(irq, used_locked(base, size, zeroed));
 }
 
-static void drop(uintptr_t base, size_t size, enum loam_state to)
+/* Nothing of the range is in a sum any more, nor in memory. */
+static void drop(uintptr_t base, size_t size)
 {
-	account(base, size, -1);
-	loam_space_drop(base, size, to);
-	account(base, size, +1);
+	struct loam_space_count was;
+
+	account(base, size, -1, &was);
+	if (was.reserved_bytes != size)
+		loam_space_drop(base, size, LOAM_STATE_RESERVED);
+}
+
+static enum loam_err unused_locked(uintptr_t base, size_t size)
+{
+	struct loam_space_count was;
+
+	if (!range_ok(base, size))
+		return LOAM_INVAL;
+	account(base, size, -1, &was);
+	if (was.reserved_bytes != 0) {
+		account(base, size, +1, &was);
+		return LOAM_INVAL;
+	}
+	if (was.ready_bytes > 0)
+		loam_space_drop(base, size, LOAM_STATE_PREPARED);
+	account_as(base, size, LOAM_STATE_PREPARED);
+	loam_sys_note(base, size, LOAM_CALL_UNUSED);
+	return LOAM_OK;
 }
 
 enum loam_err loam_sys_unused(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);
-	struct loam_space_count count;
 
-	if (!range_ok(base, size))
-		return loam_sys_leave(irq, LOAM_INVAL);
-	loam_space_count(base, size, &count);
-	if (count.reserved_bytes != 0)
-		return loam_sys_leave(irq, LOAM_INVAL);
-	if (count.ready_bytes > 0)
-		drop(base, size, LOAM_STATE_PREPARED);
-	loam_sys_note(base, size, LOAM_CALL_UNUSED);
-	return loam_sys_leave(irq, LOAM_OK);
+	return loam_sys_leave(irq, unused_locked(base, size));
 }
 
 enum loam_err loam_sys_fault(uintptr_t base, size_t size)
@@ -300,7 +336,7 @@ enum loam_err loam_sys_fault(uintptr_t base, size_t size)
 
 	if (!range_ok(base, size))
 		return loam_sys_leave(irq, LOAM_INVAL);
-	drop(base, size, LOAM_STATE_RESERVED);
+	drop(base, size);
 	loam_sys_note(base, size, LOAM_CALL_FAULT);
 	return loam_sys_leave(irq, LOAM_OK);
 }
@@ -341,7 +377,7 @@ static enum loam_err free_locked(uintptr_t base, size_t size)
 		return LOAM_INVAL;
 	if (loam_sys_stock_for(base, size) != LOAM_OK)
 		return LOAM_NOMEM;
-	drop(base, size, LOAM_STATE_RESERVED);
+	drop(base, size);
 	loam_sys_release(base, size, LOAM_CALL_FREE);
 	return LOAM_OK;
 }

@@ -22,8 +22,9 @@
  *
  * A CPU that does not answer within WATCHDOG_NS is named in a panic.
  *
- * A batch lives on the caller's stack and belongs to one CPU. The release queue is bounded: when it is
- * full the batch invalidates early and goes on. More than LOAM_TLB_RANGES ranges become one
+ * A batch lives on the caller's stack and belongs to one CPU. Single frames wait in a list that is
+ * linked through their records; the queue for longer runs is bounded: when it is full the batch
+ * invalidates early and goes on. More than LOAM_TLB_RANGES ranges become one
  * whole flush, which costs less than that many singles anyway.
  */
 #include "mm/tlb.h"
@@ -210,6 +211,7 @@ void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mm
 	batch->range_count = 0;
 	batch->release_count = 0;
 	batch->all = false;
+	batch->singles = (struct loam_frame_list){0};
 }
 
 /* Does [va, ...) of `level` continue the range? Then count grows and the range is one. */
@@ -263,10 +265,15 @@ void loam_tlb_batch_finish(struct loam_tlb_batch *batch)
 		LOAM_CHECK(err == LOAM_OK, "a mapped frame or table was not ours to free");
 	}
 	batch->release_count = 0;
+	loam_frame_list_free(&batch->singles);
 }
 
 void loam_tlb_batch_release(struct loam_tlb_batch *batch, struct loam_pfn pfn, unsigned order)
 {
+	if (order == 0) {
+		loam_frame_list_push(&batch->singles, pfn);
+		return;
+	}
 	if (batch->release_count == LOAM_TLB_RELEASE)
 		loam_tlb_batch_finish(batch);
 	batch->release[batch->release_count++] =

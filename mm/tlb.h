@@ -7,6 +7,7 @@
 #define LOAM_MM_TLB_H
 
 #include "arch/mmu.h"
+#include "mm/frame.h"
 
 #define LOAM_TLB_RANGES	 16u
 #define LOAM_TLB_RELEASE 64u
@@ -29,7 +30,8 @@ struct loam_tlb_batch {
 	uint32_t release_count;
 	bool all; /* too many ranges: invalidate everything */
 	struct loam_tlb_range range[LOAM_TLB_RANGES];
-	struct loam_tlb_release release[LOAM_TLB_RELEASE];
+	struct loam_tlb_release release[LOAM_TLB_RELEASE]; /* runs of several frames */
+	struct loam_frame_list singles;			   /* single frames, any number */
 };
 
 /*

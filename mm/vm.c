@@ -147,13 +147,9 @@ enum loam_err loam_vm_unmap(uintptr_t base, size_t size)
 static enum loam_err protect_locked(uintptr_t base, size_t size, unsigned rights)
 {
 	bool mapped = loam_sys_range_is(base, size, true);
-	struct loam_space_count count;
 	enum loam_err err;
 
 	if (!mapped && !loam_sys_range_is(base, size, false))
-		return LOAM_NOENT;
-	loam_space_count(base, size, &count);
-	if (count.ready_bytes != size)
 		return LOAM_NOENT;
 	err = loam_space_protect(base, size, attr_of(rights), !mapped);
 	if (err == LOAM_OK)

@@ -14,7 +14,7 @@ $(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(
 	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(ldflags_$(2)) $$^ -lcmocka -lm -o $$@
 endef
 # The fake looks at every frame that is freed.
-ldflags_fake := -Wl,--wrap=loam_frame_free
+ldflags_fake := -Wl,--wrap=loam_frame_free,--wrap=loam_frame_list_free
 $(call outdir,host)/libboot.a: $(addprefix $(call outdir,host)/,$(loam_boot_portable_src:.c=.o))
 	$(Q)rm -f $@ && ar rcs $@ $^
 libs_host = $(call outdir,host)/libboot.a
@@ -95,3 +95,7 @@ bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux 
 
 test-all: ## everything that the gate runs
 	$(Q).ci/run
+
+.PHONY: model
+model: deps ## Spin models of the protocols, and their broken twins, which must fail
+	$(Q)python3 tests/tools/taprun.py --timeout 1800 'python3 tests/tools/model.py $(wildcard tests/model/*.pml)'

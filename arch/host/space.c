@@ -211,10 +211,11 @@ static bool block_wants_huge(uintptr_t at, uintptr_t end)
 		       LOAM_HUGE_SIZE / LOAM_PAGE_SIZE;
 }
 
-enum loam_err loam_space_commit(uintptr_t base, size_t size)
+enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
 {
 	uintptr_t end = base + size, reached;
 
+	(void)prepared_bytes;
 	if (must_fail())
 		return LOAM_NOMEM;
 	reached = protect_prepared(base, end, PROT_READ | PROT_WRITE);

@@ -40,11 +40,13 @@ static void note(int what, uint64_t ns)
 static char *map(int flags)
 {
 	/* 2 MiB aligned, so that huge pages can be had */
-	char *p = mmap(NULL, BYTES + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = mmap(NULL, BYTES + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 	char *at = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
 
 	munmap(p, BYTES + HUGE);
-	p = mmap(at, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+	p = mmap(at, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags,
+		 -1, 0);
 	return p;
 }
 
@@ -79,7 +81,8 @@ static void one_round(void)
 	munmap(p, BYTES);
 	/* small pages, to compare like with like */
 	start = now();
-	p = mmap(NULL, BYTES - PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	p = mmap(NULL, BYTES - PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	note(POPULATE, now() - start);
 	start = now();
 	munmap(p, BYTES - PAGE);
@@ -124,7 +127,8 @@ int main(void)
 	for (int round = 0; round < ROUNDS; round++)
 		one_round();
 	for (int w = 0; w < WORKLOADS; w++)
-		printf("bench %s %llu ns/page\n", name[w], (unsigned long long)(best[w] / (BYTES / PAGE)));
+		printf("bench %s %llu ns/page\n", name[w],
+		       (unsigned long long)(best[w] / (BYTES / PAGE)));
 	printf("huge pages in the huge-fault round: %ld KiB\n", huge_kib());
 	fflush(stdout);
 	sync();

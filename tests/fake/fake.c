@@ -668,6 +668,17 @@ void fake_interrupt(unsigned cpu)
 	running = initiator;
 }
 
+void __real_loam_frame_list_free(struct loam_frame_list *list);
+void __wrap_loam_frame_list_free(struct loam_frame_list *list);
+void __wrap_loam_frame_list_free(struct loam_frame_list *list)
+{
+	struct loam_frame_list copy = *list;
+
+	while (copy.count > 0)
+		fake_check_free(loam_frame_list_pop(&copy), 0);
+	__real_loam_frame_list_free(list);
+}
+
 unsigned fake_cached(uint64_t va, uint64_t size)
 {
 	unsigned count = 0;

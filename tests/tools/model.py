@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Check the Spin models, and that their broken twins fail. Prints TAP.
+
+Usage: model.py FILE.pml...
+
+Each `#ifdef BROKEN_x` in a model is a twin.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+
+def verify(path, define):
+    """(errors, states, whole) of one exhaustive search."""
+    with tempfile.TemporaryDirectory() as tmp:
+        spin = ["spin", "-a"] + ([f"-D{define}"] if define else []) + [str(path)]
+        subprocess.run(spin, cwd=tmp, check=True, stdout=subprocess.PIPE)
+        subprocess.run(["gcc", "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", "-o", "pan", "pan.c"], cwd=tmp, check=True)
+        text = subprocess.run(["./pan", "-m1000000"], cwd=tmp, check=False, stdout=subprocess.PIPE, text=True, timeout=600).stdout
+    errors = int(re.search(r"errors: (\d+)", text).group(1))
+    states = int(float(re.search(r"([\d.e+]+) states, stored", text).group(1)))
+    return errors, states, "max search depth too small" not in text and "out of memory" not in text
+
+
+def main():
+    count = failed = 0
+    for name in sys.argv[1:]:
+        path = pathlib.Path(name).resolve()
+        twins = sorted(set(re.findall(r"\bBROKEN_\w+", path.read_text()) if path.exists() else []) - {"BROKEN_"})
+        for define in [None] + twins:
+            errors, states, whole = verify(path, define)
+            ok = errors > 0 if define else errors == 0 and whole
+            count += 1
+            failed += not ok
+            what = f"{define} fails" if define else "holds"
+            print(f"{'ok' if ok else 'not ok'} {count} - {path.name}: {what} ({states} states, {errors} errors)", flush=True)
+    print(f"1..{count}")
+    return 1 if failed or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
