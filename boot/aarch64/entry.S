@@ -7,10 +7,13 @@
  * turning the MMU on; TTBR1 maps the image at its link address in 2 MiB blocks, and at
  * LOAM_BOOT_DIRECT the GiBs of the image and the device tree as normal memory and, for a
  * console before the final tables, the first GiB as device memory.
+ * With lpa2=1 on the command line, and a CPU that has 52-bit addresses with this granule, TTBR1 has
+ * them: a table of 16 entries on top, whose last one leads to all of the above.
  * The kernel runs on SP_EL0; exceptions run on SP_EL1, a stack of their own.
  * Source: Arm ARM DDI 0487, "The AArch64 Virtual Memory System Architecture".
  */
-#define BLOCK_NORMAL_LOW  0x701		/* valid block, AF, SH inner, AttrIndx 0 */
+#define BLOCK_NORMAL_LOW  0x401		/* valid block, AF, AttrIndx 0; SH is added */
+#define SH_INNER	  0x300		/* where SH is not two address bits (LPA2) */
 #define BLOCK_DEVICE_LOW  0x40d		/* valid block, AF, AttrIndx 3 (nGnRnE) */
 
 /* At EL2: hand EL1 everything and go there. */
@@ -36,18 +39,12 @@
 	.macro mmu_on
 	ldr x0, =0x004444ff	/* MAIR_EL1 as loam_mmu_cpu_init has it */
 	msr mair_el1, x0
-	/* T0SZ = T1SZ = 16; TG0, TG1 4 KiB; walks write-back, inner shareable */
-	ldr x0, =0xb5103510
-	mrs x1, id_aa64mmfr0_el1
-	and x1, x1, #0xf
-	cmp x1, #5		/* 48 bits of physical address are what 48-bit descriptors hold */
-	mov x2, #5
-	csel x1, x1, x2, lo
-	orr x0, x0, x1, lsl #32
+	adrp x1, early_tcr
+	ldr x0, [x1, #:lo12:early_tcr]
 	msr tcr_el1, x0
 	adrp x0, early_l0_low
 	msr ttbr0_el1, x0
-	adrp x0, early_l0_high
+	ldr x0, [x1, #:lo12:early_tcr + 8]
 	msr ttbr1_el1, x0
 	isb
 	tlbi vmalle1
@@ -106,6 +103,33 @@ at_el1:
 	b.lo 1b
 	dsb sy
 
+	/* x28: SH of a block; x27: TCR_EL1 bits of 52-bit addresses, or 0 */
+	mov x28, #SH_INNER
+	mov x27, xzr
+	mrs x0, id_aa64mmfr0_el1
+	ubfx x0, x0, #28, #4	/* TGran4: 1 means 52 bits */
+	cmp x0, #1
+	b.ne 2f
+	cbz x20, 2f
+	ldr w2, [x20, #4]	/* size of the device tree; its first 64 KiB are enough */
+	rev w2, w2
+	mov w3, #0x10000
+	cmp w2, w3
+	csel w2, w2, w3, lo
+	mov x1, x20
+	ldr x3, =0x313d3261706c	/* "lpa2=1" */
+	mov x4, xzr
+1:	cbz w2, 2f
+	ldrb w5, [x1], #1
+	lsr x4, x4, #8
+	orr x4, x4, x5, lsl #56
+	sub w2, w2, #1
+	lsr x5, x4, #16
+	cmp x5, x3
+	b.ne 1b
+	mov x28, xzr
+	mov x27, #1
+2:
 	/* TTBR0: L0 -> L1 -> one block around the image */
 	adrp x0, early_l0_low
 	adrp x1, early_l1_low
@@ -116,6 +140,7 @@ at_el1:
 	lsl x4, x4, #30		/* the image's GiB */
 	ubfx x3, x21, #30, #9
 	mov x5, #BLOCK_NORMAL_LOW
+	orr x5, x5, x28
 	orr x6, x4, x5
 	str x6, [x1, x3, lsl #3]
 
@@ -130,6 +155,7 @@ at_el1:
 	cmp x3, #512
 	b.hs 2f
 	mov x5, #BLOCK_NORMAL_LOW
+	orr x5, x5, x28
 	lsl x7, x3, #30
 	orr x7, x7, x5
 	str x7, [x1, x3, lsl #3]
@@ -146,12 +172,36 @@ at_el1:
 	orr x3, x2, #3
 	str x3, [x1, #(510 * 8)]
 	mov x5, #BLOCK_NORMAL_LOW
+	orr x5, x5, x28
 	orr x6, x21, x5
 	adrp x7, loam_image_end
 1:	str x6, [x2], #8
 	add x6, x6, #0x200000
 	cmp x6, x7
 	b.lo 1b
+	/* T0SZ = T1SZ = 16; TG0, TG1 4 KiB; walks write-back, inner shareable */
+	ldr x0, =0xb5103510
+	mrs x1, id_aa64mmfr0_el1
+	and x1, x1, #0xf
+	mov x2, #5		/* 48 bits of physical address are what 48-bit descriptors hold */
+	adrp x3, early_l0_high
+	cbz x27, 1f
+	/* DS; T1SZ = 12; physical addresses of up to 52 bits; a table on top */
+	mov x2, #6
+	orr x0, x0, #(1 << 59)
+	bic x0, x0, #(0x3f << 16)
+	mov x4, #(12 << 16)
+	orr x0, x0, x4
+	adrp x4, early_top
+	orr x3, x3, #3
+	str x3, [x4, #(15 * 8)]
+	mov x3, x4
+1:	cmp x1, x2
+	csel x1, x1, x2, lo
+	orr x0, x0, x1, lsl #32
+	adrp x1, early_tcr	/* for the other CPUs too */
+	str x0, [x1, #:lo12:early_tcr]
+	str x3, [x1, #:lo12:early_tcr + 8]
 	dsb sy
 
 	mmu_on
@@ -287,5 +337,7 @@ early_l0_high:	 .skip 4096
 early_l1_direct: .skip 4096
 early_l1_image:	 .skip 4096
 early_l2_image:	 .skip 4096
+early_top:	 .skip 4096
+early_tcr:	 .skip 16		/* TCR_EL1, TTBR1_EL1 */
 
 	.section .note.GNU-stack, "", %progbits

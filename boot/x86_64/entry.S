@@ -3,7 +3,8 @@
  * x86_64 entry by the PVH protocol: 32-bit protected mode, paging off, ebx = physical address of
  * the start info. Builds early tables (2 MiB leaves): the low 4 GiB at 0 and at LOAM_BOOT_DIRECT,
  * the first GiB at the image's link address; turns long mode on; calls loam_boot_main on the
- * boot stack. Source: Intel SDM volume 3A, "Initializing IA-32e Mode".
+ * boot stack. With la57=1 on the command line, and a CPU that has it, paging has five levels: all of the
+ * above is then under one entry of the fifth. Source: Intel SDM volume 3A, "Initializing IA-32e Mode".
  */
 #define VMA 0xffffffff80000000
 #define PHYS(sym) (sym - VMA)
@@ -60,11 +61,45 @@ loam_pvh_entry:
 	movl $PHYS(early_pdpt_high) + 3, %eax
 	movl %eax, PHYS(early_pml4) + 511 * 8
 
-	movl %cr4, %eax
-	orl $(1 << 5), %eax		/* PAE */
-	movl %eax, %cr4
-	movl $PHYS(early_pml4), %eax
-	movl %eax, %cr3
+	movl $PHYS(early_pml4) + 3, %eax
+	movl %eax, PHYS(early_pml5)
+	movl %eax, PHYS(early_pml5) + 511 * 8
+
+	movl $PHYS(early_pml4), %ebp
+	movl %cr4, %edi
+	orl $(1 << 5), %edi		/* PAE */
+	pushl %ebx
+	xorl %eax, %eax
+	cpuid
+	cmpl $7, %eax
+	jb 2f
+	movl $7, %eax
+	xorl %ecx, %ecx
+	cpuid
+	testl $(1 << 16), %ecx		/* LA57 */
+	jz 2f
+	movl (%esp), %ebx
+	movl 24(%ebx), %esi		/* start info: command line */
+	testl %esi, %esi
+	jz 2f
+	movl $512, %ecx
+1:	cmpb $0, (%esi)
+	je 2f
+	cmpl $0x3735616c, (%esi)	/* "la57" */
+	jne 3f
+	cmpw $0x313d, 4(%esi)		/* "=1" */
+	jne 3f
+	orl $(1 << 12), %edi
+	movl $PHYS(early_pml5), %ebp
+	jmp 2f
+3:	incl %esi
+	decl %ecx
+	jnz 1b
+2:	popl %ebx
+	movl %edi, %cr4
+	movl %ebp, %cr3
+	movl %edi, PHYS(loam_x86_early_cr4)
+	movl %ebp, PHYS(loam_x86_early_cr3)
 	movl $0xc0000080, %ecx		/* EFER: LME, NXE */
 	rdmsr
 	orl $((1 << 8) | (1 << 11)), %eax
@@ -180,8 +215,12 @@ early_gdt_ptr:
 
 	.section .bss, "aw", @nobits
 	.balign 4096
-	.globl early_pml4
+	.globl loam_x86_early_cr4, loam_x86_early_cr3
+loam_x86_early_cr4: .skip 8	/* for the other CPUs */
+loam_x86_early_cr3: .skip 8
+	.balign 4096
 early_pml4:	 .skip 4096
+early_pml5:	 .skip 4096
 early_pdpt_low:	 .skip 4096
 early_pdpt_high: .skip 4096
 early_pd:	 .skip 4 * 4096

@@ -20,6 +20,8 @@
 #define VECTOR_KNOCK 33u
 #define VECTOR_SHOOT 32u
 
+extern const uint32_t loam_x86_early_cr4, loam_x86_early_cr3;
+extern const char loam_ap_early_cr4[], loam_ap_early_cr3[];
 extern const char loam_ap_trampoline[], loam_ap_trampoline_end[], loam_ap_far[], loam_ap_gdt_ptr[];
 
 void loam_x86_lapic_enable(void);
@@ -91,7 +93,7 @@ static uint32_t get32(const char *at)
 void loam_machine_smp_init(const struct loam_boot_map *map)
 {
 	size_t size = (size_t)(loam_ap_trampoline_end - loam_ap_trampoline);
-	char *page = loam_frame_ptr(loam_paddr(map->trampoline_pa));
+	char *page = loam_frame_ptr(loam_paddr(map->trampoline_pa)), *at;
 
 	if (map->lapic_pa == 0 || map->trampoline_pa == 0)
 		return;
@@ -101,11 +103,13 @@ void loam_machine_smp_init(const struct loam_boot_map *map)
 	loam_ap_root = loam_mmu_root_get().raw;
 	for (size_t i = 0; i < size; i++)
 		page[i] = loam_ap_trampoline[i];
+	put32(page + (loam_ap_early_cr4 - loam_ap_trampoline), loam_x86_early_cr4);
+	put32(page + (loam_ap_early_cr3 - loam_ap_trampoline), loam_x86_early_cr3);
 	/* two addresses in it are the page's own */
-	page += loam_ap_gdt_ptr + 2 - loam_ap_trampoline;
-	put32(page, get32(page) + (uint32_t)trampoline_pa);
-	page += loam_ap_far - (loam_ap_gdt_ptr + 2);
-	put32(page, get32(page) + (uint32_t)trampoline_pa);
+	at = page + (loam_ap_gdt_ptr + 2 - loam_ap_trampoline);
+	put32(at, get32(at) + (uint32_t)trampoline_pa);
+	at = page + (loam_ap_far - loam_ap_trampoline);
+	put32(at, get32(at) + (uint32_t)trampoline_pa);
 	loam_x86_lapic_enable();
 	/* the old interrupt controllers would send their timer to vector 8 */
 	outb(0x21, 0xff);

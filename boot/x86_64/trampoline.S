@@ -4,12 +4,12 @@
  * text is copied. From there to long mode in one step, over the early tables, which map the low
  * memory to itself. Source: Intel SDM volume 3A, "Multiple-Processor (MP) Initialization".
  */
-#define VMA 0xffffffff80000000
 #define HERE(sym) (sym - loam_ap_trampoline)
 
 	.section .rodata, "a"
 	.balign 16
 	.globl loam_ap_trampoline, loam_ap_trampoline_end, loam_ap_far, loam_ap_gdt_ptr
+	.globl loam_ap_early_cr4, loam_ap_early_cr3
 	.code16
 loam_ap_trampoline:
 	cli
@@ -17,10 +17,9 @@ loam_ap_trampoline:
 	movw %cs, %ax
 	movw %ax, %ds
 	lgdtl HERE(loam_ap_gdt_ptr)
-	movl %cr4, %eax
-	orl $(1 << 5), %eax		/* PAE */
+	movl HERE(loam_ap_early_cr4), %eax
 	movl %eax, %cr4
-	movl $(early_pml4 - VMA), %eax
+	movl HERE(loam_ap_early_cr3), %eax
 	movl %eax, %cr3
 	movl $0xc0000080, %ecx		/* EFER: LME, NXE */
 	rdmsr
@@ -41,6 +40,10 @@ ap_high:
 ap_gdt:
 	.quad 0
 	.quad 0x00af9a000000ffff	/* 64-bit code */
+loam_ap_early_cr4:
+	.long 0				/* the copier fills both in */
+loam_ap_early_cr3:
+	.long 0
 loam_ap_gdt_ptr:
 	.word 15
 	.long HERE(ap_gdt)		/* the copier adds the page's address */

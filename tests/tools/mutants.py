@@ -50,9 +50,8 @@ MUTANTS = [
     ("a table is linked with an entry that maps it", "mm/ptab.c",
      "\tif (hole < LOAM_PT_ENTRIES)\n", "\tif (hole > LOAM_PT_ENTRIES)\n", "test_sys", BOTH),
     ("frames are released before the invalidation", "mm/tlb.c",
-     "\tif (batch->release_count == LOAM_TLB_RELEASE)\n",
-     "\tif (loam_frame_free(pfn, order) == LOAM_OK)\n\t\treturn;\n"
-     "\tif (batch->release_count == LOAM_TLB_RELEASE)\n", "tlb", BOTH),
+     "\tif (order == 0) {\n",
+     "\tif (loam_frame_free(pfn, order) == LOAM_OK)\n\t\treturn;\n\tif (order == 0) {\n", "tlb", BOTH),
     ("a range of a batch loses its last page", "mm/tlb.c",
      "\trange->count += count;\n", "\trange->count += count > 1;\n", "tlb", BOTH),
     ("commit hands out memory that is not zero", "mm/space.c",

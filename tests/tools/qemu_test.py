@@ -150,6 +150,15 @@ class Suite:
                       [r"^loam: FATAL: ", REGISTERS[self.arch]] + ["^  " + p for p in patterns],
                       append=f"fault={fault}")
 
+    def five_levels(self):
+        """LA57 on x86_64, LPA2 on aarch64; asked for, but not there."""
+        word = "la57" if self.arch == "x86_64" else "lpa2"
+        line = r"^cpu: 5-level paging" if self.arch == "x86_64" else r"^cpu: 5-level tables, 52-bit virtual, 52-bit physical"
+        self.boot(f"{word}: five levels, self-tests and main job with 4 CPUs", 0, [line, r"^4 CPUs run$", "all well"], guest=True,
+                  smp=4, append=f"{word}=1 depth=8", initrd=self.trace)
+        cpu = "max,la57=off" if self.arch == "x86_64" else "cortex-a57"
+        self.boot(f"{word} on a CPU without it", 0, [r"^cpu: 4-level", "all well"], cpu=cpu, append=f"{word}=1 depth=4 job=trees selftest=0")
+
     def small_cpus(self):
         """CPUs that lack what the best ones have."""
         if self.arch == "x86_64":
@@ -195,6 +204,7 @@ class Suite:
         self.whole_job()
         self.high_memory()
         self.many_cpus()
+        self.five_levels()
         self.faults()
         self.small_cpus()
         self.bad_input()
