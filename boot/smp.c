@@ -89,7 +89,7 @@ void loam_smp_main(struct loam_percpu *cpu)
 		/* acquire: partner of the release in loam_smp_post */
 		void (*fn)(void *) = __atomic_load_n(&cpu->fn, __ATOMIC_ACQUIRE);
 
-		if (fn == NULL)
+		if (fn == NULL && !loam_frame_idle())
 			loam_machine_cpu_idle(); /* wakes with interrupts as they were */
 		loam_irq_restore(irq);
 		if (fn != NULL) {

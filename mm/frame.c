@@ -15,6 +15,10 @@
  *             HEAD stands inside that run, and no frame of the run is free in the buddy.
  *   [FRAME-2] The frames of all owners, with those that are free under NONE, sum to the total.
  *
+ * Known-zero frames. Idle time zeroes single frames ahead and keeps them in a list: records of
+ * state HEAD and owner NONE, so they are nobody's and count as free. Requests that want zeros take
+ * them first; when the buddies cannot serve a request they go back there and it is tried again.
+ *
  * What is checked on free: the frame is in a zone, begins an allocated run, and of that order;
  * anything else is LOAM_INVAL with nothing changed. At LOAM_DEBUG 3 the first bytes of freed
  * frames are poisoned and looked at again when the frame is taken: a write to a freed frame
@@ -69,6 +73,8 @@ static struct zone zone[ZONE_MAX];		  /* lock; shape: boot only */
 static unsigned zone_count;			  /* boot only */
 static uint64_t owner_frames[LOAM_OWNER_COUNT];	  /* lock */
 static uint64_t total_frames, meta_bytes, zeroed; /* boot only; lock for zeroed */
+static struct loam_frame_list known_zero;	  /* lock */
+static uint64_t zeroing;			  /* lock: frames on their way there */
 static uint64_t fail_countdown, request_count;	  /* lock; tests */
 static bool fail_armed;				  /* lock; tests */
 
@@ -164,10 +170,8 @@ static bool must_fail_locked(void)
 	return fail_armed && (fail_countdown <= 1 || --fail_countdown == 0);
 }
 
-static enum loam_err take_locked(unsigned order, enum loam_owner owner, struct loam_pfn *pfn)
+static enum loam_err take_buddy_locked(unsigned order, enum loam_owner owner, struct loam_pfn *pfn)
 {
-	if (must_fail_locked())
-		return LOAM_NOMEM;
 	for (unsigned i = zone_count; i-- > 0;) {
 		struct record *r;
 
@@ -180,6 +184,7 @@ static enum loam_err take_locked(unsigned order, enum loam_owner owner, struct l
 		r->owner = (uint8_t)owner;
 		owner_frames[LOAM_OWNER_NONE] -= (uint64_t)1 << order;
 		owner_frames[owner] += (uint64_t)1 << order;
+		poison_check(*pfn, order);
 		return LOAM_OK;
 	}
 	return LOAM_NOMEM;
@@ -189,10 +194,47 @@ static void give_locked(struct zone *z, struct record *r, struct loam_pfn pfn)
 {
 	uint64_t frames = (uint64_t)1 << r->order;
 
+	poison_write(pfn, r->order);
 	r->state = STATE_BODY;
 	owner_frames[r->owner] -= frames;
 	owner_frames[LOAM_OWNER_NONE] += frames;
 	loam_buddy_free(&z->buddy, pfn, r->order);
+}
+
+/* All known-zero frames go back to their buddies; false if there was none. */
+static bool drain_locked(void)
+{
+	bool any = known_zero.count > 0;
+
+	while (known_zero.count > 0) {
+		struct loam_pfn pfn = loam_frame_list_pop(&known_zero);
+		struct zone *z = zone_of(pfn);
+
+		give_locked(z, &z->record[pfn.raw - z->base], pfn);
+	}
+	return any;
+}
+
+/* `*zero` says what is wanted, and then whether it is so. */
+static enum loam_err take_locked(unsigned order, bool *zero, enum loam_owner owner,
+				 struct loam_pfn *pfn)
+{
+	enum loam_err err;
+
+	if (must_fail_locked())
+		return LOAM_NOMEM;
+	if (*zero && order == 0 && known_zero.count > 0) {
+		*pfn = loam_frame_list_pop(&known_zero);
+		head_of(*pfn)->owner = (uint8_t)owner;
+		owner_frames[LOAM_OWNER_NONE]--;
+		owner_frames[owner]++;
+		return LOAM_OK;
+	}
+	*zero = false;
+	err = take_buddy_locked(order, owner, pfn);
+	if (err != LOAM_OK && drain_locked())
+		err = take_buddy_locked(order, owner, pfn);
+	return err;
 }
 
 static bool owner_ok(enum loam_owner owner)
@@ -205,6 +247,7 @@ static bool owner_ok(enum loam_owner owner)
 enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
 			       struct loam_pfn *out)
 {
+	bool wanted = (flags & LOAM_FRAME_ZERO) != 0, zero = wanted;
 	struct loam_pfn pfn;
 	enum loam_err err;
 	uintptr_t irq;
@@ -212,15 +255,13 @@ enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner o
 	if (order > LOAM_ORDER_MAX || !owner_ok(owner) || (flags & ~LOAM_FRAME_ZERO) != 0)
 		return LOAM_INVAL;
 	irq = loam_lock(&lock);
-	err = take_locked(order, owner, &pfn);
-	if (err == LOAM_OK) {
-		poison_check(pfn, order);
-		zeroed += (flags & LOAM_FRAME_ZERO) != 0 ? (uint64_t)1 << order : 0;
-	}
+	err = take_locked(order, &zero, owner, &pfn);
+	if (err == LOAM_OK && wanted && !zero)
+		zeroed += (uint64_t)1 << order;
 	loam_unlock(&lock, irq);
 	if (err != LOAM_OK)
 		return err;
-	if ((flags & LOAM_FRAME_ZERO) != 0)
+	if (wanted && !zero)
 		zero_run(pfn, order);
 	*out = pfn;
 	return LOAM_OK;
@@ -237,8 +278,7 @@ enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
 		return LOAM_INVAL;
 	r = &z->record[pfn.raw - z->base];
 	irq = loam_lock(&lock);
-	if (r->state == STATE_HEAD && r->order == order) {
-		poison_write(pfn, order);
+	if (r->state == STATE_HEAD && r->order == order && r->owner != LOAM_OWNER_NONE) {
 		give_locked(z, r, pfn);
 		err = LOAM_OK;
 	}
@@ -249,34 +289,66 @@ enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
 enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, unsigned flags,
 				    enum loam_owner owner)
 {
-	struct loam_frame_list taken = {0};
+	struct loam_frame_list dirty = {0}, clean = {0};
+	bool wanted = (flags & LOAM_FRAME_ZERO) != 0;
 	uintptr_t irq;
 
 	if (!owner_ok(owner))
 		return LOAM_INVAL;
 	irq = loam_lock(&lock);
-	while (taken.count < count) {
+	while (dirty.count + clean.count < count) {
 		struct loam_pfn pfn;
+		bool zero = wanted;
 
-		if (take_locked(0, owner, &pfn) != LOAM_OK)
+		if (take_locked(0, &zero, owner, &pfn) != LOAM_OK)
 			break;
-		poison_check(pfn, 0);
-		loam_frame_list_push(&taken, pfn);
+		loam_frame_list_push(zero ? &clean : &dirty, pfn);
 	}
-	zeroed += taken.count == count && (flags & LOAM_FRAME_ZERO) != 0 ? count : 0;
+	if (dirty.count + clean.count == count)
+		zeroed += wanted ? dirty.count : 0;
 	loam_unlock(&lock, irq);
-	if (taken.count < count) {
-		loam_frame_list_free(&taken);
+	if (dirty.count + clean.count < count) {
+		loam_frame_list_free(&clean);
+		loam_frame_list_free(&dirty);
 		return LOAM_NOMEM;
 	}
-	while (taken.count > 0) {
-		struct loam_pfn pfn = loam_frame_list_pop(&taken);
+	while (clean.count > 0)
+		loam_frame_list_push(list, loam_frame_list_pop(&clean));
+	while (dirty.count > 0) {
+		struct loam_pfn pfn = loam_frame_list_pop(&dirty);
 
-		if ((flags & LOAM_FRAME_ZERO) != 0)
+		if (wanted)
 			zero_run(pfn, 0);
 		loam_frame_list_push(list, pfn);
 	}
 	return LOAM_OK;
+}
+
+#define IDLE_FRAMES 16u
+#define POOL_FRAMES 4096u
+
+bool loam_frame_idle(void)
+{
+	uint64_t limit = total_frames / 64 < POOL_FRAMES ? total_frames / 64 : POOL_FRAMES;
+	bool more = true;
+
+	for (unsigned n = 0; more && n < IDLE_FRAMES; n++) {
+		uintptr_t irq = loam_lock(&lock);
+		struct loam_pfn pfn;
+
+		more = known_zero.count < limit &&
+		       take_buddy_locked(0, LOAM_OWNER_NONE, &pfn) == LOAM_OK;
+		zeroing += more;
+		loam_unlock(&lock, irq);
+		if (!more)
+			return false;
+		zero_run(pfn, 0);
+		irq = loam_lock(&lock);
+		zeroing--;
+		loam_frame_list_push(&known_zero, pfn);
+		loam_unlock(&lock, irq);
+	}
+	return more;
 }
 
 /* A frame on a list belongs to whoever has the list: its record needs no lock. */
@@ -311,7 +383,6 @@ void loam_frame_list_free(struct loam_frame_list *list)
 			struct loam_pfn pfn = loam_frame_list_pop(list);
 			struct zone *z = zone_of(pfn);
 
-			poison_write(pfn, 0);
 			give_locked(z, &z->record[pfn.raw - z->base], pfn);
 		}
 		loam_unlock(&lock, irq);
@@ -378,10 +449,11 @@ void loam_frame_stats(struct loam_frame_stats *stats)
 	*stats = (struct loam_frame_stats){0};
 	stats->total = total_frames;
 	stats->zeroed = zeroed;
+	stats->known_zero = known_zero.count;
+	stats->free = owner_frames[LOAM_OWNER_NONE];
 	stats->meta_bytes = meta_bytes;
 	stats->zone_count = zone_count;
 	for (unsigned i = 0; i < zone_count; i++) {
-		stats->free += zone[i].buddy.free_frames;
 		for (unsigned k = 0; k < LOAM_ORDER_COUNT; k++)
 			stats->free_blocks[k] += zone[i].buddy.order[k].free_blocks;
 	}
@@ -520,6 +592,8 @@ void loam_frame_reset(void)
 	total_frames = 0;
 	meta_bytes = 0;
 	zeroed = 0;
+	known_zero = (struct loam_frame_list){0};
+	zeroing = 0;
 	fail_armed = false;
 	lock.held = 0; /* a test may come here out of an expected panic */
 }
@@ -536,7 +610,9 @@ static void verify_zone(struct zone *z, uint64_t *owned)
 			i++;
 			continue;
 		}
-		LOAM_CHECK(owner_ok((enum loam_owner)r->owner), "[FRAME-1] run without an owner");
+		LOAM_CHECK(owner_ok((enum loam_owner)r->owner) ||
+				   (r->owner == LOAM_OWNER_NONE && r->order == 0),
+			   "[FRAME-1] run without an owner");
 		for (uint64_t k = 0; k < (uint64_t)1 << r->order; k++) {
 			LOAM_CHECK(!loam_buddy_is_free(&z->buddy, loam_pfn(z->base + i + k)),
 				   "[FRAME-1] frame both allocated and free");
@@ -553,8 +629,11 @@ void loam_frame_verify(void)
 	uintptr_t irq = loam_lock(&lock);
 	uint64_t owned[LOAM_OWNER_COUNT] = {0}, sum = 0;
 
-	for (unsigned i = 0; i < zone_count; i++) {
+	for (unsigned i = 0; i < zone_count; i++)
 		verify_zone(&zone[i], owned);
+	LOAM_CHECK(owned[LOAM_OWNER_NONE] == known_zero.count + zeroing,
+		   "[FRAME-1] a known-zero frame is in no list");
+	for (unsigned i = 0; i < zone_count; i++) {
 		owned[LOAM_OWNER_NONE] += zone[i].buddy.free_frames;
 	}
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {

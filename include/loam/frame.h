@@ -27,12 +27,21 @@ LOAM_MUST_USE enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enu
  */
 LOAM_MUST_USE enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order);
 
+/*
+ * Donate idle time: zero a few free frames ahead, for later requests with LOAM_FRAME_ZERO, demand
+ * paging among them. Up to 1/64 of RAM, at most 16 MiB; they count as free, and serve any request
+ * when nothing else is left. True: there is more to do. Bounded: at most 16 frames a call.
+ * Context: any, IRQs on or off.
+ */
+bool loam_frame_idle(void);
+
 struct loam_frame_stats {
 	uint64_t total;				 /* usable frames, bookkeeping included */
 	uint64_t free;				 /* free now */
 	uint64_t free_blocks[LOAM_ORDER_COUNT];	 /* free blocks by order */
 	uint64_t owner_frames[LOAM_OWNER_COUNT]; /* [NONE] == free; sums to total */
-	uint64_t zeroed;			 /* frames zeroed for LOAM_FRAME_ZERO so far */
+	uint64_t zeroed;			 /* frames zeroed on request so far */
+	uint64_t known_zero;			 /* free frames that are zero: loam_frame_idle */
 	uint64_t meta_bytes;			 /* bitmaps and records; part of owner META */
 	unsigned zone_count;
 };

@@ -329,6 +329,61 @@ static void interrupts_are_restored(void **state)
 	fake_frames_down();
 }
 
+/* Idle time zeroes ahead: requests that want zeros zero nothing, everybody else may have the frames
+ * when there are no others, and the books stay right. */
+static void known_zero_frames(void **state)
+{
+	struct loam_frame_list list = {0};
+	struct loam_frame_stats s;
+	struct loam_pfn pfn, taken;
+	uint64_t all, pool;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	all = free_frames();
+	while (loam_frame_idle())
+		;
+	loam_frame_stats(&s);
+	pool = s.known_zero;
+	assert_int_equal(pool, s.total / 64);
+	assert_int_equal(s.free, all);
+	assert_int_equal(s.zeroed, 0);
+	loam_frame_verify();
+	/* from the pool, and then by hand */
+	assert_int_equal(loam_frame_list_alloc(&list, pool + 5, LOAM_FRAME_ZERO, LOAM_OWNER_TEST),
+			 LOAM_OK);
+	loam_frame_stats(&s);
+	assert_int_equal(s.zeroed, 5);
+	assert_int_equal(s.known_zero, 0);
+	assert_int_equal(s.owner_frames[LOAM_OWNER_TEST], pool + 5);
+	for (unsigned n = 0; n < pool + 5; n++) {
+		const uint64_t *p;
+
+		pfn = loam_frame_list_pop(&list);
+		p = loam_frame_ptr(loam_pfn_to_paddr(pfn));
+		for (unsigned i = 0; i < 512; i++)
+			assert_int_equal(p[i], 0);
+		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	}
+	/* a frame of the pool is nobody's to free */
+	while (loam_frame_idle())
+		;
+	assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &taken), LOAM_OK);
+	assert_int_equal(loam_frame_free(taken, 0), LOAM_OK);
+	for (uint64_t i = 0; i < range_size[0] >> 12; i++)
+		assert_int_equal(loam_frame_free(loam_pfn((range_base[0] >> 12) + i), 0),
+				 LOAM_INVAL);
+	/* the last frame can be had, zero wanted or not; and again with idle time while all is taken */
+	while (loam_frame_idle())
+		;
+	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	assert_false(loam_frame_idle());
+	assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	loam_frame_list_free(&list);
+	assert_int_equal(free_frames(), all);
+	fake_frames_down();
+}
+
 /* [LOCK-1] Taking a lock while one of the same or a higher rank is held is found. */
 static void lock_order_is_checked(void **state)
 {
@@ -356,6 +411,7 @@ int main(void)
 		cmocka_unit_test(zones_follow_the_holes),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),
+		cmocka_unit_test(known_zero_frames),
 		cmocka_unit_test(lock_order_is_checked),
 	};
 	return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
