@@ -372,19 +372,56 @@ struct loam_pfn loam_frame_list_pop(struct loam_frame_list *list)
 	return pfn;
 }
 
-#define FREE_CHUNK 64u /* frames freed with interrupts off in one go */
+#define FREE_CHUNK 256u /* frames freed with interrupts off in one go */
+
+/* Take the head off the list: its record is done with, its frame not yet in the buddy. */
+static struct loam_pfn retire_locked(struct loam_frame_list *list, struct zone **z)
+{
+	struct loam_pfn pfn = loam_frame_list_pop(list);
+	struct record *r;
+
+	*z = zone_of(pfn);
+	r = &(*z)->record[pfn.raw - (*z)->base];
+	poison_write(pfn, 0);
+	r->state = STATE_BODY;
+	owner_frames[r->owner]--;
+	owner_frames[LOAM_OWNER_NONE]++;
+	return pfn;
+}
+
+/* Frames that lie side by side, in either direction, go to the buddy as one run: what was taken
+ * together mostly comes back together. */
+static void give_chunk_locked(struct loam_frame_list *list)
+{
+	struct zone *z, *next_z;
+	uint64_t first = retire_locked(list, &z).raw, count = 1;
+
+	for (unsigned n = 1; n < FREE_CHUNK && list->count > 0; n++) {
+		uint64_t pfn = retire_locked(list, &next_z).raw;
+
+		if (next_z == z && pfn + 1 == first) {
+			first--;
+			count++;
+			continue;
+		}
+		if (next_z == z && pfn == first + count) {
+			count++;
+			continue;
+		}
+		loam_buddy_add(&z->buddy, loam_pfn(first), count);
+		z = next_z;
+		first = pfn;
+		count = 1;
+	}
+	loam_buddy_add(&z->buddy, loam_pfn(first), count);
+}
 
 void loam_frame_list_free(struct loam_frame_list *list)
 {
 	while (list->count > 0) {
 		uintptr_t irq = loam_lock(&lock);
 
-		for (unsigned n = 0; n < FREE_CHUNK && list->count > 0; n++) {
-			struct loam_pfn pfn = loam_frame_list_pop(list);
-			struct zone *z = zone_of(pfn);
-
-			give_locked(z, &z->record[pfn.raw - z->base], pfn);
-		}
+		give_chunk_locked(list);
 		loam_unlock(&lock, irq);
 	}
 }

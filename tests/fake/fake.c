@@ -86,6 +86,7 @@ static struct {
 } pending[PENDING_MAX];
 static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
+static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
 static unsigned deaf = FAKE_CPUS;
 static unsigned running; /* the CPU that runs the code under test */
 static struct rng rng;
@@ -423,6 +424,7 @@ static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 	}
 	va = canonical(info.va + index * loam_level_size(info.level));
 	speculate(va + rng_below(&rng, loam_level_size(info.level)));
+	events++;
 	old = *p; /* speculation may have set the accessed bit */
 	check_change(old, pte, info.level, va);
 	if (old == pte)
@@ -475,6 +477,7 @@ uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uint64_t pte)
 void loam_pt_publish(const struct loam_mmu *m)
 {
 	(void)m;
+	events++;
 	pending_count = 0;
 }
 
@@ -509,6 +512,7 @@ static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, b
 				drop_one(&cpus[c], va + n * loam_level_size(level), level, tables);
 		}
 		invalidated++;
+		events++;
 	}
 }
 
@@ -522,6 +526,7 @@ static void drop_all(bool everywhere)
 		cpus[c].walk_count = 0;
 	}
 	flushed++;
+	events++;
 }
 
 void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,
@@ -618,21 +623,6 @@ void fake_check_free(struct loam_pfn pfn, unsigned order)
 	}
 }
 
-/* The linker gives us every call from mm/tlb.c, mm/space.c and the tests (-Wl,--wrap). */
-enum loam_err __real_loam_frame_free(struct loam_pfn pfn, unsigned order);
-enum loam_err __wrap_loam_frame_free(struct loam_pfn pfn, unsigned order);
-enum loam_err __wrap_loam_frame_free(struct loam_pfn pfn, unsigned order)
-{
-	enum loam_owner owner;
-	unsigned taken;
-
-	/* only a free that is going to happen */
-	if (loam_frame_query(pfn, &owner, &taken) == LOAM_OK && owner != LOAM_OWNER_NONE &&
-	    taken == order)
-		fake_check_free(pfn, order);
-	return __real_loam_frame_free(pfn, order);
-}
-
 void fake_run_on(unsigned cpu)
 {
 	running = cpu;
@@ -668,17 +658,6 @@ void fake_interrupt(unsigned cpu)
 	running = initiator;
 }
 
-void __real_loam_frame_list_free(struct loam_frame_list *list);
-void __wrap_loam_frame_list_free(struct loam_frame_list *list);
-void __wrap_loam_frame_list_free(struct loam_frame_list *list)
-{
-	struct loam_frame_list copy = *list;
-
-	while (copy.count > 0)
-		fake_check_free(loam_frame_list_pop(&copy), 0);
-	__real_loam_frame_list_free(list);
-}
-
 unsigned fake_cached(uint64_t va, uint64_t size)
 {
 	unsigned count = 0;
@@ -694,6 +673,11 @@ unsigned fake_cached(uint64_t va, uint64_t size)
 uint64_t fake_invalidated(void)
 {
 	return invalidated;
+}
+
+uint64_t fake_events(void)
+{
+	return events;
 }
 
 uint64_t fake_flushed(void)

@@ -83,6 +83,9 @@ unsigned fake_cached(uint64_t va, uint64_t size);
 /* Invalidations since fake_up: single entries, and whole flushes. */
 uint64_t fake_invalidated(void);
 uint64_t fake_flushed(void);
+/* Stores to live entries, publications and invalidations since the program began: each was checked
+ * against the rules. */
+uint64_t fake_events(void);
 
 /* Called by the wrapped loam_frame_free: nobody may reach the run any more. */
 void fake_check_free(struct loam_pfn pfn, unsigned order);

@@ -9,6 +9,7 @@
 
 #define BLOCKS 4u
 #define PAGES  (BLOCKS * LOAM_PT_ENTRIES)
+#define EVENTS UINT64_C(1100000) /* that the fake has checked, over all modes */
 
 /* What a page must look like. */
 struct page {
@@ -254,7 +255,8 @@ static void random_operations(void **state)
 
 		up(mode, test_seed());
 		before = free_frames();
-		for (unsigned step = 0; step < 500; step++) {
+		for (uint64_t end = fake_events() + EVENTS / fake_mode_count;
+		     fake_events() < end;) {
 			unsigned at = (unsigned)rng_below(&rng, PAGES);
 			unsigned n = 1 + (unsigned)rng_below(&rng, PAGES - at);
 
@@ -589,5 +591,8 @@ int main(void)
 		cmocka_unit_test(top_of_the_address_space),
 		cmocka_unit_test(broken_tables_are_found),
 	};
-	return cmocka_run_group_tests_name("ptab", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("ptab", tests, NULL, NULL);
+
+	printf("# %llu events checked\n", (unsigned long long)fake_events());
+	return failed;
 }
