@@ -24,6 +24,8 @@
  * frames are poisoned and looked at again when the frame is taken: a write to a freed frame
  * panics.
  *
+ * Single frames come from and go to the CPU's own cache (mm/framecache.c) where zeros are not wanted.
+ *
  * Concurrency: everything below `lock` (rank frame), IRQ-saving; usable from interrupt handlers.
  * Zeroing and poisoning happen outside of it, on frames that are nobody else's.
  * Failure: LOAM_NOMEM; lists are all or nothing.
@@ -35,6 +37,7 @@
 #include "mm/buddy.h"
 #include "arch/check.h"
 #include "mm/early.h"
+#include "mm/framecache.h"
 #include "mm/lock.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -244,26 +247,93 @@ static bool owner_ok(enum loam_owner owner)
 
 /* ---- the public calls ---- */
 
+/* Are requests made to fail? Then none may be served from a cache. Relaxed: tests arm it while nobody
+ * else asks. */
+static bool failing(void)
+{
+	return LOAM_DEBUG >= 1 && __atomic_load_n(&fail_armed, __ATOMIC_RELAXED);
+}
+
+/* One attempt, from the known-zero frames or the buddies. `*zero` as in take_locked. */
+static enum loam_err take(unsigned order, bool *zero, enum loam_owner owner, struct loam_pfn *pfn)
+{
+	bool wanted = *zero;
+	uintptr_t irq = loam_lock(&lock);
+	enum loam_err err = take_locked(order, zero, owner, pfn);
+
+	zeroed += err == LOAM_OK && wanted && !*zero ? (uint64_t)1 << order : 0;
+	loam_unlock(&lock, irq);
+	return err;
+}
+
 enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
 			       struct loam_pfn *out)
 {
 	bool wanted = (flags & LOAM_FRAME_ZERO) != 0, zero = wanted;
 	struct loam_pfn pfn;
 	enum loam_err err;
-	uintptr_t irq;
 
 	if (order > LOAM_ORDER_MAX || !owner_ok(owner) || (flags & ~LOAM_FRAME_ZERO) != 0)
 		return LOAM_INVAL;
-	irq = loam_lock(&lock);
-	err = take_locked(order, &zero, owner, &pfn);
-	if (err == LOAM_OK && wanted && !zero)
-		zeroed += (uint64_t)1 << order;
-	loam_unlock(&lock, irq);
+	if (order == 0 && !wanted && !failing())
+		err = loam_framecache_alloc(owner, &pfn);
+	else
+		err = take(order, &zero, owner, &pfn);
+	if (err != LOAM_OK && !failing() && loam_framecache_drain()) {
+		zero = wanted;
+		err = take(order, &zero, owner, &pfn);
+	}
 	if (err != LOAM_OK)
 		return err;
 	if (wanted && !zero)
 		zero_run(pfn, order);
 	*out = pfn;
+	return LOAM_OK;
+}
+
+/* ---- loose frames: mm/framecache.h ---- */
+
+unsigned loam_frame_take_loose(struct loam_pfn *pfn, unsigned n)
+{
+	uintptr_t irq = loam_lock(&lock);
+	unsigned got = 0;
+
+	while (got < n && take_buddy_locked(0, LOAM_OWNER_NONE, &pfn[got]) == LOAM_OK)
+		got++;
+	loam_unlock(&lock, irq);
+	return got;
+}
+
+void loam_frame_give_loose(const struct loam_pfn *pfn, unsigned n)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct zone *z = zone_of(pfn[i]);
+
+		give_locked(z, &z->record[pfn[i].raw - z->base], pfn[i]);
+	}
+	loam_unlock(&lock, irq);
+}
+
+void loam_frame_own(struct loam_pfn pfn, enum loam_owner owner)
+{
+	struct record *r = head_of(pfn);
+
+	/* relaxed: the frame is in nobody's hands but the caller's */
+	poison_check(pfn, 0);
+	__atomic_store_n(&r->owner, (uint8_t)owner, __ATOMIC_RELAXED);
+}
+
+/* A single frame is freed: of two that free it at once, one takes the owner away. */
+static enum loam_err free_single(struct loam_pfn pfn, struct record *r)
+{
+	uint8_t owner = __atomic_exchange_n(&r->owner, LOAM_OWNER_NONE, __ATOMIC_ACQ_REL);
+
+	if (owner == LOAM_OWNER_NONE)
+		return LOAM_INVAL;
+	poison_write(pfn, 0);
+	loam_framecache_free(pfn, (enum loam_owner)owner);
 	return LOAM_OK;
 }
 
@@ -277,6 +347,9 @@ enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
 	if (z == NULL)
 		return LOAM_INVAL;
 	r = &z->record[pfn.raw - z->base];
+	/* a frame that is rightly freed is the caller's: its record does not change under him */
+	if (order == 0 && r->state == STATE_HEAD && r->order == 0)
+		return free_single(pfn, r);
 	irq = loam_lock(&lock);
 	if (r->state == STATE_HEAD && r->order == order && r->owner != LOAM_OWNER_NONE) {
 		give_locked(z, r, pfn);
@@ -286,15 +359,13 @@ enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
 	return err;
 }
 
-enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, unsigned flags,
-				    enum loam_owner owner)
+static enum loam_err list_take(struct loam_frame_list *list, size_t count, unsigned flags,
+			       enum loam_owner owner)
 {
 	struct loam_frame_list dirty = {0}, clean = {0};
 	bool wanted = (flags & LOAM_FRAME_ZERO) != 0;
 	uintptr_t irq;
 
-	if (!owner_ok(owner))
-		return LOAM_INVAL;
 	irq = loam_lock(&lock);
 	while (dirty.count + clean.count < count) {
 		struct loam_pfn pfn;
@@ -322,6 +393,19 @@ enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, 
 		loam_frame_list_push(list, pfn);
 	}
 	return LOAM_OK;
+}
+
+enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, unsigned flags,
+				    enum loam_owner owner)
+{
+	enum loam_err err;
+
+	if (!owner_ok(owner))
+		return LOAM_INVAL;
+	err = list_take(list, count, flags, owner);
+	if (err != LOAM_OK && !failing() && loam_framecache_drain())
+		err = list_take(list, count, flags, owner);
+	return err;
 }
 
 #define IDLE_FRAMES 16u
@@ -487,7 +571,6 @@ void loam_frame_stats(struct loam_frame_stats *stats)
 	stats->total = total_frames;
 	stats->zeroed = zeroed;
 	stats->known_zero = known_zero.count;
-	stats->free = owner_frames[LOAM_OWNER_NONE];
 	stats->meta_bytes = meta_bytes;
 	stats->zone_count = zone_count;
 	for (unsigned i = 0; i < zone_count; i++) {
@@ -497,6 +580,8 @@ void loam_frame_stats(struct loam_frame_stats *stats)
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
 		stats->owner_frames[o] = owner_frames[o];
 	loam_unlock(&lock, irq);
+	loam_framecache_sum(stats->owner_frames);
+	stats->free = stats->owner_frames[LOAM_OWNER_NONE];
 }
 
 uint64_t loam_frame_fail_at(uint64_t n)
@@ -632,6 +717,7 @@ void loam_frame_reset(void)
 	known_zero = (struct loam_frame_list){0};
 	zeroing = 0;
 	fail_armed = false;
+	loam_framecache_reset();
 	lock.held = 0; /* a test may come here out of an expected panic */
 }
 
@@ -663,8 +749,12 @@ static void verify_zone(struct zone *z, uint64_t *owned)
 
 void loam_frame_verify(void)
 {
-	uintptr_t irq = loam_lock(&lock);
-	uint64_t owned[LOAM_OWNER_COUNT] = {0}, sum = 0;
+	uint64_t owned[LOAM_OWNER_COUNT] = {0}, moved[LOAM_OWNER_COUNT] = {0}, sum = 0;
+	uintptr_t irq;
+
+	(void)loam_framecache_drain(); /* [CACHE-1]: then every loose frame is back in its buddy */
+	loam_framecache_sum(moved);
+	irq = loam_lock(&lock);
 
 	for (unsigned i = 0; i < zone_count; i++)
 		verify_zone(&zone[i], owned);
@@ -674,7 +764,8 @@ void loam_frame_verify(void)
 		owned[LOAM_OWNER_NONE] += zone[i].buddy.free_frames;
 	}
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
-		LOAM_CHECK(owned[o] == owner_frames[o], "[FRAME-2] an owner's count is wrong");
+		LOAM_CHECK(owned[o] == owner_frames[o] + moved[o],
+			   "[FRAME-2] an owner's count is wrong");
 		sum += owned[o];
 	}
 	LOAM_CHECK(sum == total_frames, "[FRAME-2] the owners do not sum to the total");

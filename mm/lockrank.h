@@ -3,12 +3,13 @@
  * The order in which locks are taken, as data: a lock may be taken only while every lock that
  * this CPU holds has a smaller rank.
  *
- *    gc heap ---> space ---> frame
- *    (gc)         (mm/sys.c) (mm/frame.c)
+ *    gc heap ---> space ---> cache ---> frame
+ *    (gc)         (mm/sys.c) (mm/framecache.c, one a CPU) (mm/frame.c)
  *
  * gc's heap lock keeps interrupts on and is no concern of this file's checks, but it is always
  * taken before the two of mm. space covers region records, page tables and their accounting;
- * frame covers the buddy and the frame records. The log and panic paths take none.
+ * cache covers one CPU's stack of frames; frame covers the
+ * buddies and the frame records. The log and panic paths take none.
  */
 #ifndef LOAM_MM_LOCKRANK_H
 #define LOAM_MM_LOCKRANK_H
@@ -17,6 +18,7 @@
 
 enum loam_lock_rank {
 	LOAM_RANK_SPACE = 1,
+	LOAM_RANK_CACHE,
 	LOAM_RANK_FRAME,
 	LOAM_RANK_COUNT,
 };

@@ -80,8 +80,8 @@ db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
 
-.PHONY: bench bench-boot bench-vm test-all
-bench: bench-boot bench-vm ## all benchmarks; rows go to build/bench/results.csv
+.PHONY: bench bench-boot bench-vm bench-frames test-all
+bench: bench-boot bench-vm bench-frames ## all benchmarks; rows go to build/bench/results.csv
 
 bench-boot: ## guest time to boot, by size of RAM
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
@@ -92,6 +92,14 @@ bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux 
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
 	$(Q)python3 tests/bench/vm.py --out $(BUILD)/bench --csv $(BUILD)/bench/results.csv \
 		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
+
+# The frame allocator alone, with a RAM that is never touched.
+$(BUILD)/bench/frames: tests/bench/frames.c mm/frame.c mm/framecache.c mm/buddy.c mm/early.c mm/memmap.c mm/lockrank.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOST_CC) $(common) -O2 -pthread -D_GNU_SOURCE -DLOAM_DEBUG=0 $(test_cflags) -Itests/bench -Iarch/$(host_arch) $^ -o $@
+bench-frames: $(BUILD)/bench/frames ## ns to take and give frames, 1 and 2 threads, by RAM; fragmentation (host)
+	$(Q)test -f $(BUILD)/bench/results.csv || echo bench,workload,subject,version,threads,metric,value,unit > $(BUILD)/bench/results.csv
+	$(Q)$< | tee -a $(BUILD)/bench/results.csv | awk -F, '{printf "%-8s %s threads  %-55s %8s %s\n", $$2, $$5, $$6, $$7, $$8}'
 
 test-all: ## everything that the gate runs
 	$(Q).ci/run

@@ -2,6 +2,7 @@
 /* Frames over RAM with holes, on the fake machine. [FRAME-1] and [FRAME-2] are verified after each
  * group of operations. */
 #include "arch/mmu.h"
+#include "mm/framecache.h"
 #include "mm/lockrank.h"
 #include "tests/fake/fake_test.h"
 
@@ -33,6 +34,7 @@ static void sums_agree(void)
 	struct loam_frame_stats s;
 	uint64_t sum = 0, blocks = 0;
 
+	(void)loam_framecache_drain();
 	loam_frame_stats(&s);
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
 		sum += s.owner_frames[o];
@@ -329,6 +331,54 @@ static void interrupts_are_restored(void **state)
 	fake_frames_down();
 }
 
+/* [CACHE-1] Frames freed on one CPU come back on another when memory runs out, and a frame is freed
+ * once, whoever tries. */
+static void caches_give_way(void **state)
+{
+	static struct loam_pfn pfn[500];
+	struct loam_frame_list list = {0};
+	struct loam_pfn one;
+	uint64_t all;
+
+	(void)state;
+	fake_frames_up(&fake_modes[0], 1);
+	all = free_frames();
+	for (unsigned i = 0; i < 500; i++) {
+		fake_run_on(i % FAKE_CPUS);
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn[i]), LOAM_OK);
+		for (unsigned k = 0; k < i; k++)
+			assert_int_not_equal(pfn[k].raw, pfn[i].raw);
+	}
+	assert_int_equal(free_frames(), all - 500);
+	for (unsigned i = 0; i < 500; i++) {
+		fake_run_on((i / 7) % FAKE_CPUS);
+		assert_int_equal(loam_frame_free(pfn[i], 0), LOAM_OK);
+		fake_run_on(i % FAKE_CPUS);
+		assert_int_equal(loam_frame_free(pfn[i], 0), LOAM_INVAL);
+	}
+	fake_run_on(0);
+	assert_int_equal(free_frames(), all);
+	assert_true(loam_framecache_drain());
+	assert_false(loam_framecache_drain());
+	loam_frame_verify();
+	/* every CPU holds some, and still all can be had by one; order 0 and a list alike */
+	for (unsigned cpu = 0; cpu < FAKE_CPUS; cpu++) {
+		fake_run_on(cpu);
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &one), LOAM_OK);
+		assert_int_equal(loam_frame_free(one, 0), LOAM_OK);
+	}
+	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	one = loam_frame_list_pop(&list);
+	fake_run_on(1);
+	assert_int_equal(loam_frame_free(one, 0), LOAM_OK);
+	fake_run_on(2);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &one), LOAM_OK);
+	assert_int_equal(loam_frame_free(one, 0), LOAM_OK);
+	fake_run_on(0);
+	loam_frame_list_free(&list);
+	fake_frames_down();
+}
+
 /* Idle time zeroes ahead: requests that want zeros zero nothing, everybody else may have the frames
  * when there are no others, and the books stay right. */
 static void known_zero_frames(void **state)
@@ -411,6 +461,7 @@ int main(void)
 		cmocka_unit_test(zones_follow_the_holes),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),
+		cmocka_unit_test(caches_give_way),
 		cmocka_unit_test(known_zero_frames),
 		cmocka_unit_test(lock_order_is_checked),
 	};

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* Single frames close at hand, a stack a CPU. Theory: framecache.c. */
+#ifndef LOAM_MM_FRAMECACHE_H
+#define LOAM_MM_FRAMECACHE_H
+
+#include <loam/frame.h>
+
+/* One frame for `owner`, contents undefined. Fails: NOMEM none here and none in the buddies. */
+LOAM_MUST_USE enum loam_err loam_framecache_alloc(enum loam_owner owner, struct loam_pfn *pfn);
+
+/* Take back a frame that had `owner` until now and is nobody's (loam_frame_disown). */
+void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner);
+
+/* Everything goes back to the buddies, from every CPU. True if there was anything. */
+bool loam_framecache_drain(void);
+
+/* Add to owner[] what the caches have moved between owners. */
+void loam_framecache_sum(uint64_t *owner);
+
+/* For tests that init again. */
+void loam_framecache_reset(void);
+
+/* ---- what mm/frame.c offers for it ---- */
+
+/* Up to `n` single frames that are nobody's from now on; returns how many. And back. */
+unsigned loam_frame_take_loose(struct loam_pfn *pfn, unsigned n);
+void loam_frame_give_loose(const struct loam_pfn *pfn, unsigned n);
+/* A loose frame becomes somebody's. */
+void loam_frame_own(struct loam_pfn pfn, enum loam_owner owner);
+
+#endif
