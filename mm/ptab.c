@@ -103,8 +103,16 @@ void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level
 
 void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam_ptab_slot *slot)
 {
-	uint64_t va = slot->va + loam_level_size(slot->level);
+	uint64_t va;
 
+	if (slot->level == LOAM_LEVEL_PAGE && slot->index + 1 < LOAM_PT_ENTRIES) {
+		/* by far the most common step: the next entry of a lowest table */
+		slot->index++;
+		slot->va += LOAM_PAGE_SIZE;
+		slot_read(pt, slot);
+		return;
+	}
+	va = slot->va + loam_level_size(slot->level);
 	if (slot->index + 1 == LOAM_PT_ENTRIES) {
 		loam_ptab_walk(pt, va, stop_level, slot);
 		return;
@@ -127,6 +135,45 @@ static bool slot_covers(const struct loam_ptab_slot *slot, uint64_t va)
 static bool range_ok(const struct loam_ptab *pt, uint64_t va, uint64_t size)
 {
 	return loam_is_aligned(va | size, LOAM_PAGE_SIZE) && loam_mmu_va_ok(pt->mmu, va, size);
+}
+
+void loam_ptab_tally(const struct loam_ptab *pt, uint64_t va, uint64_t size,
+		     struct loam_ptab_tally *tally)
+{
+	uint64_t last = va + (size - 1);
+	struct loam_ptab_slot slot;
+
+	*tally = (struct loam_ptab_tally){0};
+	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
+	for (;;) {
+		uint64_t lo = slot.va > va ? slot.va : va;
+
+		if (slot.level == LOAM_LEVEL_PAGE) {
+			/* what is left of this table in one go */
+			uint64_t n = LOAM_PT_ENTRIES - slot.index;
+			uint64_t rest = (last - slot.va) / LOAM_PAGE_SIZE + 1;
+
+			n = n < rest ? n : rest;
+			for (uint64_t i = 0; i < n; i++) {
+				uint64_t pte = loam_pt_load(slot.table, slot.index + (unsigned)i);
+
+				if (loam_pte_kind(pt->mmu, pte, LOAM_LEVEL_PAGE) == LOAM_PTE_LEAF)
+					tally->leaf_bytes += LOAM_PAGE_SIZE;
+				else if (loam_pte_tag(pte) != LOAM_TAG_NONE)
+					tally->tagged_bytes += LOAM_PAGE_SIZE;
+			}
+			slot.index += (unsigned)(n - 1);
+			slot.va += (n - 1) * LOAM_PAGE_SIZE;
+		} else if (slot.kind == LOAM_PTE_LEAF) {
+			uint64_t hi = slot_last(&slot) < last ? slot_last(&slot) : last;
+
+			tally->leaf_bytes += hi - lo + 1;
+			tally->large_bytes += hi - lo + 1;
+		}
+		if (slot_last(&slot) >= last)
+			return;
+		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
+	}
 }
 
 /* ---- filling empty entries: map and tag ---- */
@@ -522,14 +569,13 @@ enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_poo
 				uint32_t attr)
 {
 	uint64_t last = va + (size - 1);
+	struct loam_ptab_tally tally;
 	struct loam_ptab_slot slot;
 
 	if (!range_ok(pt, va, size) || !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
 		return LOAM_INVAL;
-	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
-	while (slot.kind == LOAM_PTE_LEAF && slot_last(&slot) < last)
-		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
-	if (slot.kind != LOAM_PTE_LEAF)
+	loam_ptab_tally(pt, va, size, &tally);
+	if (tally.leaf_bytes != size)
 		return LOAM_NOENT;
 	if (loam_ptab_split_need(pt, va, size) > pool->count)
 		return LOAM_NOMEM;

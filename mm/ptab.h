@@ -48,6 +48,17 @@ void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level
  * Cheap inside one table. */
 void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam_ptab_slot *slot);
 
+/* What the entries of a range say, in bytes of it; the rest is none without a tag. */
+struct loam_ptab_tally {
+	uint64_t leaf_bytes;
+	uint64_t large_bytes; /* part of leaf_bytes, under leaves above level 0 */
+	uint64_t tagged_bytes;
+};
+
+/* Count [va, va + size), page-aligned. */
+void loam_ptab_tally(const struct loam_ptab *pt, uint64_t va, uint64_t size,
+		     struct loam_ptab_tally *tally);
+
 /*
  * Map [va, va + size) to [pa, pa + size) with `attr`, using leaves up to `max_level` where
  * alignment allows. Every page must be unmapped before (tagged entries count as unmapped).

@@ -137,29 +137,13 @@ void *loam_space_record_page(void)
 
 void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *count)
 {
-	uint64_t last = base + (size - 1);
-	struct loam_ptab_slot slot;
+	struct loam_ptab_tally tally;
 
-	*count = (struct loam_space_count){0};
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
-	for (;;) {
-		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
-		uint64_t lo = slot.va > base ? slot.va : base;
-		uint64_t hi = slot_last < last ? slot_last : last;
-		uint64_t bytes = hi - lo + 1;
-
-		if (slot.kind == LOAM_PTE_LEAF) {
-			count->ready_bytes += bytes;
-			count->huge_bytes += slot.level > 0 ? bytes : 0;
-		} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
-			count->prepared_bytes += bytes;
-		} else {
-			count->reserved_bytes += bytes;
-		}
-		if (slot_last >= last)
-			return;
-		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
-	}
+	loam_ptab_tally(&ptab, base, size, &tally);
+	count->ready_bytes = tally.leaf_bytes;
+	count->huge_bytes = tally.large_bytes;
+	count->prepared_bytes = tally.tagged_bytes;
+	count->reserved_bytes = size - tally.leaf_bytes - tally.tagged_bytes;
 }
 
 void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
