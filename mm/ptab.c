@@ -498,7 +498,9 @@ enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool 
 {
 	uint64_t last = va + (size - 1), none = loam_pte_none(tag);
 	struct loam_ptab_slot slot;
+	uint64_t pages = 0; /* unmapped since the last range was added */
 	size_t cuts;
+	bool at_end;
 
 	if (!range_ok(pt, va, size))
 		return LOAM_INVAL;
@@ -515,15 +517,30 @@ enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool 
 			uint64_t old = loam_pt_swap(slot.table, slot.index, none);
 			struct loam_paddr pa = loam_pte_pa(pt->mmu, old, slot.level);
 
-			loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);
+			/* pages in a row are one range; a large leaf is added before its run may
+			 * flush the batch */
+			if (slot.level == LOAM_LEVEL_PAGE)
+				pages++;
+			else
+				loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);
 			if (give_back)
 				loam_tlb_batch_release(batch, loam_paddr_to_pfn(pa),
 						       LOAM_PT_SHIFT * slot.level);
-		} else if (slot.level == LOAM_LEVEL_PAGE) {
+		} else if (slot.level == LOAM_LEVEL_PAGE && slot.pte != none) {
 			/* not present before or after: no CPU can have cached it */
 			loam_pt_store(slot.table, slot.index, none);
 		}
-		if (slot_last(&slot) >= last)
+		at_end = slot_last(&slot) >= last;
+		if (pages > 0 &&
+		    (at_end || slot.kind != LOAM_PTE_LEAF || slot.index + 1 == LOAM_PT_ENTRIES)) {
+			uint64_t end =
+				slot.kind == LOAM_PTE_LEAF ? slot.va + LOAM_PAGE_SIZE : slot.va;
+
+			loam_tlb_batch_add(batch, end - pages * LOAM_PAGE_SIZE, pages,
+					   LOAM_LEVEL_PAGE, false);
+			pages = 0;
+		}
+		if (at_end)
 			break;
 		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
 	}

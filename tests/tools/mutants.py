@@ -22,7 +22,9 @@ BOTH = ("fake-x86_64", "fake-aarch64")
 HOST = ("host",)
 MUTANTS = [
     ("unmap forgets to invalidate", "mm/ptab.c",
-     "loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);", ";", "ptab", BOTH),
+     "\t\t\t\tpages++;\n", "\t\t\t\t(void)0;\n", "ptab", BOTH),
+    ("unmap forgets the last page of a row", "mm/ptab.c",
+     "end - pages * LOAM_PAGE_SIZE, pages,", "end - pages * LOAM_PAGE_SIZE, pages - 1,", "ptab", BOTH),
     ("unmap invalidates the wrong level", "mm/ptab.c",
      "loam_tlb_batch_add(batch, slot.va, 1, slot.level, false);",
      "loam_tlb_batch_add(batch, slot.va, 1, 0, false);", "ptab", BOTH),
