@@ -6,7 +6,8 @@
  * costs no more bookkeeping than it must: a range joins the zone below it when the hole between
  * them is small, else it begins a new one. Each zone's bitmaps and records are cut from the
  * map's own memory before the rest becomes free. Requests go to the highest zone first: low
- * memory is what simple devices can reach.
+ * memory is what simple devices can reach. No zone lies on both sides of 4 GiB, so
+ * LOAM_FRAME_DMA32 is a matter of zones.
  *
  * Records. 8 bytes a frame (0.2 % of RAM). Only the record of the first frame of an allocated
  * run counts; the others say nothing, so taking 2 MiB writes one record, not 512.
@@ -45,7 +46,8 @@ void *memset(void *dst, int c, size_t n);
 #define ZONE_MAX	16u
 #define ZONE_SHIFT	28u /* a link holds a zone and an index below 2^28: 1 TiB a zone */
 #define ZONE_FRAMES_MAX ((uint64_t)1 << ZONE_SHIFT)
-#define JOIN_FRAMES	4096u /* a hole of up to 16 MiB never begins a new zone */
+#define LOW_END		((uint64_t)1 << 20) /* 4 GiB */
+#define JOIN_FRAMES	4096u		    /* a hole of up to 16 MiB never begins a new zone */
 
 enum {
 	STATE_BODY = 0, /* free, or inside a run, or a hole */
@@ -173,11 +175,14 @@ static bool must_fail_locked(void)
 	return fail_armed && (fail_countdown <= 1 || --fail_countdown == 0);
 }
 
-static enum loam_err take_buddy_locked(unsigned order, enum loam_owner owner, struct loam_pfn *pfn)
+static enum loam_err take_buddy_locked(unsigned order, bool low, enum loam_owner owner,
+				       struct loam_pfn *pfn)
 {
 	for (unsigned i = zone_count; i-- > 0;) {
 		struct record *r;
 
+		if (low && zone[i].base >= LOW_END)
+			continue; /* no zone lies on both sides */
 		if (loam_buddy_alloc(&zone[i].buddy, order, pfn) != LOAM_OK)
 			continue;
 		r = &zone[i].record[pfn->raw - zone[i].base];
@@ -219,14 +224,14 @@ static bool drain_locked(void)
 }
 
 /* `*zero` says what is wanted, and then whether it is so. */
-static enum loam_err take_locked(unsigned order, bool *zero, enum loam_owner owner,
+static enum loam_err take_locked(unsigned order, bool low, bool *zero, enum loam_owner owner,
 				 struct loam_pfn *pfn)
 {
 	enum loam_err err;
 
 	if (must_fail_locked())
 		return LOAM_NOMEM;
-	if (*zero && order == 0 && known_zero.count > 0) {
+	if (*zero && order == 0 && !low && known_zero.count > 0) {
 		*pfn = loam_frame_list_pop(&known_zero);
 		head_of(*pfn)->owner = (uint8_t)owner;
 		owner_frames[LOAM_OWNER_NONE]--;
@@ -234,9 +239,9 @@ static enum loam_err take_locked(unsigned order, bool *zero, enum loam_owner own
 		return LOAM_OK;
 	}
 	*zero = false;
-	err = take_buddy_locked(order, owner, pfn);
+	err = take_buddy_locked(order, low, owner, pfn);
 	if (err != LOAM_OK && drain_locked())
-		err = take_buddy_locked(order, owner, pfn);
+		err = take_buddy_locked(order, low, owner, pfn);
 	return err;
 }
 
@@ -255,11 +260,12 @@ static bool failing(void)
 }
 
 /* One attempt, from the known-zero frames or the buddies. `*zero` as in take_locked. */
-static enum loam_err take(unsigned order, bool *zero, enum loam_owner owner, struct loam_pfn *pfn)
+static enum loam_err take(unsigned order, bool low, bool *zero, enum loam_owner owner,
+			  struct loam_pfn *pfn)
 {
 	bool wanted = *zero;
 	uintptr_t irq = loam_lock(&lock);
-	enum loam_err err = take_locked(order, zero, owner, pfn);
+	enum loam_err err = take_locked(order, low, zero, owner, pfn);
 
 	zeroed += err == LOAM_OK && wanted && !*zero ? (uint64_t)1 << order : 0;
 	loam_unlock(&lock, irq);
@@ -269,19 +275,21 @@ static enum loam_err take(unsigned order, bool *zero, enum loam_owner owner, str
 enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
 			       struct loam_pfn *out)
 {
+	const unsigned all_flags = LOAM_FRAME_ZERO | LOAM_FRAME_DMA32;
 	bool wanted = (flags & LOAM_FRAME_ZERO) != 0, zero = wanted;
+	bool low = (flags & LOAM_FRAME_DMA32) != 0;
 	struct loam_pfn pfn;
 	enum loam_err err;
 
-	if (order > LOAM_ORDER_MAX || !owner_ok(owner) || (flags & ~LOAM_FRAME_ZERO) != 0)
+	if (order > LOAM_ORDER_MAX || !owner_ok(owner) || (flags & ~all_flags) != 0)
 		return LOAM_INVAL;
-	if (order == 0 && !wanted && !failing())
+	if (order == 0 && !wanted && !low && !failing())
 		err = loam_framecache_alloc(owner, &pfn);
 	else
-		err = take(order, &zero, owner, &pfn);
+		err = take(order, low, &zero, owner, &pfn);
 	if (err != LOAM_OK && !failing() && loam_framecache_drain()) {
 		zero = wanted;
-		err = take(order, &zero, owner, &pfn);
+		err = take(order, low, &zero, owner, &pfn);
 	}
 	if (err != LOAM_OK)
 		return err;
@@ -298,7 +306,7 @@ unsigned loam_frame_take_loose(struct loam_pfn *pfn, unsigned n)
 	uintptr_t irq = loam_lock(&lock);
 	unsigned got = 0;
 
-	while (got < n && take_buddy_locked(0, LOAM_OWNER_NONE, &pfn[got]) == LOAM_OK)
+	while (got < n && take_buddy_locked(0, false, LOAM_OWNER_NONE, &pfn[got]) == LOAM_OK)
 		got++;
 	loam_unlock(&lock, irq);
 	return got;
@@ -371,7 +379,7 @@ static enum loam_err list_take(struct loam_frame_list *list, size_t count, unsig
 		struct loam_pfn pfn;
 		bool zero = wanted;
 
-		if (take_locked(0, &zero, owner, &pfn) != LOAM_OK)
+		if (take_locked(0, false, &zero, owner, &pfn) != LOAM_OK)
 			break;
 		loam_frame_list_push(zero ? &clean : &dirty, pfn);
 	}
@@ -421,7 +429,7 @@ bool loam_frame_idle(void)
 		struct loam_pfn pfn;
 
 		more = known_zero.count < limit &&
-		       take_buddy_locked(0, LOAM_OWNER_NONE, &pfn) == LOAM_OK;
+		       take_buddy_locked(0, false, LOAM_OWNER_NONE, &pfn) == LOAM_OK;
 		zeroing += more;
 		loam_unlock(&lock, irq);
 		if (!more)
@@ -603,7 +611,7 @@ static bool joins(const struct zone *z, uint64_t base, uint64_t end)
 {
 	uint64_t hole = base - (z->base + z->count);
 
-	if (end - z->base > ZONE_FRAMES_MAX)
+	if (end - z->base > ZONE_FRAMES_MAX || (z->base < LOW_END && end > LOW_END))
 		return false;
 	return hole <= JOIN_FRAMES || hole <= z->count / 8;
 }
@@ -621,6 +629,8 @@ static void make_zones(const struct loam_memmap *map)
 		while (base < end && zone_count < ZONE_MAX) {
 			uint64_t n = end - base < ZONE_FRAMES_MAX ? end - base : ZONE_FRAMES_MAX;
 
+			if (base < LOW_END && base + n > LOW_END)
+				n = LOW_END - base;
 			zone[zone_count].base = base;
 			zone[zone_count].count = n;
 			zone_count++;

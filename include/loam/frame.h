@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-#define LOAM_FRAME_ZERO 1u /* the frames come zeroed */
+#define LOAM_FRAME_ZERO	 1u /* the frames come zeroed */
+#define LOAM_FRAME_DMA32 2u /* below 4 GiB, for devices that reach no further */
 
 /*
  * Take 2^order frames (order 0 to LOAM_ORDER_MAX), aligned to their size, for `owner`. Contents

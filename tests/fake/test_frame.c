@@ -286,6 +286,37 @@ static void zones_follow_the_holes(void **state)
 	fake_frames_down();
 }
 
+/* RAM on both sides of 4 GiB in one piece: low frames for those who ask, high ones for the others. */
+static void low_memory_is_kept(void **state)
+{
+	static const struct fake_range range[] = {{UINT64_C(0xff800000), 16 << 20}};
+	struct loam_mem_entry entry[FAKE_RANGES + 1];
+	static struct loam_memmap map;
+	struct loam_frame_stats s;
+	struct loam_pfn pfn;
+	unsigned low = 0;
+
+	(void)state;
+	fake_up(&fake_modes[0].mmu, range, 1, 1);
+	assert_int_equal(loam_memmap_sanitise(entry, fake_memmap(entry), 40, &map), LOAM_OK);
+	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+	loam_frame_stats(&s);
+	assert_int_equal(s.zone_count, 2);
+	assert_int_equal(loam_frame_alloc(3, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_true(pfn.raw >= 1u << 20);
+	while (loam_frame_alloc(0, LOAM_FRAME_DMA32 | LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn) ==
+	       LOAM_OK) {
+		assert_true(pfn.raw < 1u << 20);
+		assert_int_equal(*(uint64_t *)loam_frame_ptr(loam_pfn_to_paddr(pfn)), 0);
+		low++;
+	}
+	assert_true(low > 2000 && low <= 2048);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn),
+			 LOAM_OK); /* high ones are left */
+	assert_true(pfn.raw >= 1u << 20);
+	fake_frames_down();
+}
+
 /* A map too small for its own bookkeeping, and none at all. */
 static void tiny_maps(void **state)
 {
@@ -459,6 +490,7 @@ int main(void)
 		cmocka_unit_test(a_run_splits_into_frames),
 		cmocka_unit_test(exhaustion),
 		cmocka_unit_test(zones_follow_the_holes),
+		cmocka_unit_test(low_memory_is_kept),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),
 		cmocka_unit_test(caches_give_way),
