@@ -89,11 +89,15 @@ void loam_smp_main(struct loam_percpu *cpu)
 		/* acquire: partner of the release in loam_smp_post */
 		void (*fn)(void *) = __atomic_load_n(&cpu->fn, __ATOMIC_ACQUIRE);
 
-		if (fn == NULL && !loam_frame_idle())
+		if (fn == NULL && !loam_frame_idle()) {
+			loam_cpu_idle_enter();
 			loam_machine_cpu_idle(); /* wakes with interrupts as they were */
+			loam_cpu_idle_leave();
+		}
 		loam_irq_restore(irq);
 		if (fn != NULL) {
 			fn(cpu->arg);
+			loam_cpu_quiescent();
 			/* release: what fn did, to loam_smp_wait */
 			__atomic_store_n(&cpu->fn, NULL, __ATOMIC_RELEASE);
 		}

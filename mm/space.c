@@ -33,6 +33,7 @@
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "arch/check.h"
+#include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/memmap.h"
 #include "mm/ptab.h"
@@ -114,6 +115,8 @@ void loam_space_cpu_init(void)
 
 void loam_space_reset(void)
 {
+	(void)loam_epoch_settle_all();
+	loam_epoch_reset();
 	loam_tlb_reset();
 	loam_frame_reset();
 	ptab = (struct loam_ptab){0};
@@ -128,8 +131,10 @@ void *loam_space_record_page(void)
 {
 	struct loam_pfn pfn;
 
-	if (loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_META, &pfn) != LOAM_OK)
-		return NULL;
+	while (loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_META, &pfn) != LOAM_OK) {
+		if (!loam_epoch_settle_all())
+			return NULL;
+	}
 	return loam_frame_ptr(loam_pfn_to_paddr(pfn));
 }
 
@@ -174,6 +179,8 @@ static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
 	struct loam_frame_list list = {0};
 	enum loam_err err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
 
+	if (err == LOAM_NOMEM && loam_epoch_settle_all())
+		err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
 	while (err == LOAM_OK && list.count > 0)
 		loam_ptab_pool_push(pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
 	return err;
@@ -307,7 +314,7 @@ static void commit_pages(uint64_t base, uint64_t last, struct loam_ptab_pool *bl
 	loam_pt_publish(&mmu);
 }
 
-enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
+static enum loam_err commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
 {
 	enum loam_owner owner = (enum loam_owner)loam_vspace_find(base)->owner;
 	uint64_t last = base + (size - 1);
@@ -326,6 +333,17 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_b
 	commit_pages(base, last, &blocks, &singles, owner);
 	LOAM_CHECK(singles.count == 0 && blocks.count == 0, "commit counted its frames wrongly");
 	return LOAM_OK;
+}
+
+enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
+{
+	enum loam_err err;
+
+	loam_epoch_settle(base, size);
+	err = commit(base, size, prepared_bytes);
+	if (err == LOAM_NOMEM && loam_epoch_settle_all())
+		err = commit(base, size, prepared_bytes);
+	return err;
 }
 
 /* ---- drop ---- */
@@ -354,6 +372,7 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	struct loam_ptab_slot slot;
 	enum loam_err err;
 
+	loam_epoch_settle(base, size);
 	loam_tlb_batch_init(&batch, &mmu);
 	/* huge leaves first: 2 MiB at a time, whatever is below */
 	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
@@ -371,6 +390,26 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, tag, true);
 	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
 	loam_tlb_batch_finish(&batch);
+}
+
+/* Single frames only: a huge leaf that goes is broken with everybody looking, and takes its table
+ * from its own memory. */
+void loam_space_drop_later(uintptr_t base, size_t size)
+{
+	struct loam_space_count count;
+	struct loam_tlb_batch batch;
+	enum loam_err err;
+
+	loam_space_count(base, size, &count);
+	if (count.huge_bytes > 0) {
+		loam_space_drop(base, size, LOAM_STATE_PREPARED);
+		return;
+	}
+	loam_tlb_batch_init(&batch, &mmu);
+	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, LOAM_TAG_PREPARED, true);
+	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
+	loam_pt_publish(&mmu);
+	loam_epoch_defer(&mmu, base, size, &batch.singles);
 }
 
 /* ---- explicit mappings, rights, demand ---- */
@@ -475,6 +514,10 @@ enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_pta
 	uintptr_t block = loam_align_down(slot->va, LOAM_HUGE_SIZE);
 	struct loam_pfn pfn;
 
+	if (r->hugepage)
+		loam_epoch_settle(block, LOAM_HUGE_SIZE);
+	else
+		loam_epoch_settle(slot->va, LOAM_PAGE_SIZE);
 	if (r->hugepage && block >= r->base && wants_huge(r, block) &&
 	    huge_fits(block, block + (LOAM_HUGE_SIZE - 1)) &&
 	    loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) ==
@@ -483,8 +526,10 @@ enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_pta
 		*bytes = LOAM_HUGE_SIZE;
 		return LOAM_OK;
 	}
-	if (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK)
-		return LOAM_NOMEM;
+	while (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK) {
+		if (!loam_epoch_settle_all())
+			return LOAM_NOMEM;
+	}
 	/* none to valid: nothing cached, nothing to invalidate */
 	loam_pt_store(slot->table, slot->index,
 		      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), data_attr()));

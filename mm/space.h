@@ -52,6 +52,9 @@ LOAM_MUST_USE enum loam_err loam_space_commit(uintptr_t base, size_t size, uint6
  * fails: a huge leaf cut in two finds its new table in the part that goes. */
 void loam_space_drop(uintptr_t base, size_t size, enum loam_state to);
 
+/* The same to Prepared, but other CPUs may reach the old frames for a while: mm/epoch.c. */
+void loam_space_drop_later(uintptr_t base, size_t size);
+
 /* Gather one aligned, wholly Ready 2 MiB into one leaf, keeping its contents; OK if it is one
  * already. NOMEM; NOTSUP; BUSY the running stack is in it. */
 LOAM_MUST_USE enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner);

@@ -305,7 +305,7 @@ static void drop(uintptr_t base, size_t size)
 		loam_space_drop(base, size, LOAM_STATE_RESERVED);
 }
 
-static enum loam_err unused_locked(uintptr_t base, size_t size)
+static enum loam_err unused_locked(uintptr_t base, size_t size, bool later)
 {
 	struct loam_space_count was;
 
@@ -316,7 +316,9 @@ static enum loam_err unused_locked(uintptr_t base, size_t size)
 		account(base, size, +1, &was);
 		return LOAM_INVAL;
 	}
-	if (was.ready_bytes > 0)
+	if (was.ready_bytes > 0 && later)
+		loam_space_drop_later(base, size);
+	else if (was.ready_bytes > 0)
 		loam_space_drop(base, size, LOAM_STATE_PREPARED);
 	account_as(base, size, LOAM_STATE_PREPARED);
 	loam_sys_note(base, size, LOAM_CALL_UNUSED);
@@ -327,7 +329,14 @@ enum loam_err loam_sys_unused(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return loam_sys_leave(irq, unused_locked(base, size));
+	return loam_sys_leave(irq, unused_locked(base, size, false));
+}
+
+enum loam_err loam_sys_unused_later(uintptr_t base, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return loam_sys_leave(irq, unused_locked(base, size, true));
 }
 
 enum loam_err loam_sys_fault(uintptr_t base, size_t size)

@@ -31,6 +31,7 @@
 
 #include "arch/check.h"
 #include "arch/cpu.h"
+#include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/print.h"
 
@@ -117,6 +118,7 @@ static void everywhere(const struct loam_mmu *mmu, bool all, const struct loam_t
 		__atomic_load_n(&online, __ATOMIC_ACQUIRE) & ~((uint64_t)1 << loam_host_cpu_id());
 	uint64_t wanted;
 
+	shootdowns += others != 0;
 	if (mmu->broadcast) {
 		if (all)
 			loam_tlb_broadcast_all(mmu);
@@ -132,7 +134,6 @@ static void everywhere(const struct loam_mmu *mmu, bool all, const struct loam_t
 		for (uint32_t i = 0; i < count; i++)
 			request.range[i] = range[i];
 		wanted = __atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE);
-		shootdowns++;
 		for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++) {
 			if ((others >> cpu & 1) == 0)
 				continue;
@@ -170,6 +171,7 @@ void loam_tlb_join(const struct loam_mmu *mmu, unsigned cpu)
 			 __ATOMIC_RELEASE);
 	__atomic_or_fetch(&online, (uint64_t)1 << cpu, __ATOMIC_ACQ_REL);
 	loam_tlb_local_all(mmu);
+	loam_epoch_join(cpu);
 }
 
 void loam_tlb_leave(unsigned cpu)
@@ -201,6 +203,7 @@ void loam_cpu_stats(struct loam_cpu_stats *stats)
 	stats->served = 0;
 	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++)
 		stats->served += seen[cpu].served;
+	loam_epoch_stats(stats);
 }
 
 /* ---- batches ---- */

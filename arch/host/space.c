@@ -277,6 +277,11 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	}
 }
 
+void loam_space_drop_later(uintptr_t base, size_t size)
+{
+	loam_space_drop(base, size, LOAM_STATE_PREPARED);
+}
+
 enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 {
 	(void)owner;

@@ -65,6 +65,18 @@ void loam_cpu_offline(void)
 {
 }
 
+void loam_cpu_quiescent(void)
+{
+}
+
+void loam_cpu_idle_enter(void)
+{
+}
+
+void loam_cpu_idle_leave(void)
+{
+}
+
 void loam_cpu_stats(struct loam_cpu_stats *stats)
 {
 	*stats = (struct loam_cpu_stats){0};

@@ -31,10 +31,28 @@ void loam_cpu_offline(void);
  */
 void loam_cpu_poll(void);
 
+/*
+ * This CPU is between two pieces of work, a turn of its scheduler for instance: it forgets what
+ * loam_sys_unused_later waits for, if anything waits. Cheap when nothing does. It takes the space lock
+ * when frames go back. Context: any without loam's locks; IRQs on or off.
+ */
+void loam_cpu_quiescent(void);
+
+/*
+ * Around the time that this CPU is idle: it counts as quiescent all along. In between it touches
+ * nothing but what stays as it is, its own stack for instance; an interrupt handler that does
+ * more calls loam_cpu_idle_leave first. Context: as loam_cpu_quiescent.
+ */
+void loam_cpu_idle_enter(void);
+void loam_cpu_idle_leave(void);
+
 struct loam_cpu_stats {
-	uint64_t shootdowns; /* times that other CPUs were asked and waited for */
-	uint64_t ipis;	     /* interrupts sent for that */
-	uint64_t served;     /* requests that CPUs have served */
+	uint64_t shootdowns;	  /* times that all CPUs were made to forget something at once */
+	uint64_t ipis;		  /* interrupts sent for that */
+	uint64_t served;	  /* requests that CPUs have served */
+	uint64_t deferred_frames; /* that loam_sys_unused_later made wait */
+	uint64_t epoch_frames;	  /* of those: went back with nobody interrupted */
+	uint64_t waiting_frames;  /* now */
 };
 
 /* Since loam_mm_init. Context: any. */

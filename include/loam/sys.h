@@ -76,6 +76,14 @@ LOAM_MUST_USE enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zer
 LOAM_MUST_USE enum loam_err loam_sys_unused(uintptr_t base, size_t size);
 
 /*
+ * The same without interrupting anybody: another CPU that touches the range may find its old
+ * contents (or trap) until it has passed loam_cpu_quiescent, and only when all have do the frames go
+ * back. Using the range again settles it at once, and so do memory that runs short and
+ * huge leaves in the range. Nobody may hold a pointer into the range. Fails: INVAL as above.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_unused_later(uintptr_t base, size_t size);
+
+/*
  * Ready or Prepared to Reserved; Reserved pages stay so. Every touch traps from now on, and
  * the report names this range and its owner. Use again through loam_sys_map.
  * Fails: INVAL a page is None.

@@ -62,6 +62,8 @@ struct cpu {
 	struct tlb_entry tlb[TLB_ENTRIES];
 	struct walk_entry walk[WALK_ENTRIES];
 	unsigned tlb_count, walk_count;
+	bool asleep;
+	unsigned kept_tlb, kept_walk; /* counts, while it sleeps */
 };
 
 struct frame_info {
@@ -284,6 +286,8 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 	struct tlb_entry *hit = tlb_find(c, va), e;
 	uint64_t entry_pa = KEY_NONE;
 
+	if (c->asleep)
+		return false;
 	if (hit != NULL)
 		e = *hit;
 	else if (!hardware_walk(c, va, &e, &entry_pa))
@@ -626,6 +630,19 @@ void fake_check_free(struct loam_pfn pfn, unsigned order)
 void fake_run_on(unsigned cpu)
 {
 	running = cpu;
+}
+
+void fake_sleep(unsigned cpu, bool asleep)
+{
+	struct cpu *c = &cpus[cpu];
+
+	c->asleep = asleep;
+	if (asleep) {
+		c->kept_tlb = c->tlb_count;
+		c->kept_walk = c->walk_count;
+	}
+	c->tlb_count = asleep ? 0 : c->kept_tlb;
+	c->walk_count = asleep ? 0 : c->kept_walk;
 }
 
 void fake_join(void)

@@ -58,6 +58,9 @@ unsigned fake_cpu_count(void);
 /* The code under test runs on this CPU from now on (0 at first). */
 void fake_run_on(unsigned cpu);
 unsigned fake_running(void);
+/* The CPU sleeps: it touches nothing, and nobody minds what its TLB holds. Then it wakes, and the TLB
+ * is as it was. */
+void fake_sleep(unsigned cpu, bool asleep);
 /* Another CPU takes the shootdown interrupt: at once, so that a test runs on. With
  * fake_deafen, never. */
 void fake_interrupt(unsigned cpu);

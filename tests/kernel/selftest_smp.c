@@ -123,6 +123,54 @@ static void leaves_change_under_readers(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, 2 * LOAM_HUGE_SIZE) == LOAM_OK);
 }
 
+/* ---- epochs ---- */
+
+/* Read over and over, with a quiescent point after each time. */
+static void look_and_pass(void *arg)
+{
+	struct loam_sys_info info;
+
+	(void)arg;
+	while (__atomic_load_n(&look.stop, __ATOMIC_ACQUIRE) == 0) {
+		if (loam_sys_query((uintptr_t)look.at, &info) == LOAM_OK)
+			look.seen[loam_host_cpu_id()]++;
+		loam_cpu_quiescent();
+	}
+}
+
+/* 32 times 16 pages go and come elsewhere: no CPU is interrupted, every frame is back. */
+static void epochs_pass_without_a_shootdown(const struct loam_boot_info *info)
+{
+	const size_t piece = 16 * LOAM_PAGE_SIZE;
+	struct loam_cpu_stats before, after;
+	uint64_t start = loam_host_now_ns();
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, 32 * piece, LOAM_PAGE_SIZE, &base) == LOAM_OK);
+	EXPECT(loam_sys_map(base, 32 * piece, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_sys_used(base, 32 * piece, NULL) == LOAM_OK);
+	look.at = (volatile uint64_t *)base;
+	look.stop = 0;
+	for (unsigned cpu = 1; cpu < loam_smp_count(); cpu++)
+		loam_smp_post(cpu, look_and_pass, NULL);
+	loam_cpu_stats(&before);
+	for (unsigned i = 0; i < 32; i++) {
+		EXPECT(loam_sys_unused_later(base + i * piece, piece) == LOAM_OK);
+		loam_cpu_quiescent();
+	}
+	do {
+		loam_cpu_quiescent();
+		loam_cpu_stats(&after);
+	} while (after.waiting_frames > 0 && loam_host_now_ns() - start < UINT64_C(2000000000));
+	__atomic_store_n(&look.stop, 1, __ATOMIC_RELEASE);
+	loam_smp_wait();
+	EXPECT(after.waiting_frames == 0);
+	EXPECT(after.epoch_frames - before.epoch_frames == 32 * 16);
+	EXPECT(after.shootdowns == before.shootdowns && after.ipis == before.ipis);
+	EXPECT(loam_sys_free(base, 32 * piece) == LOAM_OK);
+}
+
 /* ---- soak ---- */
 
 static struct {
@@ -155,7 +203,9 @@ static void soak_step(uintptr_t base, uint64_t *rng, const char **bad)
 	n = at + n > SOAK_PAGES ? SOAK_PAGES - at : n;
 	switch (next(rng) % 6) {
 	case 0:
-		if (loam_sys_unused(va, n * LOAM_PAGE_SIZE) != LOAM_OK)
+		err = stamp % 2 ? loam_sys_unused(va, n * LOAM_PAGE_SIZE)
+				: loam_sys_unused_later(va, n * LOAM_PAGE_SIZE);
+		if (err != LOAM_OK)
 			*bad = "unused failed";
 		break;
 	case 1:
@@ -221,6 +271,8 @@ static void soak_cpu(void *arg)
 	       (soak.ran[cpu] < soak.steps || loam_host_now_ns() < soak.until_ns)) {
 		soak_step(base, &rng, &soak.bad[cpu]);
 		soak.ran[cpu]++;
+		if (next(&rng) % 4 == 0)
+			loam_cpu_quiescent();
 	}
 	if (loam_sys_free(base, SOAK_PAGES * LOAM_PAGE_SIZE) != LOAM_OK)
 		soak.bad[cpu] = "the range could not be freed";
@@ -243,6 +295,7 @@ static void everybody_at_once(const struct loam_boot_info *info)
 		loam_smp_post(cpu, soak_cpu, NULL);
 	soak_cpu(NULL);
 	loam_smp_wait();
+	loam_cpu_quiescent(); /* the others have, when they had done */
 	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++) {
 		EXPECT(soak.bad[cpu] == NULL);
 		steps += soak.ran[cpu];
@@ -250,22 +303,27 @@ static void everybody_at_once(const struct loam_boot_info *info)
 	loam_frame_stats(&after);
 	loam_sys_verify();
 	loam_frame_verify();
+	loam_cpu_stats(&cpus);
+	EXPECT(cpus.waiting_frames == 0);
 	/* every frame is accounted for: records stay with mm, tables at the root */
 	EXPECT(before.owner_frames[LOAM_OWNER_TEST] == after.owner_frames[LOAM_OWNER_TEST]);
 	EXPECT(before.owner_frames[LOAM_OWNER_STACK] == after.owner_frames[LOAM_OWNER_STACK]);
 	EXPECT(before.free + before.owner_frames[LOAM_OWNER_META] <=
 	       after.free + after.owner_frames[LOAM_OWNER_META] + 4);
-	loam_cpu_stats(&cpus);
 	loam_log(LOAM_LOG_INFO,
-		 "# %u CPUs, %llu steps, %llu shootdowns, %llu interrupts for them\n",
+		 "# %u CPUs, %llu steps, %llu shootdowns, %llu interrupts for them; "
+		 "%llu of %llu deferred frames went back with no shootdown\n",
 		 loam_smp_count(), (unsigned long long)steps, (unsigned long long)cpus.shootdowns,
-		 (unsigned long long)cpus.ipis);
+		 (unsigned long long)cpus.ipis, (unsigned long long)cpus.epoch_frames,
+		 (unsigned long long)cpus.deferred_frames);
 }
 
 const struct selftest loam_selftest_smp[] = {
 	{"smp: every CPU answers", every_cpu_answers},
 	{"smp: another frame behind an address is seen by all", remapping_is_seen_everywhere},
 	{"smp: leaves change under readers", leaves_change_under_readers},
+	{"smp: frames go back by epochs, and no CPU is interrupted",
+	 epochs_pass_without_a_shootdown},
 	{"smp: everybody maps, frees, protects and collapses at once", everybody_at_once},
 	{NULL, NULL},
 };

@@ -110,6 +110,20 @@ MUTANTS = [
      "\t\toverflowed = true;\n", "", "test_gc", HOST),
     ("a scan leaves out the last word", "gc/mark.c",
      "at + sizeof(uintptr_t) <= hi; at", "at + sizeof(uintptr_t) < hi; at", "test_gc", HOST),
+    ("an epoch is passed without a flush", "mm/epoch.c",
+     "\tloam_tlb_local_all(mmu_used);\n", "", "epoch", BOTH),
+    ("the way out of idle does not flush", "mm/epoch.c",
+     "\t\tpass(cpu, now); /* [EPOCH-3] */\n", "\t\treturn;\n", "epoch", BOTH),
+    ("a frame goes back an epoch early", "mm/epoch.c",
+     "__ATOMIC_ACQUIRE) < stamp &&", "__ATOMIC_ACQUIRE) + 1 < stamp &&", "epoch", BOTH),
+    ("busy CPUs count as idle", "mm/epoch.c",
+     "&cpu_state[cpu].idle, __ATOMIC_SEQ_CST) == 0)", "&cpu_state[cpu].idle, __ATOMIC_SEQ_CST) == 2)", "epoch", BOTH),
+    ("a page whose old frame waits gets a new one", "mm/epoch.c",
+     "if (piece_count > 0 && overlaps(base, size))", "if (piece_count > 99 && overlaps(base, size))", "epoch", BOTH),
+    ("a page is filled on demand while its old frame waits", "mm/space.c",
+     "\t\tloam_epoch_settle(slot->va, LOAM_PAGE_SIZE);\n", "\t\t(void)0;\n", "epoch", BOTH),
+    ("frames that wait are settled without telling the TLBs", "mm/epoch.c",
+     "\t\tloam_tlb_everywhere_all(mmu_used);\n", "", "epoch", BOTH),
 ]
 
 
