@@ -275,7 +275,7 @@ static enum loam_err take(unsigned order, bool low, bool *zero, enum loam_owner 
 enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
 			       struct loam_pfn *out)
 {
-	const unsigned all_flags = LOAM_FRAME_ZERO | LOAM_FRAME_DMA32;
+	const unsigned all_flags = LOAM_FRAME_ZERO | LOAM_FRAME_DMA32 | LOAM_FRAME_IRQ;
 	bool wanted = (flags & LOAM_FRAME_ZERO) != 0, zero = wanted;
 	bool low = (flags & LOAM_FRAME_DMA32) != 0;
 	struct loam_pfn pfn;
@@ -287,9 +287,13 @@ enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner o
 		err = loam_framecache_alloc(owner, &pfn);
 	else
 		err = take(order, low, &zero, owner, &pfn);
-	if (err != LOAM_OK && !failing() && loam_framecache_drain()) {
+	if (err != LOAM_OK && !failing() && loam_framecache_drain(false)) {
 		zero = wanted;
 		err = take(order, low, &zero, owner, &pfn);
+	}
+	if (err != LOAM_OK && !failing() && (flags & LOAM_FRAME_IRQ) != 0 && order == 0 && !low) {
+		zero = false;
+		err = loam_framecache_reserve(owner, &pfn);
 	}
 	if (err != LOAM_OK)
 		return err;
@@ -411,7 +415,7 @@ enum loam_err loam_frame_list_alloc(struct loam_frame_list *list, size_t count, 
 	if (!owner_ok(owner))
 		return LOAM_INVAL;
 	err = list_take(list, count, flags, owner);
-	if (err != LOAM_OK && !failing() && loam_framecache_drain())
+	if (err != LOAM_OK && !failing() && loam_framecache_drain(false))
 		err = list_take(list, count, flags, owner);
 	return err;
 }
@@ -713,6 +717,7 @@ enum loam_err loam_frame_init(const struct loam_memmap *map)
 	}
 	for (unsigned i = 0; i < zone_count; i++)
 		own_meta(meta[i], zone_meta_bytes(&zone[i]));
+	loam_framecache_init(total_frames);
 	return LOAM_OK;
 }
 
@@ -762,7 +767,8 @@ void loam_frame_verify(void)
 	uint64_t owned[LOAM_OWNER_COUNT] = {0}, moved[LOAM_OWNER_COUNT] = {0}, sum = 0;
 	uintptr_t irq;
 
-	(void)loam_framecache_drain(); /* [CACHE-1]: then every loose frame is back in its buddy */
+	/* [CACHE-1]: then every loose frame is back in its buddy */
+	(void)loam_framecache_drain(true);
 	loam_framecache_sum(moved);
 	irq = loam_lock(&lock);
 

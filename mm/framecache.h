@@ -11,11 +11,20 @@ LOAM_MUST_USE enum loam_err loam_framecache_alloc(enum loam_owner owner, struct 
 /* Take back a frame that had `owner` until now and is nobody's (loam_frame_disown). */
 void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner);
 
+/* Single frames that wait for LOAM_FRAME_IRQ, unless memory is small. */
+#define LOAM_FRAME_RESERVE 16u
+
+/* One from the reserve, when there is nothing else. Fails: NOMEM that is empty too. */
+LOAM_MUST_USE enum loam_err loam_framecache_reserve(enum loam_owner owner, struct loam_pfn *pfn);
+
 /* Everything goes back to the buddies, from every CPU. True if there was anything. */
-bool loam_framecache_drain(void);
+bool loam_framecache_drain(bool reserve_too);
 
 /* Add to owner[] what the caches have moved between owners. */
 void loam_framecache_sum(uint64_t *owner);
+
+/* `total` frames are there: a 512th of them at most, and LOAM_FRAME_RESERVE, is kept in reserve. */
+void loam_framecache_init(uint64_t total);
 
 /* For tests that init again. */
 void loam_framecache_reset(void);

@@ -12,10 +12,13 @@ extern "C" {
 
 #define LOAM_FRAME_ZERO	 1u /* the frames come zeroed */
 #define LOAM_FRAME_DMA32 2u /* below 4 GiB, for devices that reach no further */
+#define LOAM_FRAME_IRQ	 4u /* when nothing else is left, a single frame from the reserve */
 
 /*
  * Take 2^order frames (order 0 to LOAM_ORDER_MAX), aligned to their size, for `owner`. Contents
  * are undefined unless LOAM_FRAME_ZERO is in `flags`.
+ * Interrupt handlers, which can neither wait nor collect, say LOAM_FRAME_IRQ: a few frames (16, or a 512th
+ * of a small machine's) are kept for them, and what is freed fills those up first.
  * Fails: NOMEM; INVAL order or owner out of range. Context: any, IRQs on or off.
  */
 LOAM_MUST_USE enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,

@@ -34,7 +34,7 @@ static void sums_agree(void)
 	struct loam_frame_stats s;
 	uint64_t sum = 0, blocks = 0;
 
-	(void)loam_framecache_drain();
+	(void)loam_framecache_drain(true);
 	loam_frame_stats(&s);
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++)
 		sum += s.owner_frames[o];
@@ -253,7 +253,8 @@ static void exhaustion(void **state)
 	all = free_frames();
 	assert_int_equal(loam_frame_list_alloc(&list, all + 1, 0, LOAM_OWNER_TEST), LOAM_NOMEM);
 	assert_int_equal(free_frames(), all);
-	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	assert_int_equal(loam_frame_list_alloc(&list, all - LOAM_FRAME_RESERVE, 0, LOAM_OWNER_TEST),
+			 LOAM_OK);
 	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
 	loam_frame_list_free(&list);
 	assert_int_equal(free_frames(), all);
@@ -284,6 +285,43 @@ static void zones_follow_the_holes(void **state)
 	assert_true(pfn.raw >= 0x4080000);
 	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
 	fake_frames_down();
+}
+
+/* When everything else is gone an interrupt handler still gets a few; what is freed fills them up
+ * again before anybody else gets any. */
+static void a_reserve_for_interrupts(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		struct loam_pfn pfn, last = {0};
+		unsigned count = 0;
+
+		fake_frames_up(mode, test_seed());
+		while (loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn) == LOAM_OK)
+			last = pfn;
+		assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn),
+				 LOAM_NOMEM);
+		while (loam_frame_alloc(0, LOAM_FRAME_IRQ | LOAM_FRAME_ZERO, LOAM_OWNER_TEST,
+					&pfn) == LOAM_OK) {
+			const uint64_t *word = loam_frame_ptr(loam_pfn_to_paddr(pfn));
+
+			for (unsigned i = 0; i < LOAM_PAGE_SIZE / 8; i++)
+				assert_int_equal(word[i], 0);
+			count++;
+		}
+		assert_int_equal(count, LOAM_FRAME_RESERVE);
+		assert_int_equal(free_frames(), 0);
+		assert_int_equal(loam_frame_free(last, 0), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+		assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_IRQ, LOAM_OWNER_TEST, &pfn),
+				 LOAM_OK);
+		/* runs never come from it */
+		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(1, LOAM_FRAME_IRQ, LOAM_OWNER_TEST, &pfn),
+				 LOAM_NOMEM);
+		fake_frames_down();
+	}
 }
 
 /* RAM on both sides of 4 GiB in one piece: low frames for those who ask, high ones for the others. */
@@ -389,8 +427,8 @@ static void caches_give_way(void **state)
 	}
 	fake_run_on(0);
 	assert_int_equal(free_frames(), all);
-	assert_true(loam_framecache_drain());
-	assert_false(loam_framecache_drain());
+	assert_true(loam_framecache_drain(true));
+	assert_false(loam_framecache_drain(true));
 	loam_frame_verify();
 	/* every CPU holds some, and still all can be had by one; order 0 and a list alike */
 	for (unsigned cpu = 0; cpu < FAKE_CPUS; cpu++) {
@@ -398,7 +436,9 @@ static void caches_give_way(void **state)
 		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &one), LOAM_OK);
 		assert_int_equal(loam_frame_free(one, 0), LOAM_OK);
 	}
-	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	/* all but the reserve */
+	assert_int_equal(loam_frame_list_alloc(&list, all - LOAM_FRAME_RESERVE, 0, LOAM_OWNER_TEST),
+			 LOAM_OK);
 	one = loam_frame_list_pop(&list);
 	fake_run_on(1);
 	assert_int_equal(loam_frame_free(one, 0), LOAM_OK);
@@ -457,7 +497,8 @@ static void known_zero_frames(void **state)
 	/* the last frame can be had, zero wanted or not; and again with idle time while all is taken */
 	while (loam_frame_idle())
 		;
-	assert_int_equal(loam_frame_list_alloc(&list, all, 0, LOAM_OWNER_TEST), LOAM_OK);
+	assert_int_equal(loam_frame_list_alloc(&list, all - LOAM_FRAME_RESERVE, 0, LOAM_OWNER_TEST),
+			 LOAM_OK);
 	assert_false(loam_frame_idle());
 	assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
 	loam_frame_list_free(&list);
@@ -490,6 +531,7 @@ int main(void)
 		cmocka_unit_test(a_run_splits_into_frames),
 		cmocka_unit_test(exhaustion),
 		cmocka_unit_test(zones_follow_the_holes),
+		cmocka_unit_test(a_reserve_for_interrupts),
 		cmocka_unit_test(low_memory_is_kept),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),
