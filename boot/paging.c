@@ -130,7 +130,7 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 			       &empty);
 	LOAM_CHECK(err == LOAM_OK, "no memory for the page tables");
 	loam_ptab_pool_push(&pool, empty);
-	final.root = loam_ptab_pool_pop(&pool);
+	final.root = loam_ptab_pool_pop(&pool, LOAM_TAG_NONE);
 	loam_boot_map_add(map, empty.raw, LOAM_PAGE_SIZE, LOAM_MEM_RESERVED, "page tables");
 	tables = tables_needed();
 	err = loam_early_alloc(&early, tables * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE,

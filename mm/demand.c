@@ -2,9 +2,10 @@
 /*
  * Faults that can be repaired: <loam/vm.h>, loam_fault_handle.
  *
- * Three kinds: a Prepared page of a lazy region is touched and gets its frame; an accessed or
- * dirty bit that this CPU's hardware does not keep is set; and a fault that the tables do not
- * bear out (another CPU mended it, or this one remembered old rights) is told to this CPU's TLB.
+ * Four kinds: a Prepared page of a lazy region is touched and gets its frame; an accessed or
+ * dirty bit that this CPU's hardware does not keep is set; a fault that the tables do not
+ * bear out (another CPU mended it, or this one remembered old rights) is told to this CPU's TLB; and
+ * a TLB conflict, which an entry changed in place may cause for a moment (mm/contig.c), is flushed.
  * Anything else is the program's fault.
  *
  * A context that faults here holds no lock of mm's: nothing under those locks touches lazy
@@ -50,7 +51,7 @@ static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 	uint64_t bytes;
 
 	if (!r->lazy || r->mapped || !loam_sys_may_fill(LOAM_PAGE_SIZE) ||
-	    loam_space_fill(r, slot, &bytes) != LOAM_OK)
+	    loam_space_fill(r, slot, loam_sys_may_fill(LOAM_HUGE_SIZE), &bytes) != LOAM_OK)
 		return false;
 	loam_sys_filled((enum loam_owner)r->owner, bytes);
 	return true;
@@ -77,6 +78,11 @@ bool loam_fault_handle(const struct loam_fault *fault)
 	uintptr_t irq;
 	bool mended;
 
+	if (fault->tlb_conflict) {
+		/* Arm ARM, "TLB conflict aborts": whatever is remembered of the address goes */
+		loam_tlb_local_all(loam_space_ptab()->mmu);
+		return true;
+	}
 	if (fault->external || loam_lockrank_held())
 		return false;
 	irq = loam_sys_enter();

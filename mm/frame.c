@@ -522,18 +522,30 @@ void loam_frame_list_free(struct loam_frame_list *list)
 	}
 }
 
-void loam_frame_split(struct loam_pfn pfn, unsigned order)
+void loam_frame_split(struct loam_pfn pfn, unsigned order, unsigned to)
 {
 	uintptr_t irq = loam_lock(&lock);
 	struct record *r = head_of(pfn);
 
-	LOAM_CHECK(r->order == order, "run split with another order than it was taken with");
-	for (uint64_t i = 0; i < (uint64_t)1 << order; i++) {
+	LOAM_CHECK(r->order == order && to <= order,
+		   "run split with another order than it was taken with");
+	for (uint64_t i = 0; i < (uint64_t)1 << order; i += (uint64_t)1 << to) {
 		r[i].state = STATE_HEAD;
-		r[i].order = 0;
+		r[i].order = (uint8_t)to;
 		r[i].owner = r->owner;
 	}
 	loam_unlock(&lock, irq);
+}
+
+/* In the link of the run's record, which only lists of single frames use. */
+void loam_frame_deposit(struct loam_pfn run, struct loam_pfn frame)
+{
+	head_of(run)->link = link_of(frame);
+}
+
+struct loam_pfn loam_frame_withdraw(struct loam_pfn run)
+{
+	return pfn_of_link(head_of(run)->link);
 }
 
 void loam_frame_set_owner(struct loam_pfn pfn, unsigned order, enum loam_owner owner)
@@ -771,14 +783,12 @@ void loam_frame_verify(void)
 	(void)loam_framecache_drain(true);
 	loam_framecache_sum(moved);
 	irq = loam_lock(&lock);
-
 	for (unsigned i = 0; i < zone_count; i++)
 		verify_zone(&zone[i], owned);
 	LOAM_CHECK(owned[LOAM_OWNER_NONE] == known_zero.count + zeroing,
 		   "[FRAME-1] a known-zero frame is in no list");
-	for (unsigned i = 0; i < zone_count; i++) {
+	for (unsigned i = 0; i < zone_count; i++)
 		owned[LOAM_OWNER_NONE] += zone[i].buddy.free_frames;
-	}
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
 		LOAM_CHECK(owned[o] == owner_frames[o] + moved[o],
 			   "[FRAME-2] an owner's count is wrong");

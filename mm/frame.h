@@ -34,10 +34,17 @@ struct loam_pfn loam_frame_list_pop(struct loam_frame_list *list);
 void loam_frame_list_free(struct loam_frame_list *list);
 
 /*
- * An allocated run of 2^order frames becomes 2^order single frames of the same owner, each
- * freed on its own from now on. The reverse of nothing. Context: any.
+ * An allocated run of 2^order frames becomes runs of 2^to frames (to 0: single ones) of the same
+ * owner, each freed on its own from now on. The reverse of nothing. Context: any.
  */
-void loam_frame_split(struct loam_pfn pfn, unsigned order);
+void loam_frame_split(struct loam_pfn pfn, unsigned order, unsigned to);
+
+/*
+ * Keep single frame `frame` with the allocated run that begins at `run`, which is in no list, and
+ * take it back. Who keeps one must remember that he did. Context: any.
+ */
+void loam_frame_deposit(struct loam_pfn run, struct loam_pfn frame);
+struct loam_pfn loam_frame_withdraw(struct loam_pfn run);
 
 /* The frames of an allocated run change owner (accounting only). */
 void loam_frame_set_owner(struct loam_pfn pfn, unsigned order, enum loam_owner owner);

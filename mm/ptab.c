@@ -22,6 +22,7 @@
  *   [PTAB-2] A leaf's address is aligned to its size and within the CPU's physical width.
  *   [PTAB-3] Tags stand at level 0 only; above it a none is all zero.
  *   [PTAB-4] No table but those hanging at the root is empty.
+ *   [PTAB-5] in mm/contig.c: contiguous runs.
  *
  * Concurrency: the caller serialises changes to one ptab (mm/space.c: the space lock). Walks by
  * the hardware run concurrently with everything. The fatal report may walk without the lock:
@@ -32,6 +33,7 @@
 #include "mm/ptab.h"
 
 #include "arch/check.h"
+#include "mm/contig.h"
 #include "mm/print.h"
 
 #define LEVEL_BIT(level) (1u << (level))
@@ -62,11 +64,11 @@ static struct loam_paddr pool_take(struct loam_ptab_pool *pool)
 	return frame;
 }
 
-struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool)
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool, unsigned tag)
 {
 	struct loam_paddr frame = pool_take(pool);
 
-	table_fill(frame, loam_pte_none(LOAM_TAG_NONE), 0);
+	table_fill(frame, loam_pte_none(tag), 0);
 	return frame;
 }
 
@@ -227,7 +229,7 @@ static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 {
 	LOAM_ASSERT(slot->level == LOAM_LEVEL_PAGE || slot->pte == 0); /* [PTAB-3] */
 	while (slot->level > level) {
-		struct loam_paddr table = loam_ptab_pool_pop(pool);
+		struct loam_paddr table = loam_ptab_pool_pop(pool, LOAM_TAG_NONE);
 
 		slot->pte = loam_pte_table(pt->mmu, table);
 		slot->kind = LOAM_PTE_TABLE;
@@ -236,12 +238,33 @@ static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 	}
 }
 
+/* Where the contiguous run ends that begins with the entry in `slot`, or 0 if none does. */
+static uint64_t fill_run_end(const struct loam_ptab *pt, const struct fill *f, uint64_t done,
+			     const struct loam_ptab_slot *slot)
+{
+	uint64_t size = LOAM_CONTIG_ENTRIES * loam_level_size(slot->level);
+
+	if (f->tag_only || f->size - done < size ||
+	    !loam_contig_fits(pt, slot, loam_paddr(f->pa + done), f->attr))
+		return 0;
+	return done + size;
+}
+
+static uint64_t fill_pte(const struct loam_ptab *pt, const struct fill *f, uint64_t done,
+			 unsigned level, bool contig)
+{
+	if (f->tag_only)
+		return loam_pte_none(f->tag);
+	return loam_pte_leaf(pt->mmu, level, loam_paddr(f->pa + done),
+			     f->attr | (contig ? LOAM_ATTR_CONTIG : 0));
+}
+
 /* One pass: without a pool it counts into *tables and looks for obstacles; with one it writes. */
 static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
 			       struct loam_ptab_pool *pool, size_t *tables)
 {
 	struct loam_ptab_slot slot = {0};
-	uint64_t done = 0;
+	uint64_t done = 0, run_end = 0; /* contiguous up to there */
 
 	while (done < f->size) {
 		uint64_t va = f->va + done;
@@ -257,9 +280,9 @@ static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
 			}
 		} else {
 			fill_tables(pt, pool, va, level, &slot);
-			slot.pte = f->tag_only ? loam_pte_none(f->tag)
-					       : loam_pte_leaf(pt->mmu, level,
-							       loam_paddr(f->pa + done), f->attr);
+			if (done >= run_end)
+				run_end = fill_run_end(pt, f, done, &slot);
+			slot.pte = fill_pte(pt, f, done, level, done < run_end);
 			loam_pt_store(slot.table, slot.index, slot.pte);
 		}
 		done += loam_level_size(level);
@@ -302,7 +325,7 @@ enum loam_err loam_ptab_map(const struct loam_ptab *pt, struct loam_ptab_pool *p
 	struct fill f = fill_map(pt, va, pa, size, attr, max_level);
 
 	if (!range_ok(pt, va, size) || !loam_is_aligned(pa.raw, LOAM_PAGE_SIZE) ||
-	    !loam_mmu_pa_ok(pt->mmu, pa.raw, size) ||
+	    !loam_mmu_pa_ok(pt->mmu, pa.raw, size) || (attr & LOAM_ATTR_CONTIG) != 0 ||
 	    !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
 		return LOAM_INVAL;
 	return fill_range(pt, &f, pool);
@@ -373,25 +396,46 @@ void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, 
 	slot->kind = loam_pte_kind(pt->mmu, pte, slot->level);
 }
 
+/* In a table that nothing leads to yet: entry `hole` becomes a none, its neighbours no run. */
+static void make_hole(const struct loam_ptab *pt, struct loam_paddr table, unsigned level,
+		      unsigned hole, unsigned tag)
+{
+	unsigned first = hole & ~(LOAM_CONTIG_ENTRIES - 1);
+
+	for (unsigned i = first; i < first + LOAM_CONTIG_ENTRIES; i++) {
+		uint64_t pte = loam_pt_load(table, i);
+
+		loam_pt_store(
+			table, i,
+			loam_pte_leaf(pt->mmu, level, loam_pte_pa(pt->mmu, pte, level),
+				      loam_pte_attr(pt->mmu, pte, level) & ~LOAM_ATTR_CONTIG));
+	}
+	loam_pt_store(table, hole, loam_pte_none(tag));
+}
+
 void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 		     struct loam_paddr table, unsigned hole, unsigned tag)
 {
 	unsigned below = slot->level - 1;
+	struct loam_paddr pa;
+	uint32_t attr;
 	uint64_t old;
 
 	LOAM_ASSERT(slot->kind == LOAM_PTE_LEAF && slot->level > 0);
+	loam_contig_unfold(pt, slot);
 	/* Break first: `table` may be a frame of the very leaf, and only after the invalidation
 	 * can nobody write to it any more. */
 	old = break_slot(pt, slot);
 	/* consecutive leaves differ by their address alone, and by a constant: but for LPA2,
 	 * whose top two bits stand elsewhere and cannot change inside one leaf */
-	table_fill(table,
-		   loam_pte_leaf(pt->mmu, below, loam_pte_pa(pt->mmu, old, slot->level),
-				 loam_pte_attr(pt->mmu, old, slot->level) & ~LOAM_ATTR_CONTIG),
-		   loam_level_size(below));
+	pa = loam_pte_pa(pt->mmu, old, slot->level);
+	attr = loam_pte_attr(pt->mmu, old, slot->level);
+	if (pt->mmu->contig && below <= LOAM_LEVEL_HUGE)
+		attr |= LOAM_ATTR_CONTIG; /* [PTAB-5]: all of it is one piece */
+	table_fill(table, loam_pte_leaf(pt->mmu, below, pa, attr), loam_level_size(below));
 	/* before the table is linked: a table must never be mapped by its own entry */
 	if (hole < LOAM_PT_ENTRIES)
-		loam_pt_store(table, hole, loam_pte_none(tag));
+		make_hole(pt, table, below, hole, tag);
 	slot->pte = loam_pte_table(pt->mmu, table);
 	slot->kind = LOAM_PTE_TABLE;
 	loam_pt_store(slot->table, slot->index, slot->pte);
@@ -444,8 +488,11 @@ static void split_ends(const struct loam_ptab *pt, struct loam_ptab_pool *pool, 
 		       uint64_t size)
 {
 	split_at(pt, pool, va);
-	if (has_end(pt, va, size))
+	loam_contig_cut(pt, va);
+	if (has_end(pt, va, size)) {
 		split_at(pt, pool, va + size);
+		loam_contig_cut(pt, va + size);
+	}
 }
 
 /* ---- unmap ---- */
@@ -509,8 +556,7 @@ enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool 
 		return LOAM_INVAL;
 	if (cuts > 0 && (pool == NULL || cuts > pool->count))
 		return LOAM_NOMEM;
-	if (cuts > 0)
-		split_ends(pt, pool, va, size);
+	split_ends(pt, pool, va, size);
 	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
 	for (;;) {
 		if (slot.kind == LOAM_PTE_LEAF) {
@@ -559,8 +605,15 @@ static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 	uint32_t old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
 	uint32_t keep = (attr & LOAM_ATTR_WRITE) != 0 ? noted : LOAM_ATTR_ACCESSED;
 	struct loam_paddr pa = loam_pte_pa(pt->mmu, slot->pte, slot->level);
-	uint64_t pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)), was;
+	uint64_t pte, was;
 
+	/* a run that is broken entry by entry must not be one */
+	if (((old ^ attr) & LOAM_ATTR_MEM_MASK) != 0) {
+		loam_contig_unfold(pt, slot);
+		old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
+	}
+	attr |= old & LOAM_ATTR_CONTIG; /* the ends were cut: all of the run is in the range */
+	pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep));
 	/* rights and what hardware notes may change in place on every ISA: ask about the rest */
 	if (((old ^ attr) & ~(rights | noted)) != 0 &&
 	    loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
@@ -589,7 +642,8 @@ enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_poo
 	struct loam_ptab_tally tally;
 	struct loam_ptab_slot slot;
 
-	if (!range_ok(pt, va, size) || !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
+	if (!range_ok(pt, va, size) || (attr & LOAM_ATTR_CONTIG) != 0 ||
+	    !loam_pte_attr_ok(pt->mmu, attr, LOAM_LEVEL_PAGE))
 		return LOAM_INVAL;
 	loam_ptab_tally(pt, va, size, &tally);
 	if (tally.leaf_bytes != size)
@@ -621,6 +675,7 @@ static void verify_slot(const struct loam_ptab *pt, const struct loam_ptab_slot 
 			   "[PTAB-1] leaf with attributes or at a level the CPU cannot do");
 		LOAM_CHECK(loam_is_aligned(pa, size) && loam_mmu_pa_ok(pt->mmu, pa, size),
 			   "[PTAB-2] leaf address misaligned or beyond the CPU");
+		loam_contig_verify(pt, slot);
 	} else if (slot->level > 0) {
 		LOAM_CHECK(slot->pte == 0, "[PTAB-3] none above level 0 is not zero");
 	} else {
@@ -686,12 +741,13 @@ void loam_ptab_dump_walk(const struct loam_ptab *pt, uint64_t va)
 		} else {
 			uint32_t attr = loam_pte_attr(pt->mmu, slot.pte, level);
 
-			loam_log(LOAM_LOG_ERROR, "%s leaf at %#llx r%c%c%s%s\n", size_name[level],
+			loam_log(LOAM_LOG_ERROR, "%s leaf at %#llx r%c%c%s%s%s\n", size_name[level],
 				 (unsigned long long)loam_pte_pa(pt->mmu, slot.pte, level).raw,
 				 (attr & LOAM_ATTR_WRITE) != 0 ? 'w' : '-',
 				 (attr & LOAM_ATTR_EXEC) != 0 ? 'x' : '-',
 				 (attr & LOAM_ATTR_USER) != 0 ? " user" : "",
-				 (attr & LOAM_ATTR_DIRTY) != 0 ? " dirty" : "");
+				 (attr & LOAM_ATTR_DIRTY) != 0 ? " dirty" : "",
+				 (attr & LOAM_ATTR_CONTIG) != 0 ? " contiguous" : "");
 		}
 	}
 }

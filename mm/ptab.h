@@ -26,9 +26,9 @@ struct loam_ptab_pool {
 	size_t count;
 };
 
-/* Put one frame in (its contents may be anything), or take one out, all 512 entries none. */
+/* Put one frame in (its contents may be anything), or take one out, all 512 entries none with `tag`. */
 void loam_ptab_pool_push(struct loam_ptab_pool *pool, struct loam_paddr frame);
-struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool);
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool, unsigned tag);
 
 /* One entry, found by a walk: where it stands, what it says, and what it covers. */
 struct loam_ptab_slot {

@@ -6,18 +6,23 @@
  *
  *   Reserved (or None)   no table, or a none of level 0 with LOAM_TAG_NONE
  *   Prepared             a none of level 0 with LOAM_TAG_PREPARED
- *   Ready                inside a leaf of level 0 or 1
+ *   Ready                inside a leaf of level 0, 1 or 2
+ *
+ * From Prepared to Ready is mm/commit.c; the way there and back is here.
  *
  *   [SPACE-1] Every Prepared page has its level-0 entry: a later commit needs frames, no table.
- *   [SPACE-2] A leaf of level 0 owns one single frame, a leaf of level 1 a run of order 9.
+ *   [SPACE-2] A leaf of the ten calls owns a run of its own size: of level 0 one single frame, of
+ *             level 1 a run of order 9, of level 2 one of order 18 and a frame deposited with it.
  *   [SPACE-3] A leaf that the ten calls make is never executable; loam_vm_protect and loam_vm_map
  *             can make one that is, and is then not writable.
  *
  * Huge leaves and [SPACE-1]. A huge leaf takes the place of a table, which goes back. When part
  * of it is dropped, or all of it becomes Prepared, a table is needed again at a moment that must
- * not fail. It is found in the part that goes: the first dropped frame becomes the table. Nobody
+ * not fail. Where all of the leaf becomes Prepared and there is a frame elsewhere that is taken, so
+ * that the run stays whole. Else it is found in the part that goes: the first dropped frame becomes the table. Nobody
  * may use its contents any more, and by the time loam_ptab_split writes the table there, no CPU
- * can reach it through the old leaf.
+ * can reach it through the old leaf. A leaf of 1 GiB may have to be cut for a single page, which
+ * takes two tables: the other one is a table that it took the place of, and that it kept.
  *
  * Break-before-make makes memory vanish for a moment. On this CPU that must not hit the stack we
  * run on, which is why collapse refuses it and drop checks it.
@@ -33,16 +38,13 @@
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "arch/check.h"
+#include "mm/contig.h"
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/memmap.h"
 #include "mm/ptab.h"
 #include "mm/tlb.h"
 #include "mm/vspace.h"
-
-void *memcpy(void *restrict dst, const void *restrict src, size_t n);
-
-#define HUGE_PAGES LOAM_PT_ENTRIES
 
 static struct loam_mmu mmu;	  /* boot only */
 static struct loam_ptab ptab;	  /* boot only; the tables behind it: space lock */
@@ -124,7 +126,8 @@ void loam_space_reset(void)
 
 uint64_t loam_space_huge_sizes(void)
 {
-	return (mmu.leaf_mask >> LOAM_LEVEL_HUGE & 1) != 0 ? LOAM_HUGE_SIZE : 0;
+	return ((mmu.leaf_mask >> LOAM_LEVEL_HUGE & 1) != 0 ? LOAM_HUGE_SIZE : 0) |
+	       ((mmu.leaf_mask >> LOAM_LEVEL_GIANT & 1) != 0 ? LOAM_GIANT_SIZE : 0);
 }
 
 void *loam_space_record_page(void)
@@ -162,7 +165,7 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 	if (slot.kind == LOAM_PTE_LEAF) {
 		info->state = LOAM_STATE_READY;
 		info->leaf_bytes = loam_level_size(slot.level);
-		info->dirty = (loam_pte_attr(&mmu, slot.pte, slot.level) & LOAM_ATTR_DIRTY) != 0;
+		info->dirty = (loam_contig_noted(&ptab, &slot) & LOAM_ATTR_DIRTY) != 0;
 		info->pa =
 			loam_paddr(loam_pte_pa(&mmu, slot.pte, slot.level).raw + (addr - slot.va));
 	} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
@@ -174,16 +177,21 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 
 /* ---- prepare ---- */
 
-static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
+static enum loam_err fill_pool(struct loam_ptab_pool *pool, size_t count)
 {
 	struct loam_frame_list list = {0};
 	enum loam_err err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
 
-	if (err == LOAM_NOMEM && loam_epoch_settle_all())
-		err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
 	while (err == LOAM_OK && list.count > 0)
 		loam_ptab_pool_push(pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
 	return err;
+}
+
+static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
+{
+	enum loam_err err = fill_pool(pool, count);
+
+	return err == LOAM_NOMEM && loam_epoch_settle_all() ? fill_pool(pool, count) : err;
 }
 
 enum loam_err loam_space_prepare(uintptr_t base, size_t size)
@@ -199,154 +207,34 @@ enum loam_err loam_space_prepare(uintptr_t base, size_t size)
 	return LOAM_OK;
 }
 
-/* ---- commit ---- */
-
-/* Where hardware keeps the dirty bit it starts clear, so that it tells about writes; elsewhere
- * a clear one would make the first write fault. */
-static uint32_t data_attr(void)
-{
-	return mmu.hw_dirty ? LOAM_ATTR_DATA & ~LOAM_ATTR_DIRTY : LOAM_ATTR_DATA;
-}
-
-/* Does the region ask for a huge leaf at `va`, and hold all of it? */
-static bool wants_huge(const struct loam_region *r, uint64_t va)
-{
-	return r->hugepage && r->size - (va - r->base) >= LOAM_HUGE_SIZE;
-}
-
-/* Is [va, va + 2 MiB) an aligned block inside the range, every page of it Prepared? */
-static bool huge_fits(uint64_t va, uint64_t last)
-{
-	struct loam_space_count count;
-
-	if (!loam_is_aligned(va, LOAM_HUGE_SIZE) || last - va < LOAM_HUGE_SIZE - 1)
-		return false;
-	loam_space_count(va, LOAM_HUGE_SIZE, &count);
-	return count.prepared_bytes == LOAM_HUGE_SIZE;
-}
-
-/* Zeroed runs of order 9, linked through their first word like tables: at most one for each
- * block of the range that wants and can take one. Running out is no failure, small leaves will
- * do. */
-static void take_huge(uint64_t base, uint64_t last, struct loam_ptab_pool *blocks)
-{
-	uint64_t va = loam_align_up(base, LOAM_HUGE_SIZE);
-	struct loam_pfn pfn;
-
-	for (; va >= base && va <= last; va += LOAM_HUGE_SIZE) {
-		const struct loam_region *r = loam_vspace_find(va);
-
-		if (!wants_huge(r, va) || !huge_fits(va, last))
-			continue;
-		if (loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner,
-				     &pfn) != LOAM_OK)
-			return;
-		loam_ptab_pool_push(blocks, loam_pfn_to_paddr(pfn));
-	}
-}
-
-static struct loam_paddr block_pop(struct loam_ptab_pool *blocks)
-{
-	struct loam_paddr pa = blocks->head;
-	uint64_t *link = loam_frame_ptr(pa);
-
-	blocks->head = loam_paddr(*link);
-	blocks->count--;
-	*link = 0; /* zeroed again, all of it */
-	return pa;
-}
-
-/* A block of 2 MiB, all Prepared: the leaf takes the place of its table. */
-static void commit_huge(uint64_t va, struct loam_paddr pa, enum loam_owner owner)
-{
-	struct loam_ptab_slot slot;
-	struct loam_pfn table;
-	enum loam_err err;
-
-	loam_frame_set_owner(loam_paddr_to_pfn(pa), LOAM_ORDER_HUGE, owner);
-	loam_ptab_walk(&ptab, va, LOAM_LEVEL_HUGE, &slot);
-	LOAM_CHECK(slot.kind == LOAM_PTE_TABLE, "[SPACE-1] Prepared memory without its table");
-	table = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level));
-	loam_ptab_replace(&ptab, &slot, loam_pte_leaf(&mmu, LOAM_LEVEL_HUGE, pa, data_attr()));
-	err = loam_frame_free(table, 0); /* no CPU knows it any more: replace has seen to that */
-	LOAM_CHECK(err == LOAM_OK, "a page table was not ours to free");
-}
-
-static void give_back(struct loam_ptab_pool *blocks)
-{
-	while (blocks->count > 0) {
-		struct loam_pfn pfn = loam_paddr_to_pfn(block_pop(blocks));
-		enum loam_err err = loam_frame_free(pfn, LOAM_ORDER_HUGE);
-
-		LOAM_CHECK(err == LOAM_OK, "a block just taken was not ours to free");
-	}
-}
-
-/* With all frames at hand: fill every Prepared page of [base, last]. */
-static void commit_pages(uint64_t base, uint64_t last, struct loam_ptab_pool *blocks,
-			 struct loam_frame_list *singles, enum loam_owner taken_for)
-{
-	struct loam_region *region = loam_vspace_find(base);
-	struct loam_ptab_slot slot;
-
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
-	for (;;) {
-		while (slot.va > base && slot.va - region->base >= region->size)
-			region = loam_vspace_next(region);
-		if (blocks->count > 0 && wants_huge(region, slot.va) && huge_fits(slot.va, last)) {
-			commit_huge(slot.va, block_pop(blocks), (enum loam_owner)region->owner);
-			loam_ptab_walk(&ptab, slot.va, LOAM_LEVEL_PAGE, &slot);
-		}
-		if (slot.kind == LOAM_PTE_NONE) {
-			struct loam_pfn pfn = loam_frame_list_pop(singles);
-
-			if (region->owner != taken_for)
-				loam_frame_set_owner(pfn, 0, (enum loam_owner)region->owner);
-			/* none to valid: nothing cached, nothing to invalidate */
-			loam_pt_store(slot.table, slot.index,
-				      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn),
-						    data_attr()));
-		}
-		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
-			break;
-		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
-	}
-	loam_pt_publish(&mmu);
-}
-
-static enum loam_err commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
-{
-	enum loam_owner owner = (enum loam_owner)loam_vspace_find(base)->owner;
-	uint64_t last = base + (size - 1);
-	struct loam_ptab_pool blocks = {0};
-	struct loam_frame_list singles = {0};
-	enum loam_err err;
-
-	take_huge(base, last, &blocks);
-	err = loam_frame_list_alloc(&singles,
-				    prepared_bytes / LOAM_PAGE_SIZE - blocks.count * HUGE_PAGES,
-				    LOAM_FRAME_ZERO, owner);
-	if (err != LOAM_OK) {
-		give_back(&blocks);
-		return err;
-	}
-	commit_pages(base, last, &blocks, &singles, owner);
-	LOAM_CHECK(singles.count == 0 && blocks.count == 0, "commit counted its frames wrongly");
-	return LOAM_OK;
-}
-
-enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
-{
-	enum loam_err err;
-
-	loam_epoch_settle(base, size);
-	err = commit(base, size, prepared_bytes);
-	if (err == LOAM_NOMEM && loam_epoch_settle_all())
-		err = commit(base, size, prepared_bytes);
-	return err;
-}
-
 /* ---- drop ---- */
+
+/* Break-before-make on the memory we run on would be the end. */
+static void check_stack(const struct loam_ptab_slot *slot)
+{
+	LOAM_CHECK(loam_cpu_sp() - slot->va >= loam_level_size(slot->level),
+		   "the running stack lies on a huge leaf that must be split");
+}
+
+/* The leaf of 1 GiB in `slot` becomes 512 leaves of 2 MiB, with the frame it kept as their table. */
+static void split_giant(struct loam_ptab_slot *slot)
+{
+	struct loam_pfn run = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot->pte, slot->level));
+	struct loam_pfn table = loam_frame_withdraw(run);
+
+	check_stack(slot);
+	loam_frame_split(run, LOAM_ORDER_GIANT, LOAM_ORDER_HUGE);
+	loam_ptab_split(&ptab, slot, loam_pfn_to_paddr(table), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+}
+
+/* The leaf of 1 GiB in `slot` will not be split any more. */
+static void free_deposit(const struct loam_ptab_slot *slot)
+{
+	struct loam_pfn run = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot->pte, slot->level));
+	enum loam_err err = loam_frame_free(loam_frame_withdraw(run), 0);
+
+	LOAM_CHECK(err == LOAM_OK, "the table kept with a leaf of 1 GiB was not ours to free");
+}
 
 /* Turn the huge leaf in `slot` into a table that stands in the frame of its page `va`, which is
  * one of those that go; that page itself is unmapped with `tag`. */
@@ -355,13 +243,45 @@ static void split_into_own_frame(struct loam_ptab_slot *slot, uint64_t va, unsig
 	uint64_t head = loam_pte_pa(&mmu, slot->pte, slot->level).raw;
 	struct loam_pfn first = loam_paddr_to_pfn(loam_paddr(head));
 	struct loam_paddr frame = loam_paddr(head + (va - slot->va));
-	uint64_t sp = loam_cpu_sp();
 
-	LOAM_CHECK(sp < slot->va || sp - slot->va >= LOAM_HUGE_SIZE,
-		   "the running stack lies on a huge leaf that must be split");
-	loam_frame_split(first, LOAM_ORDER_HUGE);
+	check_stack(slot);
+	loam_frame_split(first, LOAM_ORDER_HUGE, 0);
 	loam_frame_set_owner(loam_paddr_to_pfn(frame), 0, LOAM_OWNER_TABLE);
 	loam_ptab_split(&ptab, slot, frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE), tag);
+}
+
+/*
+ * All of the huge leaf in `slot` becomes Prepared, under tables from elsewhere, so that its run goes back
+ * in one piece. False, and nothing changed: no frames for them.
+ */
+static bool prepare_whole(struct loam_ptab_slot *slot)
+{
+	bool giant = slot->level == LOAM_LEVEL_GIANT;
+	struct loam_ptab_pool pool = {0};
+	struct loam_paddr table;
+	struct loam_pfn run;
+	enum loam_err err;
+
+	if (fill_pool(&pool, giant ? LOAM_PT_ENTRIES : 1) != LOAM_OK)
+		return false;
+	check_stack(slot);
+	loam_contig_unfold(&ptab, slot);
+	run = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot->pte, slot->level));
+	if (giant) {
+		table = loam_pfn_to_paddr(loam_frame_withdraw(run));
+		for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+			struct loam_paddr low = loam_ptab_pool_pop(&pool, LOAM_TAG_PREPARED);
+
+			loam_pt_store(table, i, loam_pte_table(&mmu, low));
+		}
+	} else {
+		table = loam_ptab_pool_pop(&pool, LOAM_TAG_PREPARED);
+	}
+	loam_ptab_replace(&ptab, slot, loam_pte_table(&mmu, table));
+	/* no CPU knows the leaf any more: replace has seen to that */
+	err = loam_frame_free(run, LOAM_PT_SHIFT * (giant ? LOAM_LEVEL_GIANT : LOAM_LEVEL_HUGE));
+	LOAM_CHECK(err == LOAM_OK, "the run of a huge leaf was not ours to free");
+	return true;
 }
 
 void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
@@ -378,11 +298,21 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
 	for (;;) {
 		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
+		uint64_t from = slot.va > base ? slot.va : base;
 		bool sticks_out = slot.va < base || slot_last > last;
+		bool split = sticks_out || to == LOAM_STATE_PREPARED;
 
-		if (slot.kind == LOAM_PTE_LEAF && slot.level > 0 &&
-		    (sticks_out || to == LOAM_STATE_PREPARED))
-			split_into_own_frame(&slot, slot.va > base ? slot.va : base, tag);
+		if (slot.kind == LOAM_PTE_LEAF && split && !sticks_out && prepare_whole(&slot))
+			split = false;
+		if (slot.kind == LOAM_PTE_LEAF && slot.level == LOAM_LEVEL_GIANT && split) {
+			split_giant(&slot);
+			loam_ptab_walk(&ptab, from, LOAM_LEVEL_HUGE, &slot);
+			continue;
+		}
+		if (slot.kind == LOAM_PTE_LEAF && split)
+			split_into_own_frame(&slot, from, tag);
+		else if (slot.kind == LOAM_PTE_LEAF && slot.level == LOAM_LEVEL_GIANT)
+			free_deposit(&slot);
 		if (slot_last >= last)
 			break;
 		loam_ptab_next(&ptab, LOAM_LEVEL_HUGE, &slot);
@@ -442,21 +372,27 @@ enum loam_err loam_space_unmap(uintptr_t base, size_t size)
 	return LOAM_OK;
 }
 
-/* A huge leaf of the ten calls that `addr` cuts becomes single frames under small leaves
+/* A huge leaf of the ten calls that `addr` cuts becomes smaller ones, each with a run of its own
  * [SPACE-2]. */
 static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
 {
-	uint64_t sp = loam_cpu_sp();
 	struct loam_ptab_slot slot;
 
-	loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
-	if (slot.kind != LOAM_PTE_LEAF || slot.level == LOAM_LEVEL_PAGE || slot.va == addr)
-		return;
-	LOAM_CHECK(sp < slot.va || sp - slot.va >= LOAM_HUGE_SIZE,
-		   "the running stack lies on a huge leaf that must be split");
-	loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)),
-			 LOAM_ORDER_HUGE);
-	loam_ptab_split(&ptab, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+	for (;;) {
+		unsigned order;
+
+		loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
+		if (slot.kind != LOAM_PTE_LEAF || slot.level == LOAM_LEVEL_PAGE || slot.va == addr)
+			return;
+		check_stack(&slot);
+		if (slot.level == LOAM_LEVEL_GIANT)
+			free_deposit(&slot);
+		order = LOAM_PT_SHIFT * slot.level;
+		loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)), order,
+				 order - LOAM_PT_SHIFT);
+		loam_ptab_split(&ptab, &slot, loam_ptab_pool_pop(pool, LOAM_TAG_NONE),
+				LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+	}
 }
 
 static bool all_leaves(uintptr_t base, size_t size)
@@ -470,7 +406,8 @@ static bool all_leaves(uintptr_t base, size_t size)
 static void give_tables(struct loam_ptab_pool *pool)
 {
 	while (pool->count > 0) {
-		enum loam_err err = loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool)), 0);
+		enum loam_err err = loam_frame_free(
+			loam_paddr_to_pfn(loam_ptab_pool_pop(pool, LOAM_TAG_NONE)), 0);
 
 		LOAM_CHECK(err == LOAM_OK, "a table just taken was not ours to free");
 	}
@@ -493,7 +430,8 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 	}
 	if (owned) {
 		split_owned(base, &pool);
-		split_owned(base + size, &pool);
+		if (base + size - 1 < mmu.va_max)
+			split_owned(base + size, &pool);
 	}
 	/* the memory type is one and the same in a mapping, and write-back elsewhere */
 	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
@@ -506,93 +444,4 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 	LOAM_CHECK(pool.count == 0, "protect counted its tables wrongly");
 	loam_tlb_batch_finish(&batch);
 	return err;
-}
-
-enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_ptab_slot *slot,
-			      uint64_t *bytes)
-{
-	uintptr_t block = loam_align_down(slot->va, LOAM_HUGE_SIZE);
-	struct loam_pfn pfn;
-
-	if (r->hugepage)
-		loam_epoch_settle(block, LOAM_HUGE_SIZE);
-	else
-		loam_epoch_settle(slot->va, LOAM_PAGE_SIZE);
-	if (r->hugepage && block >= r->base && wants_huge(r, block) &&
-	    huge_fits(block, block + (LOAM_HUGE_SIZE - 1)) &&
-	    loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) ==
-		    LOAM_OK) {
-		commit_huge(block, loam_pfn_to_paddr(pfn), (enum loam_owner)r->owner);
-		*bytes = LOAM_HUGE_SIZE;
-		return LOAM_OK;
-	}
-	while (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK) {
-		if (!loam_epoch_settle_all())
-			return LOAM_NOMEM;
-	}
-	/* none to valid: nothing cached, nothing to invalidate */
-	loam_pt_store(slot->table, slot->index,
-		      loam_pte_leaf(&mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), data_attr()));
-	loam_pt_publish(&mmu);
-	*bytes = LOAM_PAGE_SIZE;
-	return LOAM_OK;
-}
-
-/* ---- collapse ---- */
-
-/* One leaf has one set of rights: all pages must be plain data. */
-static bool all_plain(struct loam_paddr table)
-{
-	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
-
-	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
-		uint32_t attr = loam_pte_attr(&mmu, loam_pt_load(table, i), LOAM_LEVEL_PAGE);
-
-		if ((attr & ~noted) != LOAM_ATTR_WRITE)
-			return false;
-	}
-	return true;
-}
-
-enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
-{
-	uint64_t sp = loam_cpu_sp();
-	struct loam_tlb_batch batch;
-	struct loam_ptab_slot slot;
-	struct loam_paddr table, block;
-	struct loam_pfn pfn;
-	enum loam_err err;
-
-	if (loam_space_huge_sizes() == 0)
-		return LOAM_NOTSUP;
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
-	if (slot.kind == LOAM_PTE_LEAF)
-		return LOAM_OK;
-	if (sp >= base && sp - base < LOAM_HUGE_SIZE)
-		return LOAM_BUSY;
-	if (!all_plain(loam_pte_pa(&mmu, slot.pte, slot.level)))
-		return LOAM_BUSY;
-	err = loam_frame_alloc(LOAM_ORDER_HUGE, 0, owner, &pfn);
-	if (err != LOAM_OK)
-		return err;
-	block = loam_pfn_to_paddr(pfn);
-	table = loam_pte_pa(&mmu, slot.pte, slot.level);
-	/* Break: from here to the new leaf a touch by another CPU faults, and none is lost. */
-	loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
-	loam_tlb_everywhere_all(&mmu);
-	loam_tlb_batch_init(&batch, &mmu); /* releases only: all is invalidated already */
-	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
-		struct loam_paddr pa = loam_pte_pa(&mmu, loam_pt_load(table, i), LOAM_LEVEL_PAGE);
-
-		memcpy(loam_frame_ptr(loam_paddr(block.raw + i * LOAM_PAGE_SIZE)),
-		       loam_frame_ptr(pa), LOAM_PAGE_SIZE);
-		loam_tlb_batch_release(&batch, loam_paddr_to_pfn(pa), 0);
-	}
-	loam_tlb_batch_release(&batch, loam_paddr_to_pfn(table), 0);
-	/* dirty is preset: some page of it was written, and nobody would be told again */
-	loam_pt_store(slot.table, slot.index,
-		      loam_pte_leaf(&mmu, LOAM_LEVEL_HUGE, block, LOAM_ATTR_DATA));
-	loam_pt_publish(&mmu);
-	loam_tlb_batch_finish(&batch);
-	return LOAM_OK;
 }

@@ -70,12 +70,13 @@ LOAM_MUST_USE enum loam_err loam_space_unmap(uintptr_t base, size_t size);
  * NOENT a page is no leaf. */
 LOAM_MUST_USE enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights,
 					       bool owned);
-/* The touched Prepared page at `slot`, in region `r`, becomes Ready, or 2 MiB around it if the region
- * wants that and they are all Prepared and there is such a block. *bytes: how much. NOMEM. */
+/* The touched Prepared page at `slot`, in region `r`, becomes Ready, or 2 MiB around it if `huge` and
+ * the region wants that and they are all Prepared and there is such a block. *bytes: how much. NOMEM. */
 struct loam_region;
 struct loam_ptab_slot;
 LOAM_MUST_USE enum loam_err loam_space_fill(const struct loam_region *r,
-					    const struct loam_ptab_slot *slot, uint64_t *bytes);
+					    const struct loam_ptab_slot *slot, bool huge,
+					    uint64_t *bytes);
 
 /* Fill in state (never None: see above), leaf_bytes, dirty, pa. */
 void loam_space_query(uintptr_t addr, struct loam_sys_info *info);

@@ -450,6 +450,15 @@ static enum loam_err set_policy(uintptr_t base, size_t size, bool hugepage)
 	return LOAM_OK;
 }
 
+uint64_t loam_sys_huge_sizes(void)
+{
+	uintptr_t irq = loam_lock(&lock);
+	uint64_t sizes = initialised && !huge_off ? loam_space_huge_sizes() : 0;
+
+	loam_unlock(&lock, irq);
+	return sizes;
+}
+
 enum loam_err loam_sys_hugepage(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);

@@ -105,12 +105,19 @@ LOAM_MUST_USE enum loam_err loam_sys_free(uintptr_t base, size_t size);
 LOAM_MUST_USE enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base);
 
 /*
- * The range wants huge leaves (2 MiB), from the next loam_sys_used on, until
- * loam_sys_nohugepage or loam_sys_free. Only whole aligned leaves inside the range are
- * affected. Fails: INVAL; NOTSUP no huge pages on this CPU or switched
+ * The range wants huge leaves, from the next loam_sys_used on, until loam_sys_nohugepage or
+ * loam_sys_free: of 1 GiB, else 2 MiB, and on aarch64 contiguous runs of 32 MiB and 64 KiB (one
+ * TLB entry each), where alignment, range and free memory allow. Demand paging fills 2 MiB at a time.
+ * Only whole aligned leaves inside the range are affected. Fails: INVAL; NOTSUP no huge pages on this CPU or switched
  * off; NOMEM no frame for a region record.
  */
 LOAM_MUST_USE enum loam_err loam_sys_hugepage(uintptr_t base, size_t size);
+
+/*
+ * Sizes of huge leaves that this CPU and back end have, one bit each: LOAM_HUGE_SIZE,
+ * LOAM_GIANT_SIZE. 0: none, or switched off. Context: any.
+ */
+uint64_t loam_sys_huge_sizes(void);
 
 /*
  * The range wants 4 KiB leaves only; a huge leaf that exists stays until something splits it.
@@ -131,10 +138,11 @@ LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
 struct loam_sys_info {
 	enum loam_state state;
 	enum loam_owner owner; /* of the last loam_sys_map; NONE if never mapped */
-	uint64_t leaf_bytes;   /* size of the leaf that maps it; 0 unless Ready */
-	bool dirty;	       /* written since the mapping was made, as the MMU saw it */
-	bool hugepage;	       /* policy of the range */
-	bool lazy;	       /* a touch fills it: loam_vm_lazy */
+	uint64_t
+		leaf_bytes; /* size of the leaf that maps it (4 KiB, 2 MiB, 1 GiB); 0 unless Ready */
+	bool dirty;	    /* written since the mapping was made, as the MMU saw it */
+	bool hugepage;	    /* policy of the range */
+	bool lazy;	    /* a touch fills it: loam_vm_lazy */
 	uintptr_t region_base; /* the reserved range around it */
 	size_t region_size;
 	struct loam_paddr pa; /* frame behind it; 0 unless Ready (always 0 on Linux) */

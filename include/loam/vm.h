@@ -81,14 +81,15 @@ struct loam_fault {
 	uintptr_t pc;	/* of the instruction */
 	uintptr_t sp;	/* at that time */
 	enum loam_access access;
-	bool present;  /* the page was there: a right was missing */
-	bool external; /* not a translation or permission matter at all */
+	bool present;	   /* the page was there: a right was missing */
+	bool external;	   /* not a translation or permission matter at all */
+	bool tlb_conflict; /* aarch64: two TLB entries for one address; FEAT_BBM level 2 allows it */
 };
 
 /*
  * For the host's page-fault handler, on a stack of its own: repair the fault if it is one of
- * demand paging, of accessed or dirty bits that software keeps, or spurious (another CPU has
- * mended it, or this one remembered old rights). True: return to the instruction. False: it is a
+ * demand paging, of accessed or dirty bits that software keeps, spurious (another CPU has
+ * mended it, or this one remembered old rights), or a TLB conflict. True: return to the instruction. False: it is a
  * bug; loam_fault_report says what is known. Bounded time; never allocates from the heap; takes
  * mm locks unless this CPU holds one, in which case the answer is false. Context: IRQs off.
  */

@@ -13,6 +13,7 @@
  * CPUs. Each has a TLB of leaves and a cache of table entries (the paging-structure or walk
  * cache), filled by touches and by speculation: before each store to a live entry some CPU may
  * walk there. Nothing is ever evicted but by an invalidation, or by chance when a cache is full.
+ * A leaf with the contiguous hint is cached with its whole run.
  * An invalidation drops exactly what it names: leaves of that level, and cached table entries
  * only where `tables` is set. It reaches the CPU that runs the code under test, and the others
  * where the machine broadcasts.
@@ -46,7 +47,7 @@
 #define KEY_NONE     UINT64_MAX
 
 struct tlb_entry {
-	uint64_t va, pa;
+	uint64_t va, pa, size; /* of the leaf, or of the contiguous run it is in */
 	uint32_t attr;
 	unsigned level;
 };
@@ -89,8 +90,6 @@ static struct {
 static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
 static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
-static unsigned deaf = FAKE_CPUS;
-static unsigned running; /* the CPU that runs the code under test */
 static struct rng rng;
 
 static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -194,7 +193,7 @@ static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 static struct tlb_entry *tlb_find(struct cpu *c, uint64_t va)
 {
 	for (unsigned i = 0; i < c->tlb_count; i++) {
-		if (covers(c->tlb[i].va, c->tlb[i].level, va))
+		if (va - c->tlb[i].va < c->tlb[i].size)
 			return &c->tlb[i];
 	}
 	return NULL;
@@ -234,6 +233,29 @@ static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level)
 	return table;
 }
 
+/* The leaf at index `index` of `table` carries the contiguous hint: one entry for all of its run, if
+ * the run is whole as walks see it. */
+static void grow_to_run(uint64_t table, unsigned index, struct tlb_entry *e)
+{
+	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
+	unsigned first = index & ~15u;
+	uint64_t size = loam_level_size(e->level), pa = e->pa - (index - first) * size;
+
+	if (!mmu.contig || (e->attr & LOAM_ATTR_CONTIG) == 0)
+		return;
+	for (unsigned i = 0; i < 16; i++) {
+		uint64_t pte = walk_load(table + (first + i) * 8);
+
+		if (loam_pte_kind(&mmu, pte, e->level) != LOAM_PTE_LEAF ||
+		    loam_pte_pa(&mmu, pte, e->level).raw != pa + i * size ||
+		    ((loam_pte_attr(&mmu, pte, e->level) ^ e->attr) & ~noted) != 0)
+			return;
+	}
+	e->va -= (index - first) * size;
+	e->pa = pa;
+	e->size = 16 * size;
+}
+
 /* Walk as the hardware does, through its caches; true if a leaf was found. */
 static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, uint64_t *entry_pa)
 {
@@ -250,9 +272,11 @@ static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, u
 			*found = (struct tlb_entry){
 				.va = loam_align_down(va, loam_level_size(level)),
 				.pa = loam_pte_pa(&mmu, pte, level).raw,
+				.size = loam_level_size(level),
 				.attr = loam_pte_attr(&mmu, pte, level),
 				.level = level,
 			};
+			grow_to_run(table, loam_pt_index(&mmu, va, level), found);
 			*entry_pa = pa;
 			return true;
 		}
@@ -270,7 +294,7 @@ static void hardware_note(uint64_t entry_pa, struct tlb_entry *e, uint32_t bits)
 	if (loam_pte_kind(&mmu, *p, e->level) != LOAM_PTE_LEAF)
 		return;
 	e->attr = loam_pte_attr(&mmu, *p, e->level) | bits;
-	*p = loam_pte_leaf(&mmu, e->level, loam_paddr(e->pa), e->attr);
+	*p = loam_pte_leaf(&mmu, e->level, loam_pte_pa(&mmu, *p, e->level), e->attr);
 }
 
 static bool allowed(uint32_t attr, enum loam_access access)
@@ -383,7 +407,8 @@ static void link_table(uint64_t table, unsigned level, uint64_t va, bool on)
 		if (kind == LOAM_PTE_LEAF)
 			count_leaf(pte, level, on ? 1 : -1);
 		else if (kind == LOAM_PTE_TABLE)
-			violation("a table is %s with tables in it", on ? "linked" : "unlinked");
+			link_table(loam_pte_pa(&mmu, pte, level).raw, level - 1,
+				   va + i * loam_level_size(level), on);
 	}
 }
 
@@ -402,7 +427,7 @@ static void check_change(uint64_t old, uint64_t pte, unsigned level, uint64_t va
 		return;
 	for (unsigned c = 0; c < cpu_count; c++) {
 		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			if (overlap(cpus[c].tlb[i].va, loam_level_size(cpus[c].tlb[i].level), va,
+			if (overlap(cpus[c].tlb[i].va, cpus[c].tlb[i].size, va,
 				    loam_level_size(level)))
 				violation("entry for %#llx made while CPU %u caches the old one",
 					  (unsigned long long)va, c);
@@ -488,7 +513,7 @@ void loam_pt_publish(const struct loam_mmu *m)
 static void drop_one(struct cpu *c, uint64_t va, unsigned level, bool tables)
 {
 	for (unsigned i = 0; i < c->tlb_count;) {
-		if (c->tlb[i].level == level && covers(c->tlb[i].va, level, va))
+		if (c->tlb[i].level == level && va - c->tlb[i].va < c->tlb[i].size)
 			c->tlb[i] = c->tlb[--c->tlb_count];
 		else
 			i++;
@@ -504,7 +529,7 @@ static void drop_one(struct cpu *c, uint64_t va, unsigned level, bool tables)
 /* Every CPU, or the one that runs the code under test. */
 static bool reached(unsigned cpu, bool everywhere)
 {
-	return everywhere || cpu == running;
+	return everywhere || cpu == fake_running();
 }
 
 static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, bool tables)
@@ -559,27 +584,46 @@ void loam_tlb_broadcast_all(const struct loam_mmu *m)
 
 /* ---- what must hold ---- */
 
+/* The leaf that the tables hold for `va`, or a none; `*attr`: with what is noted of all its run. */
+static uint64_t true_leaf(uint64_t va, unsigned *level, uint32_t *attr)
+{
+	uint64_t table = fake_root().raw, pte;
+	unsigned index;
+
+	for (*level = mmu.levels - 1u;; --*level) {
+		index = loam_pt_index(&mmu, va, *level);
+		pte = *entry_ptr(table + index * 8);
+		if (loam_pte_kind(&mmu, pte, *level) != LOAM_PTE_TABLE)
+			break;
+		table = loam_pte_pa(&mmu, pte, *level).raw;
+	}
+	*attr = loam_pte_attr(&mmu, pte, *level);
+	if (mmu.contig && (*attr & LOAM_ATTR_CONTIG) != 0) {
+		for (unsigned i = index & ~15u; i < (index | 15u) + 1; i++)
+			*attr |= loam_pte_attr(&mmu, *entry_ptr(table + i * 8), *level);
+	}
+	return pte;
+}
+
 static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
 {
-	unsigned level = mmu.levels - 1u;
-	uint64_t table = fake_root().raw, pte;
-	uint32_t more;
+	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER | LOAM_ATTR_DIRTY;
 
-	for (;; level--) {
-		pte = *entry_ptr(table + loam_pt_index(&mmu, e->va, level) * 8);
-		if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_TABLE)
-			break;
-		table = loam_pte_pa(&mmu, pte, level).raw;
+	for (uint64_t at = 0; at < e->size; at += loam_level_size(e->level)) {
+		uint32_t attr;
+		unsigned level;
+		uint64_t pte = true_leaf(e->va + at, &level, &attr);
+
+		if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
+			violation("CPU %u still maps %#llx, which is unmapped", cpu,
+				  (unsigned long long)(e->va + at));
+		if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa + at)
+			violation("CPU %u maps %#llx to where it was", cpu,
+				  (unsigned long long)(e->va + at));
+		if ((e->attr & ~attr & rights) != 0)
+			violation("CPU %u has rights to %#llx that are gone", cpu,
+				  (unsigned long long)(e->va + at));
 	}
-	if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
-		violation("CPU %u still maps %#llx, which is unmapped", cpu,
-			  (unsigned long long)e->va);
-	if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa)
-		violation("CPU %u maps %#llx to where it was", cpu, (unsigned long long)e->va);
-	more = e->attr & ~loam_pte_attr(&mmu, pte, level);
-	if ((more & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER | LOAM_ATTR_DIRTY)) != 0)
-		violation("CPU %u has rights to %#llx that are gone", cpu,
-			  (unsigned long long)e->va);
 }
 
 void fake_settled(void)
@@ -614,8 +658,7 @@ void fake_check_free(struct loam_pfn pfn, unsigned order)
 	}
 	for (unsigned c = 0; c < cpu_count; c++) {
 		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			if (overlap(cpus[c].tlb[i].pa, loam_level_size(cpus[c].tlb[i].level), base,
-				    size))
+			if (overlap(cpus[c].tlb[i].pa, cpus[c].tlb[i].size, base, size))
 				violation("frame %#llx freed while CPU %u can reach it",
 					  (unsigned long long)base, c);
 		}
@@ -625,11 +668,6 @@ void fake_check_free(struct loam_pfn pfn, unsigned order)
 					  (unsigned long long)base, c);
 		}
 	}
-}
-
-void fake_run_on(unsigned cpu)
-{
-	running = cpu;
 }
 
 void fake_sleep(unsigned cpu, bool asleep)
@@ -645,44 +683,13 @@ void fake_sleep(unsigned cpu, bool asleep)
 	c->walk_count = asleep ? 0 : c->kept_walk;
 }
 
-void fake_join(void)
-{
-	for (unsigned cpu = 0; cpu < cpu_count; cpu++) {
-		running = cpu;
-		loam_tlb_join(&mmu, cpu);
-	}
-	running = 0;
-}
-
-unsigned fake_running(void)
-{
-	return running;
-}
-
-void fake_deafen(unsigned cpu)
-{
-	deaf = cpu;
-}
-
-void fake_interrupt(unsigned cpu)
-{
-	unsigned initiator = running;
-
-	if (cpu == deaf)
-		return;
-	running = cpu;
-	loam_cpu_poll();
-	running = initiator;
-}
-
 unsigned fake_cached(uint64_t va, uint64_t size)
 {
 	unsigned count = 0;
 
 	for (unsigned c = 0; c < cpu_count; c++) {
 		for (unsigned i = 0; i < cpus[c].tlb_count; i++)
-			count += overlap(cpus[c].tlb[i].va, loam_level_size(cpus[c].tlb[i].level),
-					 va, size);
+			count += overlap(cpus[c].tlb[i].va, cpus[c].tlb[i].size, va, size);
 	}
 	return count;
 }
@@ -727,8 +734,8 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 	}
 	memset(cpus, 0, sizeof(cpus));
 	pending_count = 0;
-	running = 0;
-	deaf = FAKE_CPUS;
+	fake_run_on(0);
+	fake_deafen(FAKE_CPUS);
 	invalidated = 0;
 	flushed = 0;
 	next_frame = range[0].base + LOAM_PAGE_SIZE;
@@ -745,17 +752,6 @@ void fake_down(void)
 		free(ram[i].info);
 	}
 	ram_count = 0;
-}
-
-void fake_up_default(const struct loam_mmu *m, uint64_t seed)
-{
-	/* 24 MiB and 40 MiB with a hole between, neither end on a big boundary */
-	static const struct fake_range range[] = {
-		{UINT64_C(0x40013000), 24 << 20},
-		{UINT64_C(0x4211d000), 40 << 20},
-	};
-
-	fake_up(m, range, 2, seed);
 }
 
 size_t fake_memmap(struct loam_mem_entry *entry)

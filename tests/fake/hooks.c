@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's hooks on the fake machine, as far as mm calls them, and the set-up half of waist A. */
+#include "mm/tlb.h"
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
+
+#include <loam/cpu.h>
 
 static loam_host_panic_handler *on_panic;
 static loam_host_log_handler *on_log;
@@ -32,6 +35,44 @@ void loam_host_log(enum loam_log_level level, const char *buf, size_t len)
 		on_log(level, buf, len);
 	else if (level != LOAM_LOG_DEBUG)
 		fwrite(buf, 1, len, stderr);
+}
+
+/* ---- which CPU runs the code under test ---- */
+
+static unsigned running;
+static unsigned deaf = FAKE_CPUS;
+
+void fake_run_on(unsigned cpu)
+{
+	running = cpu;
+}
+
+unsigned fake_running(void)
+{
+	return running;
+}
+
+void fake_deafen(unsigned cpu)
+{
+	deaf = cpu;
+}
+
+void fake_interrupt(unsigned cpu)
+{
+	unsigned initiator = running;
+
+	if (cpu == deaf)
+		return;
+	running = cpu;
+	loam_cpu_poll();
+	running = initiator;
+}
+
+void fake_join(void)
+{
+	for (running = 0; running < fake_cpu_count(); running++)
+		loam_tlb_join(fake_mmu(), running);
+	running = 0;
 }
 
 unsigned loam_host_cpu_id(void)
@@ -77,4 +118,15 @@ struct loam_paddr loam_mmu_root_get(void)
 void loam_direct_map_set(uintptr_t offset)
 {
 	(void)offset;
+}
+
+void fake_up_default(const struct loam_mmu *m, uint64_t seed)
+{
+	/* 24 MiB and 40 MiB with a hole between, neither end on a big boundary */
+	static const struct fake_range range[] = {
+		{UINT64_C(0x40013000), 24 << 20},
+		{UINT64_C(0x4211d000), 40 << 20},
+	};
+
+	fake_up(m, range, 2, seed);
 }

@@ -225,7 +225,7 @@ static void a_run_splits_into_frames(void **state)
 	fake_frames_up(&fake_modes[0], 1);
 	before = free_frames();
 	assert_int_equal(loam_frame_alloc(5, 0, LOAM_OWNER_HEAP, &pfn), LOAM_OK);
-	loam_frame_split(pfn, 5);
+	loam_frame_split(pfn, 5, 0);
 	loam_frame_set_owner(loam_pfn(pfn.raw + 3), 0, LOAM_OWNER_TABLE);
 	loam_frame_stats(&s);
 	assert_int_equal(s.owner_frames[LOAM_OWNER_HEAP], 31);

@@ -19,7 +19,7 @@ struct page {
 	unsigned tag;
 };
 
-#define NOTED ((uint32_t)(LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY))
+#define NOTED ((uint32_t)(LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG))
 
 static struct page model[PAGES];
 static struct loam_ptab pt;
@@ -47,8 +47,10 @@ static void pool_fill(struct loam_ptab_pool *pool, size_t count)
 static void pool_drain(struct loam_ptab_pool *pool)
 {
 	while (pool->count > 0)
-		assert_int_equal(loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool)), 0),
-				 LOAM_OK);
+		assert_int_equal(
+			loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool, LOAM_TAG_NONE)),
+					0),
+			LOAM_OK);
 }
 
 /* After an upgrade a CPU may fault on what it cached: it forgets that and tries again. */

@@ -301,8 +301,22 @@ static void lazy_memory_fills_when_touched(void **state)
 		loam_sys_stats(&stats);
 		assert_int_equal(stats.ready_bytes[LOAM_OWNER_TEST], 100 * LOAM_PAGE_SIZE);
 		assert_false(touch(0, base, LOAM_ACCESS_EXEC));
-		/* 2 MiB at once where that is asked for */
+		/* a TLB conflict is nobody's fault, and takes no lock */
+		fake_spread(base, 16 * LOAM_PAGE_SIZE);
+		loam_lockrank_acquire(LOAM_RANK_FRAME);
+		fake_run_on(1);
+		assert_true(loam_fault_handle(
+			&(struct loam_fault){.addr = base, .tlb_conflict = true}));
+		fake_run_on(0);
+		loam_lockrank_release(LOAM_RANK_FRAME);
+		assert_int_equal(fake_cached(base, LOAM_PAGE_SIZE), FAKE_CPUS - 1);
+		/* 2 MiB at once where that is asked for, and the limit allows it */
 		assert_int_equal(loam_sys_hugepage(base + LOAM_HUGE_SIZE, LOAM_HUGE_SIZE), LOAM_OK);
+		loam_sys_set_limit(101 * LOAM_PAGE_SIZE);
+		assert_true(touch(0, base + LOAM_HUGE_SIZE + 12345, LOAM_ACCESS_WRITE));
+		assert_false(touch(0, base + LOAM_HUGE_SIZE, LOAM_ACCESS_WRITE));
+		loam_sys_set_limit(UINT64_MAX);
+		assert_int_equal(loam_sys_unused(base + LOAM_HUGE_SIZE, LOAM_HUGE_SIZE), LOAM_OK);
 		assert_true(touch(0, base + LOAM_HUGE_SIZE + 12345, LOAM_ACCESS_WRITE));
 		loam_sys_stats(&stats);
 		assert_int_equal(stats.huge_ready_bytes, LOAM_HUGE_SIZE);

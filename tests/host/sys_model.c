@@ -740,7 +740,9 @@ unsigned sys_model_bad_input(const struct sys_env *e)
 	must(loam_sys_used(base, LOAM_HUGE_SIZE - P, NULL));
 	ROW("collapse", "a page of an aligned 2 MiB is not Ready", LOAM_BUSY,
 	    loam_sys_collapse(base, LOAM_HUGE_SIZE));
+	assert_int_not_equal(loam_sys_huge_sizes() & LOAM_HUGE_SIZE, 0);
 	must(loam_sys_nohugepage(0, 0));
+	assert_int_equal(loam_sys_huge_sizes(), 0);
 	ROW("hugepage", "huge pages are off", LOAM_NOTSUP, loam_sys_hugepage(base, LOAM_HUGE_SIZE));
 	ROW("collapse", "huge pages are off", LOAM_NOTSUP, loam_sys_collapse(base, LOAM_HUGE_SIZE));
 	must(loam_sys_free(base, LOAM_HUGE_SIZE));

@@ -128,6 +128,37 @@ static void huge_leaves(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, size) == LOAM_OK);
 }
 
+/* 1 GiB in one leaf, where the CPU has them and RAM has one; a page goes out of it, then the rest. */
+static void a_leaf_of_1_gib(const struct loam_boot_info *info)
+{
+	const size_t hole = 700 * MIB + 3 * LOAM_PAGE_SIZE;
+	struct loam_frame_stats stats;
+	uintptr_t base;
+
+	(void)info;
+	loam_frame_stats(&stats);
+	if ((loam_sys_huge_sizes() & LOAM_GIANT_SIZE) == 0 ||
+	    stats.free_blocks[LOAM_ORDER_GIANT] == 0)
+		return;
+	EXPECT(loam_sys_reserve(0, LOAM_GIANT_SIZE, LOAM_GIANT_SIZE, &base) == LOAM_OK);
+	EXPECT(loam_sys_map(base, LOAM_GIANT_SIZE, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_sys_hugepage(base, LOAM_GIANT_SIZE) == LOAM_OK);
+	EXPECT(loam_sys_used(base, LOAM_GIANT_SIZE, NULL) == LOAM_OK);
+	EXPECT(leaf_of(base) == LOAM_GIANT_SIZE && leaf_of(base + hole) == LOAM_GIANT_SIZE);
+	for (size_t at = 0; at < LOAM_GIANT_SIZE; at += MIB) {
+		EXPECT(*(volatile uint64_t *)(base + at) == 0);
+		*(volatile uint64_t *)(base + at) = at + 1;
+	}
+	EXPECT(loam_sys_unused(base + hole, LOAM_PAGE_SIZE) == LOAM_OK);
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base + hole));
+	EXPECT(leaf_of(base) == LOAM_HUGE_SIZE);
+	for (size_t at = 0; at < LOAM_GIANT_SIZE; at += MIB)
+		EXPECT(*(volatile uint64_t *)(base + at) == at + 1);
+	EXPECT(loam_sys_unused(base, LOAM_GIANT_SIZE) == LOAM_OK);
+	loam_sys_verify();
+	EXPECT(loam_sys_free(base, LOAM_GIANT_SIZE) == LOAM_OK);
+}
+
 #if LOAM_DEBUG >= 1 /* a release cannot be made to fail */
 /* For every n the n-th frame request fails: NOMEM, and nothing changed. */
 static void nth_frame_fails(const struct loam_boot_info *info)
@@ -290,6 +321,7 @@ const struct selftest loam_selftest_sys[] = {
 	{"sys: None, Reserved, Prepared, Ready, and what traps", states_and_traps},
 	{"sys: bad input is refused and changes nothing", bad_input_changes_nothing},
 	{"sys: huge leaves, split, collapse", huge_leaves},
+	{"sys: a leaf of 1 GiB, where there is one", a_leaf_of_1_gib},
 	{"sys: alloc gives zeroed memory", alloc_is_zeroed},
 #if LOAM_DEBUG >= 1
 	{"sys: the n-th frame request fails and nothing changes", nth_frame_fails},

@@ -3,18 +3,19 @@
  * translation table format descriptors", stage 1, 4 KiB granule. */
 #include "tests/fake/fake.h"
 
-#define ARM(l, v, p, large, hd)                                                            \
-	{                                                                                  \
-		.levels = (l), .va_bits = (v), .pa_bits = (p), .leaf_mask = 7, .nx = true, \
-		.lpa2 = (large), .hw_access = (hd), .hw_dirty = (hd), .contig = true,      \
-		.broadcast = true, .global = true, .va_min = ~UINT64_C(0) << (v),          \
-		.va_max = ~UINT64_C(0),                                                    \
+#define ARM(l, v, p, large, hd, bbm)                                                             \
+	{                                                                                        \
+		.levels = (l), .va_bits = (v), .pa_bits = (p), .leaf_mask = 7, .nx = true,       \
+		.lpa2 = (large), .hw_access = (hd), .hw_dirty = (hd), .contig = true,            \
+		.bbm2 = (bbm), .broadcast = true, .global = true, .va_min = ~UINT64_C(0) << (v), \
+		.va_max = ~UINT64_C(0),                                                          \
 	}
 
 const struct fake_mode fake_modes[] = {
-	{"aarch64 48 bits", ARM(4, 48, 44, false, true)},
-	{"aarch64 52 bits (LPA2)", ARM(5, 52, 52, true, true)},
-	{"aarch64 48 bits, no dirty bits in hardware", ARM(4, 48, 40, false, false)},
+	{"aarch64 48 bits", ARM(4, 48, 44, false, true, false)},
+	{"aarch64 52 bits (LPA2)", ARM(5, 52, 52, true, true, false)},
+	{"aarch64 48 bits, no dirty bits in hardware", ARM(4, 48, 40, false, false, false)},
+	{"aarch64 48 bits, FEAT_BBM level 2", ARM(4, 48, 46, false, true, true)},
 };
 const unsigned fake_mode_count = sizeof(fake_modes) / sizeof(fake_modes[0]);
 
