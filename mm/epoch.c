@@ -57,10 +57,21 @@ static struct {
 	uint32_t pad[13];
 } cpu_state[LOAM_CPU_MAX];
 
+/*
+ * Between "I have passed" and the look whether all have: of two CPUs that pass at the same time at
+ * least one must see the other, or neither gives anything back and the frames wait for ever. A
+ * store and a later load are kept in order by a full fence alone. Partner: the same fence elsewhere.
+ */
+static void last_one_sees_all(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 static void pass(unsigned cpu, uint64_t now)
 {
 	loam_tlb_local_all(mmu_used);
 	__atomic_store_n(&cpu_state[cpu].passed, now, __ATOMIC_RELEASE); /* [EPOCH-1] */
+	last_one_sees_all();
 }
 
 /* Has every CPU forgotten what was cleared before `stamp`? */
@@ -196,6 +207,7 @@ void loam_cpu_idle_enter(void)
 {
 	loam_cpu_quiescent();
 	__atomic_store_n(&cpu_state[loam_host_cpu_id()].idle, 1, __ATOMIC_RELEASE);
+	last_one_sees_all();
 	reap_if_ripe();
 }
 
@@ -207,8 +219,11 @@ void loam_cpu_idle_leave(void)
 	/* seq_cst, both: see [EPOCH-3] */
 	__atomic_store_n(&cpu_state[cpu].idle, 0, __ATOMIC_SEQ_CST);
 	now = __atomic_load_n(&epoch, __ATOMIC_SEQ_CST);
-	if (now != __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) && loam_tlb_has(cpu))
+	if (now != __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) && loam_tlb_has(cpu)) {
 		pass(cpu, now); /* [EPOCH-3] */
+		/* somebody may have looked between the two, and counted on us to be the last */
+		reap_if_ripe();
+	}
 }
 
 void loam_epoch_join(unsigned cpu)

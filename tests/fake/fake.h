@@ -61,6 +61,9 @@ unsigned fake_running(void);
 /* The CPU sleeps: it touches nothing, and nobody minds what its TLB holds. Then it wakes, and the TLB
  * is as it was. */
 void fake_sleep(unsigned cpu, bool asleep);
+
+/* Runs once, right after a CPU has flushed its whole TLB: what others do meanwhile. */
+extern void (*fake_after_flush)(void);
 /* Another CPU takes the shootdown interrupt: at once, so that a test runs on. With
  * fake_deafen, never. */
 void fake_interrupt(unsigned cpu);

@@ -134,6 +134,37 @@ static void idle_counts_as_passed(void **state)
 	}
 }
 
+static void cpu_3_passes_meanwhile(void)
+{
+	fake_run_on(3);
+	loam_cpu_quiescent();
+	fake_run_on(2);
+}
+
+/* CPU 2 is on its way out of idle, idle no more and not yet past, when CPU 3 looks whether all have
+ * passed: it is CPU 2 that gives the frames back then, and nobody else would. */
+static void the_last_one_out_of_idle_gives_back(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		uint64_t mapped;
+
+		up(mode);
+		mapped = free_frames();
+		for (unsigned cpu = 1; cpu < 3; cpu++)
+			rest(cpu);
+		assert_int_equal(loam_sys_unused_later(base, BYTES), LOAM_OK);
+		assert_int_equal(free_frames(), mapped); /* CPU 3 is busy */
+		fake_after_flush = cpu_3_passes_meanwhile;
+		wake(2);
+		assert_int_equal(free_frames(), mapped + PAGES);
+		assert_int_equal(stats().waiting_frames, 0);
+		wake(1);
+		down();
+	}
+}
+
 /* All idle: a frame goes back at once, although a sleeping CPU's TLB still leads to it. */
 static void the_way_out_of_idle_flushes(void **state)
 {
@@ -309,6 +340,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_is_interrupted),
 		cmocka_unit_test(idle_counts_as_passed),
+		cmocka_unit_test(the_last_one_out_of_idle_gives_back),
 		cmocka_unit_test(the_way_out_of_idle_flushes),
 		cmocka_unit_test(use_settles),
 		cmocka_unit_test(many_pieces),

@@ -136,6 +136,8 @@ MUTANTS = [
      "\tloam_tlb_local_all(mmu_used);\n", "", "epoch", BOTH),
     ("the way out of idle does not flush", "mm/epoch.c",
      "\t\tpass(cpu, now); /* [EPOCH-3] */\n", "\t\treturn;\n", "epoch", BOTH),
+    ("the last one out of idle gives nothing back", "mm/epoch.c",
+     "counted on us to be the last */\n\t\treap_if_ripe();\n", "counted on us to be the last */\n", "epoch", BOTH),
     ("a frame goes back an epoch early", "mm/epoch.c",
      "__ATOMIC_ACQUIRE) < stamp &&", "__ATOMIC_ACQUIRE) + 1 < stamp &&", "epoch", BOTH),
     ("busy CPUs count as idle", "mm/epoch.c",
