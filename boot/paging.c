@@ -116,6 +116,9 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 
 	loam_direct_map_set(LOAM_BOOT_DIRECT);
 	loam_mmu_detect(&mmu);
+	config->no_gigapage = map->cmdline != NULL && loam_cmdline_is(map->cmdline, "leaf1g", "0");
+	if (config->no_gigapage)
+		mmu.leaf_mask &= (uint8_t) ~(1u << LOAM_LEVEL_GIANT);
 	loam_mmu_cpu_init(&mmu);
 	loam_machine_describe(&mmu);
 	loam_boot_map_add(map, loam_machine_image_pa(),

@@ -93,6 +93,8 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 
 	loam_direct_map_set(config->direct_map_offset);
 	loam_mmu_detect(&mmu);
+	if (config->no_gigapage)
+		mmu.leaf_mask &= (uint8_t) ~(1u << LOAM_LEVEL_GIANT);
 	loam_mmu_cpu_init(&mmu);
 	ptab.mmu = &mmu;
 	ptab.root = config->root.raw != 0 ? config->root : loam_mmu_root_get();

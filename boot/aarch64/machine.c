@@ -89,8 +89,9 @@ void loam_machine_leave_early(void)
 void loam_machine_describe(const struct loam_mmu *mmu)
 {
 	loam_log(LOAM_LOG_INFO,
-		 "cpu: %u-level tables, %u-bit virtual, %u-bit physical, leaves 4 KiB 2 MiB 1 GiB, "
+		 "cpu: %u-level tables, %u-bit virtual, %u-bit physical, leaves 4 KiB 2 MiB%s, "
 		 "dirty bits by "
 		 "%s\n",
-		 mmu->levels, mmu->va_bits, mmu->pa_bits, mmu->hw_dirty ? "hardware" : "software");
+		 mmu->levels, mmu->va_bits, mmu->pa_bits, (mmu->leaf_mask & 4) != 0 ? " 1 GiB" : "",
+		 mmu->hw_dirty ? "hardware" : "software");
 }

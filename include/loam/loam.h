@@ -41,6 +41,8 @@ struct loam_config {
 	int gctrace;
 	/* True: never use huge pages, whatever the CPU has. */
 	bool no_hugepage;
+	/* True: never use leaves of 1 GiB, whatever the CPU has. (Your own tables may have them.) */
+	bool no_gigapage;
 };
 
 /*

@@ -12,6 +12,8 @@
 
 static uintptr_t window;
 
+static bool no_gigapage; /* for the next up() */
+
 static void up(const struct fake_mode *mode)
 {
 	static struct loam_mem_entry entry[FAKE_RANGES + 1];
@@ -23,6 +25,7 @@ static void up(const struct fake_mode *mode)
 	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
 	config.window_base = window = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
 	config.window_bytes = 8 * LOAM_GIANT_SIZE;
+	config.no_gigapage = no_gigapage;
 	assert_int_equal(loam_mm_init(&config), LOAM_OK);
 	fake_online();
 }
@@ -122,23 +125,31 @@ static void mappings_with_rights_and_types(void **state)
 	}
 }
 
+static uint64_t leaf_of_two_gib(const struct fake_mode *mode)
+{
+	struct loam_vm_info info;
+	uintptr_t base;
+
+	up(mode);
+	assert_int_equal(loam_vm_map(0, loam_paddr(DEVICE), 2 * LOAM_GIANT_SIZE,
+				     LOAM_VM_READ | LOAM_VM_WRITE, LOAM_VM_DEVICE, &base),
+			 LOAM_OK);
+	assert_int_equal(loam_vm_query(base, &info), LOAM_OK);
+	assert_int_equal(loam_vm_unmap(base, 2 * LOAM_GIANT_SIZE), LOAM_OK);
+	down();
+	return info.leaf_bytes;
+}
+
 static void giant_leaves_where_the_cpu_has_them(void **state)
 {
 	(void)state;
 	for_each_mode(mode)
 	{
-		struct loam_vm_info info;
-		uintptr_t base;
-
-		up(mode);
-		assert_int_equal(loam_vm_map(0, loam_paddr(DEVICE), 2 * LOAM_GIANT_SIZE,
-					     LOAM_VM_READ | LOAM_VM_WRITE, LOAM_VM_DEVICE, &base),
-				 LOAM_OK);
-		assert_int_equal(loam_vm_query(base, &info), LOAM_OK);
-		assert_int_equal(info.leaf_bytes,
+		assert_int_equal(leaf_of_two_gib(mode),
 				 (mode->mmu.leaf_mask & 4) != 0 ? LOAM_GIANT_SIZE : LOAM_HUGE_SIZE);
-		assert_int_equal(loam_vm_unmap(base, 2 * LOAM_GIANT_SIZE), LOAM_OK);
-		down();
+		no_gigapage = true;
+		assert_int_equal(leaf_of_two_gib(mode), LOAM_HUGE_SIZE);
+		no_gigapage = false;
 	}
 }
 
