@@ -61,6 +61,8 @@ void loam_boot_map_add(struct loam_boot_map *map, uint64_t base, uint64_t size,
 extern const char *const loam_machine_name;
 
 void loam_machine_putc(char c);
+/* Wait for a byte on the console's line. */
+char loam_machine_getc(void);
 /* Read the firmware's hand-over (physical address) through the early direct map. */
 void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map);
 /* Physical addresses below this are in the early direct map, where they are RAM. */

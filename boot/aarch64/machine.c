@@ -14,7 +14,8 @@
 #define GIB	   (UINT64_C(1) << 30)
 
 #define PL011_DR 0x00
-#define PL011_FR 0x18 /* bit 5: transmit FIFO full */
+#define PL011_FR 0x18 /* bit 5: transmit FIFO full; bit 4: receive FIFO empty */
+#define PL011_CR 0x30 /* bits 0, 8, 9: on, transmitter, receiver */
 
 const char *const loam_machine_name = "aarch64 (Image)";
 uint64_t loam_arm_image_pa = 1; /* written by entry.S; not in .bss, which it clears first */
@@ -26,6 +27,14 @@ void loam_machine_putc(char c)
 	while ((*(volatile uint32_t *)(console + PL011_FR) & 0x20) != 0)
 		;
 	*(volatile uint32_t *)(console + PL011_DR) = (uint8_t)c;
+}
+
+char loam_machine_getc(void)
+{
+	*(volatile uint32_t *)(console + PL011_CR) = 0x301; /* the firmware may have left it deaf */
+	while ((*(volatile uint32_t *)(console + PL011_FR) & 0x10) != 0)
+		__asm__ volatile("yield");
+	return (char)*(volatile uint32_t *)(console + PL011_DR);
 }
 
 void loam_machine_console_init(const struct loam_boot_map *map)

@@ -47,6 +47,14 @@ void loam_machine_putc(char c)
 	outb(COM1, (uint8_t)c);
 }
 
+/* 16550: line status bit 0 says that a byte has come. */
+char loam_machine_getc(void)
+{
+	while ((inb(COM1 + 5) & 0x01) == 0)
+		__asm__ volatile("pause");
+	return (char)inb(COM1);
+}
+
 void loam_machine_exit(int status)
 {
 	/* QEMU ends with (value << 1) | 1, and with 1 on errors of its own: keep clear of that.

@@ -2,7 +2,13 @@
 /* The runner: TAP on the console. */
 #include "tests/kernel/selftest.h"
 
+#include "arch/check.h"
+#include "gc/heap.h"
+#include "mm/frame.h"
 #include "mm/print.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
+#include "mm/sys.h"
 
 #define SEED 20261124u
 
@@ -45,11 +51,23 @@ bool loam_selftest_traps(enum loam_access access, uintptr_t addr)
 	       (fault.access == access || (!fault.present && access == LOAM_ACCESS_WRITE));
 }
 
+/* After each test, in debug builds: nothing that the test left behind breaks an invariant. */
+static void verify_all(void)
+{
+	const struct loam_ptab *pt = loam_space_ptab();
+
+	loam_sys_verify();
+	loam_frame_verify();
+	loam_ptab_verify(pt, pt->mmu->va_min, pt->mmu->va_max);
+	loam_heap_verify();
+}
+
 int loam_selftest_run(const struct loam_boot_info *info)
 {
 	unsigned count = 0, n = 0;
 	int failed = 0;
 
+	loam_oracle_init(info->cmdline);
 	random_state = loam_cmdline_number(info->cmdline, "seed", SEED);
 	for (size_t t = 0; t < TABLES; t++) {
 		for (const struct selftest *s = table[t]; s->name != NULL; s++)
@@ -71,6 +89,9 @@ int loam_selftest_run(const struct loam_boot_info *info)
 					 fail_what);
 				failed++;
 			}
+			if (LOAM_DEBUG >= 2)
+				verify_all();
+			loam_oracle_look(s->name);
 		}
 	}
 	return failed;

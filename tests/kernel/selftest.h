@@ -38,6 +38,14 @@ void loam_selftest_fail(const char *file, int line, const char *what);
 		}                                                   \
 	} while (0)
 
+/* ---- the emulator as an oracle (selftest_oracle.c) ---- */
+
+/* Reads oracle=1|lie. Without it a look does nothing. */
+void loam_oracle_init(const char *cmdline);
+/* Say what is mapped, and wait until the script outside has compared it with the emulator's own
+ * view. After each test there is a look; a test may want more in the middle. Context: boot CPU. */
+void loam_oracle_look(const char *what);
+
 /* splitmix64, seeded once per run. */
 uint64_t loam_selftest_random(void);
 

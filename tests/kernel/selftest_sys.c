@@ -111,6 +111,7 @@ static void huge_leaves(const struct loam_boot_info *info)
 	EXPECT(loam_sys_unused(base + 5 * LOAM_PAGE_SIZE, 3 * LOAM_PAGE_SIZE) == LOAM_OK);
 	EXPECT(leaf_of(base) == LOAM_PAGE_SIZE);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base + 5 * LOAM_PAGE_SIZE));
+	loam_oracle_look("a huge leaf with a hole");
 	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
 		if (at / LOAM_PAGE_SIZE < 5 || at / LOAM_PAGE_SIZE >= 8)
 			EXPECT(*(volatile uint64_t *)(base + at) == at + 1);
@@ -125,6 +126,7 @@ static void huge_leaves(const struct loam_boot_info *info)
 		EXPECT(*(volatile uint64_t *)(base + at) == (page >= 5 && page < 8 ? 0 : at + 1));
 	}
 	loam_sys_verify();
+	loam_oracle_look("collapsed again");
 	EXPECT(loam_sys_free(base, size) == LOAM_OK);
 }
 
@@ -298,6 +300,8 @@ static void random_sequence(const struct loam_boot_info *info)
 		EXPECT(step_agrees(base, at, n));
 		for (unsigned i = 0; i < 4; i++)
 			EXPECT(page_agrees(base, (unsigned)(loam_selftest_random() % PAGES)));
+		if (s % (STEPS / 5) == STEPS / 5 - 1)
+			loam_oracle_look("random sequence");
 	}
 	for (unsigned i = 0; i < PAGES; i++)
 		EXPECT(page_agrees(base, i));

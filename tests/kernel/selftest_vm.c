@@ -39,6 +39,7 @@ static void a_frame_has_two_names(const struct loam_boot_info *info)
 	EXPECT(vm.pa.raw == loam_pfn_to_paddr(pfn).raw + 8 && vm.rights == READ_WRITE && vm.dirty);
 	EXPECT(loam_vm_protect(base, 4096, LOAM_VM_READ) == LOAM_OK);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, base));
+	loam_oracle_look("a frame under a second name");
 	EXPECT(loam_vm_unmap(base, 4096) == LOAM_OK);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
 	EXPECT(loam_frame_free(pfn, 0) == LOAM_OK);
@@ -74,13 +75,39 @@ static void giant_leaves(const struct loam_boot_info *info)
 	       LOAM_OK);
 	EXPECT(loam_vm_query(base, &vm) == LOAM_OK);
 	EXPECT(vm.leaf_bytes == ((mmu->leaf_mask & 4) != 0 ? LOAM_GIANT_SIZE : LOAM_HUGE_SIZE));
+	loam_oracle_look("the largest leaves at the top of physical memory");
 	EXPECT(loam_vm_unmap(base + MIB, LOAM_PAGE_SIZE) == LOAM_OK); /* cuts every level */
 	EXPECT(loam_vm_query(base, &vm) == LOAM_OK && vm.leaf_bytes == LOAM_PAGE_SIZE);
+	loam_oracle_look("the largest leaves, cut");
 	EXPECT(loam_vm_unmap(base, MIB) == LOAM_OK);
 	EXPECT(loam_vm_unmap(base + MIB + LOAM_PAGE_SIZE,
 			     2 * LOAM_GIANT_SIZE - MIB - LOAM_PAGE_SIZE) == LOAM_OK);
 	EXPECT(before - free_frames() <= 4);
 	loam_sys_verify();
+}
+
+/* Beyond RAM and never touched: what the tables say of each type, under a huge leaf and small ones. */
+static void memory_types_are_told_apart(const struct loam_boot_info *info)
+{
+	const size_t size = LOAM_HUGE_SIZE + LOAM_PAGE_SIZE;
+	const uint64_t top = UINT64_C(1) << loam_space_ptab()->mmu->pa_bits;
+	uintptr_t base[LOAM_VM_MEMORY_COUNT];
+	struct loam_vm_info vm;
+
+	(void)info;
+	for (unsigned m = 0; m < LOAM_VM_MEMORY_COUNT; m++) {
+		struct loam_paddr far = loam_paddr(top - (m + 1) * 2 * LOAM_HUGE_SIZE);
+
+		EXPECT(loam_vm_map(0, far, size, m % 2 == 0 ? READ_WRITE : LOAM_VM_READ,
+				   (enum loam_vm_memory)m, &base[m]) == LOAM_OK);
+		for (size_t at = 0; at < size; at += LOAM_HUGE_SIZE) {
+			EXPECT(loam_vm_query(base[m] + at, &vm) == LOAM_OK && vm.memory == m);
+			EXPECT(vm.pa.raw == far.raw + at);
+		}
+	}
+	loam_oracle_look("each memory type");
+	for (unsigned m = 0; m < LOAM_VM_MEMORY_COUNT; m++)
+		EXPECT(loam_vm_unmap(base[m], size) == LOAM_OK);
 }
 
 /* Code is written, then made executable; then it cannot be written any more. */
@@ -104,6 +131,7 @@ static void write_then_execute(const struct loam_boot_info *info)
 	f = (uint64_t(*)(uint64_t))(uintptr_t)p;
 	EXPECT(f(4711) == 4711);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, (uintptr_t)p));
+	loam_oracle_look("a page of code");
 	EXPECT(loam_sys_free((uintptr_t)p, LOAM_PAGE_SIZE) == LOAM_OK);
 }
 
@@ -133,6 +161,7 @@ static void touched_memory_is_there(const struct loam_boot_info *info)
 		EXPECT(loam_vm_query(base + LOAM_HUGE_SIZE, &vm) == LOAM_OK);
 		EXPECT(vm.leaf_bytes == LOAM_HUGE_SIZE);
 	}
+	loam_oracle_look("one page in four was touched");
 	EXPECT(loam_sys_free(base, 4 * MIB) == LOAM_OK);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, base));
 }
@@ -171,6 +200,7 @@ static void stacks_grow_under_a_function(const struct loam_boot_info *info)
 	EXPECT(s.high_water >= 150000);
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, s.low - 8));
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, s.high));
+	loam_oracle_look("a stack with its guards");
 	EXPECT(loam_stack_free(&s) == LOAM_OK);
 }
 
@@ -178,6 +208,7 @@ const struct selftest loam_selftest_vm[] = {
 	{"vm: a frame under a second name, with rights of its own", a_frame_has_two_names},
 	{"vm: bad mappings are refused", bad_mappings_are_refused},
 	{"vm: 1 GiB leaves, and cutting them", giant_leaves},
+	{"vm: memory types are told apart", memory_types_are_told_apart},
 	{"vm: code is written, then executed, never both", write_then_execute},
 	{"vm: touched memory is there (demand paging)", touched_memory_is_there},
 	{"vm: stacks grow under a running function", stacks_grow_under_a_function},
