@@ -29,6 +29,7 @@
 static struct loam_region *root;
 static struct loam_region *spare; /* linked through `right` */
 static size_t spare_count;
+static uint64_t record_pages;
 static uint64_t reservation_serial, reserved_count;
 static uintptr_t window_base;
 static size_t window_bytes;
@@ -42,6 +43,7 @@ enum loam_err loam_vspace_stock(size_t count)
 
 		if (page == NULL)
 			return LOAM_NOMEM;
+		record_pages++;
 		for (size_t i = 0; i < LOAM_PAGE_SIZE / sizeof(*page); i++) {
 			page[i].right = spare;
 			spare = &page[i];
@@ -363,12 +365,18 @@ void loam_vspace_reset(void)
 	root = NULL;
 	spare = NULL;
 	spare_count = 0;
+	record_pages = 0;
 	reserved_count = 0;
 }
 
 uint64_t loam_vspace_count(void)
 {
 	return reserved_count;
+}
+
+uint64_t loam_vspace_record_pages(void)
+{
+	return record_pages;
 }
 
 void loam_vspace_verify(void)

@@ -83,6 +83,8 @@ const char *loam_call_name(enum loam_call call);
 
 /* Reserved regions. */
 uint64_t loam_vspace_count(void);
+/* Pages of region records taken so far; none ever goes back. */
+uint64_t loam_vspace_record_pages(void);
 
 /* Panic on the first broken invariant. */
 void loam_vspace_verify(void);
