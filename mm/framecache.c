@@ -114,7 +114,7 @@ enum loam_err loam_framecache_alloc(enum loam_owner owner, struct loam_pfn *pfn)
 	return err;
 }
 
-void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner)
+void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner, bool keep_it)
 {
 	struct cache *c = &cache[loam_host_cpu_id()];
 	uintptr_t irq;
@@ -129,7 +129,10 @@ void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner)
 			c->pfn[i - BATCH] = c->pfn[i];
 		c->count = STACK - BATCH;
 	}
-	c->pfn[c->count++] = pfn;
+	if (keep_it)
+		c->pfn[c->count++] = pfn;
+	else
+		loam_frame_give_loose(&pfn, 1);
 	c->moved[LOAM_OWNER_NONE]++;
 	c->moved[owner]--;
 	loam_unlock(&c->lock, irq);

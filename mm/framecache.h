@@ -8,8 +8,8 @@
 /* One frame for `owner`, contents undefined. Fails: NOMEM none here and none in the buddies. */
 LOAM_MUST_USE enum loam_err loam_framecache_alloc(enum loam_owner owner, struct loam_pfn *pfn);
 
-/* Take back a frame that had `owner` until now and is nobody's (loam_frame_disown). */
-void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner);
+/* Take back a frame that had `owner` until now and is nobody's; `keep_it`, or it goes on to its buddy. */
+void loam_framecache_free(struct loam_pfn pfn, enum loam_owner owner, bool keep_it);
 
 /* Single frames that wait for LOAM_FRAME_IRQ, unless memory is small. */
 #define LOAM_FRAME_RESERVE 16u

@@ -42,6 +42,7 @@
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/memmap.h"
+#include "mm/numa.h"
 #include "mm/ptab.h"
 #include "mm/tlb.h"
 #include "mm/vspace.h"
@@ -102,6 +103,9 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 	if (err != LOAM_OK)
 		return err;
 	check_window(config);
+	err = loam_numa_init(config->nodes, config->node_count);
+	if (err != LOAM_OK)
+		return err;
 	err = loam_frame_init(&memmap);
 	if (err != LOAM_OK)
 		return err;
@@ -123,6 +127,7 @@ void loam_space_reset(void)
 	loam_epoch_reset();
 	loam_tlb_reset();
 	loam_frame_reset();
+	loam_numa_reset();
 	ptab = (struct loam_ptab){0};
 }
 

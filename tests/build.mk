@@ -94,7 +94,7 @@ bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux 
 		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
 
 # The frame allocator alone, with a RAM that is never touched.
-$(BUILD)/bench/frames: tests/bench/frames.c mm/frame.c mm/framecache.c mm/buddy.c mm/early.c mm/memmap.c mm/lockrank.c
+$(BUILD)/bench/frames: tests/bench/frames.c mm/numa.c mm/zone.c mm/frame.c mm/framecache.c mm/buddy.c mm/early.c mm/memmap.c mm/lockrank.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOST_CC) $(common) -O2 -pthread -D_GNU_SOURCE -DLOAM_DEBUG=0 $(test_cflags) -Itests/bench -Iarch/$(host_arch) $^ -o $@
 bench-frames: $(BUILD)/bench/frames ## ns to take and give frames, 1 and 2 threads, by RAM; fragmentation (host)

@@ -10,16 +10,22 @@
 extern "C" {
 #endif
 
-#define LOAM_FRAME_ZERO	 1u /* the frames come zeroed */
-#define LOAM_FRAME_DMA32 2u /* below 4 GiB, for devices that reach no further */
-#define LOAM_FRAME_IRQ	 4u /* when nothing else is left, a single frame from the reserve */
+#define LOAM_FRAME_ZERO	      1u /* the frames come zeroed */
+#define LOAM_FRAME_DMA32      2u /* below 4 GiB, for devices that reach no further */
+#define LOAM_FRAME_STRICT     8u /* from the node named, or this CPU's, and no other */
+#define LOAM_FRAME_NODE_SHIFT 8u
+#define LOAM_FRAME_NODE(n) \
+	(((unsigned)(n) + 1) << LOAM_FRAME_NODE_SHIFT) /* from node n if it can be */
+#define LOAM_FRAME_IRQ 4u /* when nothing else is left, a single frame from the reserve */
 
 /*
  * Take 2^order frames (order 0 to LOAM_ORDER_MAX), aligned to their size, for `owner`. Contents
  * are undefined unless LOAM_FRAME_ZERO is in `flags`.
  * Interrupt handlers, which can neither wait nor collect, say LOAM_FRAME_IRQ: a few frames (16, or a 512th
  * of a small machine's) are kept for them, and what is freed fills those up first.
- * Fails: NOMEM; INVAL order or owner out of range. Context: any, IRQs on or off.
+ * With several nodes (<loam/numa.h>) frames come from this CPU's, or from the one that
+ * LOAM_FRAME_NODE names, and from another only when that has none left.
+ * Fails: NOMEM; INVAL order, owner or node out of range. Context: any, IRQs on or off.
  */
 LOAM_MUST_USE enum loam_err loam_frame_alloc(unsigned order, unsigned flags, enum loam_owner owner,
 					     struct loam_pfn *pfn);

@@ -10,6 +10,7 @@
 #include <loam/heap.h>
 #include <loam/host.h>
 #include <loam/memmap.h>
+#include <loam/numa.h>
 #include <loam/stack.h>
 #include <loam/stats.h>
 #include <loam/sys.h>
@@ -28,6 +29,9 @@ struct loam_config {
 	/* Physical memory; loam keeps no pointer into it after loam_init. */
 	const struct loam_mem_entry *memmap;
 	size_t memmap_count;
+	/* Which memory is on which NUMA node; none given: all on node 0. */
+	const struct loam_node_range *nodes;
+	size_t node_count;
 	/* Virtual address minus physical address of the direct map, which covers all usable RAM. */
 	uintptr_t direct_map_offset;
 	/* Virtual addresses that loam may hand out; its own and nobody else's. */

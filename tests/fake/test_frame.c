@@ -4,6 +4,7 @@
 #include "arch/mmu.h"
 #include "mm/framecache.h"
 #include "mm/lockrank.h"
+#include "mm/numa.h"
 #include "tests/fake/fake_test.h"
 
 #define RUNS 400u
@@ -324,6 +325,148 @@ static void a_reserve_for_interrupts(void **state)
 	}
 }
 
+/* ---- nodes ---- */
+
+/* Two nodes in one piece of RAM, the border inside of it, and a lying range behind the true one. */
+static void nodes_up(void)
+{
+	static const struct fake_range range[] = {{UINT64_C(0x40000000), 32 << 20}};
+	static const struct loam_node_range node[] = {
+		{UINT64_C(0x40000000), 12 << 20, 0},
+		{UINT64_C(0x40c00000), 20 << 20, 1},
+		{UINT64_C(0x40100000), 1 << 20, 1}, /* overlaps: the first counts */
+		{UINT64_C(0xfffffffffff00000), UINT64_C(0x200000), 1}, /* wraps */
+	};
+	struct loam_mem_entry entry[FAKE_RANGES + 1];
+	static struct loam_memmap map;
+
+	fake_up(&fake_modes[0].mmu, range, 1, 1);
+	assert_int_equal(
+		loam_memmap_sanitise(entry, fake_memmap(entry), fake_modes[0].mmu.pa_bits, &map),
+		LOAM_OK);
+	assert_int_equal(loam_numa_init(node, 4), LOAM_OK);
+	assert_int_equal(loam_frame_init(&map), LOAM_OK);
+	loam_tlb_reset();
+	fake_join();
+	assert_int_equal(loam_node_count(), 2);
+	assert_int_equal(loam_cpu_set_node(1, 1), LOAM_OK);
+	assert_int_equal(loam_cpu_set_node(2, 7), LOAM_OK); /* a node without memory */
+	assert_int_equal(loam_cpu_set_node(1, LOAM_NODE_MAX), LOAM_INVAL);
+	assert_int_equal(loam_cpu_set_node(LOAM_CPU_MAX, 0), LOAM_INVAL);
+}
+
+static void nodes_down(void)
+{
+	fake_run_on(0);
+	fake_frames_down();
+	loam_numa_reset();
+}
+
+static unsigned node_of(struct loam_pfn pfn)
+{
+	unsigned node = 99;
+
+	assert_int_equal(loam_frame_node(pfn, &node), LOAM_OK);
+	assert_int_equal(node, pfn.raw >= 0x40c00);
+	return node;
+}
+
+static void frames_come_from_the_node(void **state)
+{
+	struct loam_node_stats stats;
+	struct loam_pfn pfn;
+	unsigned node;
+
+	(void)state;
+	nodes_up();
+	assert_int_equal(loam_node_stats(0, &stats), LOAM_OK);
+	assert_int_equal(stats.total, (12 << 20 >> 12) - 1); /* the root is no frame of ours */
+	assert_int_equal(loam_node_stats(1, &stats), LOAM_OK);
+	assert_int_equal(stats.total, 20 << 20 >> 12);
+	assert_int_equal(loam_node_stats(2, &stats), LOAM_INVAL);
+	assert_int_equal(loam_frame_node(loam_pfn(0x50000), &node), LOAM_NOENT);
+	for (unsigned cpu = 0; cpu < 2; cpu++) {
+		fake_run_on(cpu);
+		for (unsigned i = 0; i < 4; i++)
+			assert_true(loam_frame_idle() || i > 0);
+		for (unsigned order = 0; order < 6; order++) {
+			for (unsigned zero = 0; zero < 2; zero++) {
+				unsigned flags = zero ? LOAM_FRAME_ZERO : 0;
+
+				assert_int_equal(
+					loam_frame_alloc(order, flags, LOAM_OWNER_TEST, &pfn),
+					LOAM_OK);
+				assert_int_equal(node_of(pfn), cpu);
+				assert_int_equal(loam_frame_free(pfn, order), LOAM_OK);
+				flags |= LOAM_FRAME_NODE(1 - cpu);
+				assert_int_equal(
+					loam_frame_alloc(order, flags, LOAM_OWNER_TEST, &pfn),
+					LOAM_OK);
+				assert_int_equal(node_of(pfn), 1 - cpu);
+				/* freed here, it does not stay here */
+				assert_int_equal(loam_frame_free(pfn, order), LOAM_OK);
+			}
+		}
+	}
+	assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_NODE(2), LOAM_OWNER_TEST, &pfn),
+			 LOAM_INVAL);
+	/* a CPU without memory of its own: somebody else's; strictly: none */
+	fake_run_on(2);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_STRICT, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	assert_false(loam_frame_idle());
+	nodes_down();
+}
+
+/* A node runs out: strict requests fail, others are served from the next; all comes back. */
+static void a_full_node(void **state)
+{
+	struct loam_frame_list list = {0}, more = {0};
+	const unsigned strict = LOAM_FRAME_NODE(1) | LOAM_FRAME_STRICT;
+	struct loam_node_stats stats;
+	struct loam_pfn pfn;
+	uint64_t all;
+
+	(void)state;
+	nodes_up();
+	fake_run_on(1);
+	while (loam_frame_idle())
+		;
+	fake_run_on(0);
+	all = free_frames();
+	while (loam_frame_list_alloc(&list, 1, strict, LOAM_OWNER_TEST) == LOAM_OK)
+		assert_int_equal(node_of(list.head), 1);
+	assert_int_equal(loam_node_stats(1, &stats), LOAM_OK);
+	assert_int_equal(stats.free, 0);
+	assert_true(list.count > (20 << 20 >> 12) - 200); /* but for records */
+	assert_int_equal(loam_frame_alloc(0, strict, LOAM_OWNER_TEST, &pfn), LOAM_NOMEM);
+	assert_int_equal(loam_frame_alloc(0, strict | LOAM_FRAME_IRQ, LOAM_OWNER_TEST, &pfn),
+			 LOAM_NOMEM);
+	fake_run_on(1);
+	assert_int_equal(loam_frame_alloc(3, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(node_of(pfn), 0);
+	assert_int_equal(loam_frame_free(pfn, 3), LOAM_OK);
+	assert_int_equal(loam_frame_list_alloc(&more, 100, LOAM_FRAME_NODE(1), LOAM_OWNER_TEST),
+			 LOAM_OK);
+	loam_frame_list_free(&more);
+	loam_frame_list_free(&list);
+	assert_int_equal(free_frames(), all);
+	nodes_down();
+}
+
+static void bad_nodes_are_refused(void **state)
+{
+	struct loam_node_range range[65] = {{0}};
+
+	(void)state;
+	range[0] = (struct loam_node_range){0, 1 << 20, LOAM_NODE_MAX};
+	assert_int_equal(loam_numa_init(range, 1), LOAM_INVAL);
+	assert_int_equal(loam_numa_init(range + 1, 65), LOAM_INVAL);
+	assert_int_equal(loam_numa_init(range + 1, 64), LOAM_OK); /* all empty */
+	assert_int_equal(loam_node_count(), 1);
+}
+
 /* RAM on both sides of 4 GiB in one piece: low frames for those who ask, high ones for the others. */
 static void low_memory_is_kept(void **state)
 {
@@ -532,6 +675,9 @@ int main(void)
 		cmocka_unit_test(exhaustion),
 		cmocka_unit_test(zones_follow_the_holes),
 		cmocka_unit_test(a_reserve_for_interrupts),
+		cmocka_unit_test(frames_come_from_the_node),
+		cmocka_unit_test(a_full_node),
+		cmocka_unit_test(bad_nodes_are_refused),
 		cmocka_unit_test(low_memory_is_kept),
 		cmocka_unit_test(tiny_maps),
 		cmocka_unit_test(interrupts_are_restored),

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which node: <loam/numa.h>. Ranges are copied at init and constant from then on; the node of a CPU is
+ * a byte that anybody may read.
+ *
+ * Firmware tables overlap and wrap like its memory maps do: a range that wraps is cut at the top, the
+ * first of those that overlap counts, and an address in none is node 0's.
+ */
+#include "mm/numa.h"
+
+#include <loam/cpu.h>
+#include <loam/host.h>
+
+#define RANGES 64u
+
+static struct loam_node_range ranges[RANGES]; /* boot only; in frames, not bytes */
+static size_t range_count;		      /* boot only */
+static unsigned node_count = 1;		      /* boot only */
+static uint8_t cpu_node[LOAM_CPU_MAX]; /* atomic, relaxed: a preference, nothing hangs on it */
+
+enum loam_err loam_numa_init(const struct loam_node_range *range, size_t count)
+{
+	if (count > RANGES)
+		return LOAM_INVAL;
+	for (size_t i = 0; i < count; i++) {
+		if (range[i].node >= LOAM_NODE_MAX)
+			return LOAM_INVAL;
+	}
+	node_count = 1;
+	range_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t last = range[i].base + (range[i].size - 1);
+
+		if (range[i].size == 0)
+			continue;
+		if (last < range[i].base)
+			last = UINT64_MAX;
+		ranges[range_count++] = (struct loam_node_range){
+			.base = range[i].base >> LOAM_PAGE_SHIFT,
+			.size = (last >> LOAM_PAGE_SHIFT) - (range[i].base >> LOAM_PAGE_SHIFT) + 1,
+			.node = range[i].node,
+		};
+		if (range[i].node >= node_count)
+			node_count = range[i].node + 1;
+	}
+	return LOAM_OK;
+}
+
+void loam_numa_reset(void)
+{
+	range_count = 0;
+	node_count = 1;
+	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++)
+		cpu_node[cpu] = 0;
+}
+
+unsigned loam_numa_of(uint64_t pfn, uint64_t *end)
+{
+	uint64_t stop = UINT64_MAX;
+
+	for (size_t i = 0; i < range_count; i++) {
+		const struct loam_node_range *r = &ranges[i];
+
+		if (pfn - r->base < r->size) {
+			*end = r->base + r->size < stop ? r->base + r->size : stop;
+			return r->node;
+		}
+		if (r->base > pfn && r->base < stop)
+			stop = r->base; /* an earlier range begins there, or the next one does */
+	}
+	*end = stop;
+	return 0;
+}
+
+unsigned loam_numa_here(void)
+{
+	return __atomic_load_n(&cpu_node[loam_host_cpu_id()], __ATOMIC_RELAXED);
+}
+
+enum loam_err loam_cpu_set_node(unsigned cpu, unsigned node)
+{
+	if (cpu >= LOAM_CPU_MAX || node >= LOAM_NODE_MAX)
+		return LOAM_INVAL;
+	__atomic_store_n(&cpu_node[cpu], (uint8_t)node, __ATOMIC_RELAXED);
+	return LOAM_OK;
+}
+
+unsigned loam_node_count(void)
+{
+	return node_count;
+}
