@@ -405,6 +405,10 @@ static void frames_come_from_the_node(void **state)
 				assert_int_equal(node_of(pfn), 1 - cpu);
 				/* freed here, it does not stay here */
 				assert_int_equal(loam_frame_free(pfn, order), LOAM_OK);
+				assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn),
+						 LOAM_OK);
+				assert_int_equal(node_of(pfn), cpu);
+				assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
 			}
 		}
 	}
