@@ -270,13 +270,23 @@ static void clean_up(void *arg)
 	must(s, loam_sys_free(s->base, BYTES) == LOAM_OK, "the range could not be freed");
 }
 
+#define PATIENCE_NS UINT64_C(2000000000)
+
 static void on_every_cpu(void (*fn)(void *))
 {
+	struct loam_cpu_stats cpus;
+	uint64_t start;
+
 	for (unsigned cpu = 1; cpu < loam_smp_count(); cpu++)
 		loam_smp_post(cpu, fn, NULL);
 	fn(NULL);
 	loam_smp_wait();
-	loam_cpu_quiescent(); /* the others have, when they had done */
+	start = loam_host_now_ns();
+	/* the others pass on their way to being idle, which may be a moment after they had done */
+	do {
+		loam_cpu_quiescent();
+		loam_cpu_stats(&cpus);
+	} while (cpus.waiting_frames > 0 && loam_host_now_ns() - start < PATIENCE_NS);
 }
 
 /* Tables: all that mm has, and those of them that hang at the root. */
