@@ -191,16 +191,25 @@ static void reap_if_ripe(void)
 
 void loam_cpu_quiescent(void)
 {
-	unsigned cpu = loam_host_cpu_id();
-	uint64_t now = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
 	uintptr_t irq;
+	uint64_t now;
+	unsigned cpu;
+	bool passes;
 
-	if (__atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) == now || !loam_tlb_has(cpu))
+	if (__atomic_load_n(&oldest, __ATOMIC_ACQUIRE) == 0)
 		return;
+	/* interrupts off first: a thread that moved to another CPU would flush that one's TLB and speak
+	 * for the one it left */
 	irq = loam_irq_save();
-	pass(cpu, now);
+	cpu = loam_host_cpu_id();
+	now = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
+	passes = __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) != now &&
+		 loam_tlb_has(cpu);
+	if (passes)
+		pass(cpu, now);
 	loam_irq_restore(irq);
-	reap_if_ripe();
+	if (passes)
+		reap_if_ripe();
 }
 
 void loam_cpu_idle_enter(void)

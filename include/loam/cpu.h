@@ -39,7 +39,7 @@ void loam_cpu_poll(void);
 void loam_cpu_quiescent(void);
 
 /*
- * Around the time that this CPU is idle: it counts as quiescent all along. In between it touches
+ * Around the time that this CPU is idle, by code that stays on it: it counts as quiescent all along. In between it touches
  * nothing but what stays as it is, its own stack for instance; an interrupt handler that does
  * more calls loam_cpu_idle_leave first. Context: as loam_cpu_quiescent.
  */
