@@ -224,6 +224,8 @@ static void commit_pages(uint64_t base, uint64_t last, struct blocks *blocks,
 {
 	const struct loam_ptab *pt = loam_space_ptab();
 	struct loam_region *region = loam_vspace_find(base);
+	const struct loam_mmu *mmu = pt->mmu;
+	uint32_t attr = data_attr();
 	struct loam_ptab_slot slot;
 
 	loam_ptab_walk(pt, base, LOAM_LEVEL_PAGE, &slot);
@@ -239,15 +241,15 @@ static void commit_pages(uint64_t base, uint64_t last, struct blocks *blocks,
 			if (region->owner != taken_for)
 				loam_frame_set_owner(pfn, 0, (enum loam_owner)region->owner);
 			/* none to valid: nothing cached, nothing to invalidate */
-			loam_pt_store(slot.table, slot.index,
-				      loam_pte_leaf(pt->mmu, LOAM_LEVEL_PAGE,
-						    loam_pfn_to_paddr(pfn), data_attr()));
+			loam_pt_store(
+				slot.table, slot.index,
+				loam_pte_leaf(mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), attr));
 		}
 		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
 			break;
 		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
 	}
-	loam_pt_publish(pt->mmu);
+	loam_pt_publish(mmu);
 }
 
 static enum loam_err commit(uintptr_t base, size_t size, uint64_t prepared_bytes)
@@ -292,7 +294,7 @@ enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_pta
 		loam_epoch_settle(block, LOAM_HUGE_SIZE);
 	else
 		loam_epoch_settle(slot->va, LOAM_PAGE_SIZE);
-	if (huge && kind_fits(KIND_HUGE, r, block, block + (LOAM_HUGE_SIZE - 1)) &&
+	if (huge && r->hugepage && kind_fits(KIND_HUGE, r, block, block + (LOAM_HUGE_SIZE - 1)) &&
 	    loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) ==
 		    LOAM_OK) {
 		commit_leaf(block, LOAM_LEVEL_HUGE, pfn, data_attr());

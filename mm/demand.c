@@ -51,7 +51,8 @@ static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 	uint64_t bytes;
 
 	if (!r->lazy || r->mapped || !loam_sys_may_fill(LOAM_PAGE_SIZE) ||
-	    loam_space_fill(r, slot, loam_sys_may_fill(LOAM_HUGE_SIZE), &bytes) != LOAM_OK)
+	    loam_space_fill(r, slot, r->hugepage && loam_sys_may_fill(LOAM_HUGE_SIZE), &bytes) !=
+		    LOAM_OK)
 		return false;
 	loam_sys_filled((enum loam_owner)r->owner, bytes);
 	return true;

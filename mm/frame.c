@@ -231,7 +231,7 @@ static bool flags_ok(unsigned flags)
 		LOAM_FRAME_ZERO | LOAM_FRAME_DMA32 | LOAM_FRAME_IRQ | LOAM_FRAME_STRICT;
 
 	return (flags & ((1u << LOAM_FRAME_NODE_SHIFT) - 1) & ~all) == 0 &&
-	       flags >> LOAM_FRAME_NODE_SHIFT <= loam_node_count();
+	       flags >> LOAM_FRAME_NODE_SHIFT <= loam_numa_nodes;
 }
 
 /* ---- the public calls ---- */
@@ -333,7 +333,7 @@ static enum loam_err free_single(struct loam_pfn pfn, struct loam_frame_record *
 	poison_write(pfn, 0);
 	/* a cache holds what is near its CPU, or it would hand out what is not */
 	loam_framecache_free(pfn, (enum loam_owner)owner,
-			     loam_node_count() == 1 || loam_zone_of(pfn)->node == loam_numa_here());
+			     loam_numa_nodes == 1 || loam_zone_of(pfn)->node == loam_numa_here());
 	return LOAM_OK;
 }
 
@@ -419,7 +419,7 @@ bool loam_frame_idle(void)
 	struct loam_frame_list *ahead = &known_zero[place.node];
 	bool more = true;
 
-	limit /= loam_node_count();
+	limit /= loam_numa_nodes;
 
 	for (unsigned n = 0; more && n < IDLE_FRAMES; n++) {
 		uintptr_t irq = loam_lock(&lock);
@@ -593,7 +593,7 @@ enum loam_err loam_node_stats(unsigned node, struct loam_node_stats *stats)
 {
 	uintptr_t irq;
 
-	if (node >= loam_node_count())
+	if (node >= loam_numa_nodes)
 		return LOAM_INVAL;
 	irq = loam_lock(&lock);
 	*stats = (struct loam_node_stats){.free = known_zero[node].count};

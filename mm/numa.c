@@ -8,15 +8,12 @@
  */
 #include "mm/numa.h"
 
-#include <loam/cpu.h>
-#include <loam/host.h>
-
 #define RANGES 64u
 
 static struct loam_node_range ranges[RANGES]; /* boot only; in frames, not bytes */
 static size_t range_count;		      /* boot only */
-static unsigned node_count = 1;		      /* boot only */
-static uint8_t cpu_node[LOAM_CPU_MAX]; /* atomic, relaxed: a preference, nothing hangs on it */
+unsigned loam_numa_nodes = 1;
+uint8_t loam_numa_cpu[LOAM_CPU_MAX];
 
 enum loam_err loam_numa_init(const struct loam_node_range *range, size_t count)
 {
@@ -26,7 +23,7 @@ enum loam_err loam_numa_init(const struct loam_node_range *range, size_t count)
 		if (range[i].node >= LOAM_NODE_MAX)
 			return LOAM_INVAL;
 	}
-	node_count = 1;
+	loam_numa_nodes = 1;
 	range_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t last = range[i].base + (range[i].size - 1);
@@ -40,8 +37,8 @@ enum loam_err loam_numa_init(const struct loam_node_range *range, size_t count)
 			.size = (last >> LOAM_PAGE_SHIFT) - (range[i].base >> LOAM_PAGE_SHIFT) + 1,
 			.node = range[i].node,
 		};
-		if (range[i].node >= node_count)
-			node_count = range[i].node + 1;
+		if (range[i].node >= loam_numa_nodes)
+			loam_numa_nodes = range[i].node + 1;
 	}
 	return LOAM_OK;
 }
@@ -49,9 +46,9 @@ enum loam_err loam_numa_init(const struct loam_node_range *range, size_t count)
 void loam_numa_reset(void)
 {
 	range_count = 0;
-	node_count = 1;
+	loam_numa_nodes = 1;
 	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++)
-		cpu_node[cpu] = 0;
+		loam_numa_cpu[cpu] = 0;
 }
 
 unsigned loam_numa_of(uint64_t pfn, uint64_t *end)
@@ -72,20 +69,15 @@ unsigned loam_numa_of(uint64_t pfn, uint64_t *end)
 	return 0;
 }
 
-unsigned loam_numa_here(void)
-{
-	return __atomic_load_n(&cpu_node[loam_host_cpu_id()], __ATOMIC_RELAXED);
-}
-
 enum loam_err loam_cpu_set_node(unsigned cpu, unsigned node)
 {
 	if (cpu >= LOAM_CPU_MAX || node >= LOAM_NODE_MAX)
 		return LOAM_INVAL;
-	__atomic_store_n(&cpu_node[cpu], (uint8_t)node, __ATOMIC_RELAXED);
+	__atomic_store_n(&loam_numa_cpu[cpu], (uint8_t)node, __ATOMIC_RELAXED);
 	return LOAM_OK;
 }
 
 unsigned loam_node_count(void)
 {
-	return node_count;
+	return loam_numa_nodes;
 }

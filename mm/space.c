@@ -47,14 +47,10 @@
 #include "mm/tlb.h"
 #include "mm/vspace.h"
 
-static struct loam_mmu mmu;	  /* boot only */
-static struct loam_ptab ptab;	  /* boot only; the tables behind it: space lock */
-static struct loam_memmap memmap; /* boot only; too big for a boot stack */
+static struct loam_mmu mmu; /* boot only */
 
-const struct loam_ptab *loam_space_ptab(void)
-{
-	return &ptab;
-}
+struct loam_ptab loam_space_table;
+static struct loam_memmap memmap; /* boot only; too big for a boot stack */
 
 /* ---- set-up ---- */
 
@@ -62,13 +58,13 @@ static bool window_is_unmapped(uint64_t base, uint64_t last)
 {
 	struct loam_ptab_slot slot;
 
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	loam_ptab_walk(&loam_space_table, base, LOAM_LEVEL_PAGE, &slot);
 	for (;;) {
 		if (slot.kind == LOAM_PTE_LEAF)
 			return false;
 		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
 			return true;
-		loam_ptab_next(&ptab, LOAM_LEVEL_PAGE, &slot);
+		loam_ptab_next(&loam_space_table, LOAM_LEVEL_PAGE, &slot);
 	}
 }
 
@@ -97,8 +93,8 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 	if (config->no_gigapage)
 		mmu.leaf_mask &= (uint8_t) ~(1u << LOAM_LEVEL_GIANT);
 	loam_mmu_cpu_init(&mmu);
-	ptab.mmu = &mmu;
-	ptab.root = config->root.raw != 0 ? config->root : loam_mmu_root_get();
+	loam_space_table.mmu = &mmu;
+	loam_space_table.root = config->root.raw != 0 ? config->root : loam_mmu_root_get();
 	err = loam_memmap_sanitise(config->memmap, config->memmap_count, mmu.pa_bits, &memmap);
 	if (err != LOAM_OK)
 		return err;
@@ -128,7 +124,7 @@ void loam_space_reset(void)
 	loam_tlb_reset();
 	loam_frame_reset();
 	loam_numa_reset();
-	ptab = (struct loam_ptab){0};
+	loam_space_table = (struct loam_ptab){0};
 }
 
 uint64_t loam_space_huge_sizes(void)
@@ -154,7 +150,7 @@ void loam_space_count(uintptr_t base, size_t size, struct loam_space_count *coun
 {
 	struct loam_ptab_tally tally;
 
-	loam_ptab_tally(&ptab, base, size, &tally);
+	loam_ptab_tally(&loam_space_table, base, size, &tally);
 	count->ready_bytes = tally.leaf_bytes;
 	count->huge_bytes = tally.large_bytes;
 	count->prepared_bytes = tally.tagged_bytes;
@@ -165,14 +161,14 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 {
 	struct loam_ptab_slot slot;
 
-	loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
+	loam_ptab_walk(&loam_space_table, addr, LOAM_LEVEL_PAGE, &slot);
 	info->leaf_bytes = 0;
 	info->dirty = false;
 	info->pa = loam_paddr(0);
 	if (slot.kind == LOAM_PTE_LEAF) {
 		info->state = LOAM_STATE_READY;
 		info->leaf_bytes = loam_level_size(slot.level);
-		info->dirty = (loam_contig_noted(&ptab, &slot) & LOAM_ATTR_DIRTY) != 0;
+		info->dirty = (loam_contig_noted(&loam_space_table, &slot) & LOAM_ATTR_DIRTY) != 0;
 		info->pa =
 			loam_paddr(loam_pte_pa(&mmu, slot.pte, slot.level).raw + (addr - slot.va));
 	} else if (loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED) {
@@ -203,13 +199,13 @@ static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
 
 enum loam_err loam_space_prepare(uintptr_t base, size_t size)
 {
-	size_t need = loam_ptab_tag_need(&ptab, base, size);
+	size_t need = loam_ptab_tag_need(&loam_space_table, base, size);
 	struct loam_ptab_pool pool = {0};
 	enum loam_err err = take_tables(&pool, need);
 
 	if (err != LOAM_OK)
 		return err;
-	err = loam_ptab_tag(&ptab, &pool, base, size, LOAM_TAG_PREPARED);
+	err = loam_ptab_tag(&loam_space_table, &pool, base, size, LOAM_TAG_PREPARED);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "prepare counted its tables wrongly");
 	return LOAM_OK;
 }
@@ -231,7 +227,8 @@ static void split_giant(struct loam_ptab_slot *slot)
 
 	check_stack(slot);
 	loam_frame_split(run, LOAM_ORDER_GIANT, LOAM_ORDER_HUGE);
-	loam_ptab_split(&ptab, slot, loam_pfn_to_paddr(table), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+	loam_ptab_split(&loam_space_table, slot, loam_pfn_to_paddr(table), LOAM_PT_ENTRIES,
+			LOAM_TAG_NONE);
 }
 
 /* The leaf of 1 GiB in `slot` will not be split any more. */
@@ -254,7 +251,8 @@ static void split_into_own_frame(struct loam_ptab_slot *slot, uint64_t va, unsig
 	check_stack(slot);
 	loam_frame_split(first, LOAM_ORDER_HUGE, 0);
 	loam_frame_set_owner(loam_paddr_to_pfn(frame), 0, LOAM_OWNER_TABLE);
-	loam_ptab_split(&ptab, slot, frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE), tag);
+	loam_ptab_split(&loam_space_table, slot, frame, loam_pt_index(&mmu, va, LOAM_LEVEL_PAGE),
+			tag);
 }
 
 /*
@@ -272,7 +270,7 @@ static bool prepare_whole(struct loam_ptab_slot *slot)
 	if (fill_pool(&pool, giant ? LOAM_PT_ENTRIES : 1) != LOAM_OK)
 		return false;
 	check_stack(slot);
-	loam_contig_unfold(&ptab, slot);
+	loam_contig_unfold(&loam_space_table, slot);
 	run = loam_paddr_to_pfn(loam_pte_pa(&mmu, slot->pte, slot->level));
 	if (giant) {
 		table = loam_pfn_to_paddr(loam_frame_withdraw(run));
@@ -284,7 +282,7 @@ static bool prepare_whole(struct loam_ptab_slot *slot)
 	} else {
 		table = loam_ptab_pool_pop(&pool, LOAM_TAG_PREPARED);
 	}
-	loam_ptab_replace(&ptab, slot, loam_pte_table(&mmu, table));
+	loam_ptab_replace(&loam_space_table, slot, loam_pte_table(&mmu, table));
 	/* no CPU knows the leaf any more: replace has seen to that */
 	err = loam_frame_free(run, LOAM_PT_SHIFT * (giant ? LOAM_LEVEL_GIANT : LOAM_LEVEL_HUGE));
 	LOAM_CHECK(err == LOAM_OK, "the run of a huge leaf was not ours to free");
@@ -302,7 +300,7 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	loam_epoch_settle(base, size);
 	loam_tlb_batch_init(&batch, &mmu);
 	/* huge leaves first: 2 MiB at a time, whatever is below */
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_HUGE, &slot);
+	loam_ptab_walk(&loam_space_table, base, LOAM_LEVEL_HUGE, &slot);
 	for (;;) {
 		uint64_t slot_last = slot.va + (loam_level_size(slot.level) - 1);
 		uint64_t from = slot.va > base ? slot.va : base;
@@ -313,7 +311,7 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 			split = false;
 		if (slot.kind == LOAM_PTE_LEAF && slot.level == LOAM_LEVEL_GIANT && split) {
 			split_giant(&slot);
-			loam_ptab_walk(&ptab, from, LOAM_LEVEL_HUGE, &slot);
+			loam_ptab_walk(&loam_space_table, from, LOAM_LEVEL_HUGE, &slot);
 			continue;
 		}
 		if (slot.kind == LOAM_PTE_LEAF && split)
@@ -322,9 +320,9 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 			free_deposit(&slot);
 		if (slot_last >= last)
 			break;
-		loam_ptab_next(&ptab, LOAM_LEVEL_HUGE, &slot);
+		loam_ptab_next(&loam_space_table, LOAM_LEVEL_HUGE, &slot);
 	}
-	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, tag, true);
+	err = loam_ptab_unmap(&loam_space_table, NULL, &batch, base, size, tag, true);
 	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
 	loam_tlb_batch_finish(&batch);
 }
@@ -343,7 +341,7 @@ void loam_space_drop_later(uintptr_t base, size_t size)
 		return;
 	}
 	loam_tlb_batch_init(&batch, &mmu);
-	err = loam_ptab_unmap(&ptab, NULL, &batch, base, size, LOAM_TAG_PREPARED, true);
+	err = loam_ptab_unmap(&loam_space_table, NULL, &batch, base, size, LOAM_TAG_PREPARED, true);
 	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
 	loam_pt_publish(&mmu);
 	loam_epoch_defer(&mmu, base, size, &batch.singles);
@@ -353,13 +351,13 @@ void loam_space_drop_later(uintptr_t base, size_t size)
 
 enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa, size_t size, uint32_t attr)
 {
-	size_t need = loam_ptab_map_need(&ptab, base, pa, size, LOAM_LEVEL_GIANT);
+	size_t need = loam_ptab_map_need(&loam_space_table, base, pa, size, LOAM_LEVEL_GIANT);
 	struct loam_ptab_pool pool = {0};
 	enum loam_err err = take_tables(&pool, need);
 
 	if (err != LOAM_OK)
 		return err;
-	err = loam_ptab_map(&ptab, &pool, base, pa, size, attr, LOAM_LEVEL_GIANT);
+	err = loam_ptab_map(&loam_space_table, &pool, base, pa, size, attr, LOAM_LEVEL_GIANT);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "map counted its tables wrongly");
 	return LOAM_OK;
 }
@@ -368,12 +366,12 @@ enum loam_err loam_space_unmap(uintptr_t base, size_t size)
 {
 	struct loam_ptab_pool pool = {0};
 	struct loam_tlb_batch batch;
-	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&ptab, base, size));
+	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
 
 	if (err != LOAM_OK)
 		return err;
 	loam_tlb_batch_init(&batch, &mmu);
-	err = loam_ptab_unmap(&ptab, &pool, &batch, base, size, LOAM_TAG_NONE, false);
+	err = loam_ptab_unmap(&loam_space_table, &pool, &batch, base, size, LOAM_TAG_NONE, false);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "unmap counted its tables wrongly");
 	loam_tlb_batch_finish(&batch);
 	return LOAM_OK;
@@ -388,7 +386,7 @@ static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
 	for (;;) {
 		unsigned order;
 
-		loam_ptab_walk(&ptab, addr, LOAM_LEVEL_PAGE, &slot);
+		loam_ptab_walk(&loam_space_table, addr, LOAM_LEVEL_PAGE, &slot);
 		if (slot.kind != LOAM_PTE_LEAF || slot.level == LOAM_LEVEL_PAGE || slot.va == addr)
 			return;
 		check_stack(&slot);
@@ -397,7 +395,7 @@ static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
 		order = LOAM_PT_SHIFT * slot.level;
 		loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)), order,
 				 order - LOAM_PT_SHIFT);
-		loam_ptab_split(&ptab, &slot, loam_ptab_pool_pop(pool, LOAM_TAG_NONE),
+		loam_ptab_split(&loam_space_table, &slot, loam_ptab_pool_pop(pool, LOAM_TAG_NONE),
 				LOAM_PT_ENTRIES, LOAM_TAG_NONE);
 	}
 }
@@ -427,7 +425,7 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 	struct loam_tlb_batch batch;
 	struct loam_ptab_slot slot;
 	uint32_t attr;
-	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&ptab, base, size));
+	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
 
 	if (err != LOAM_OK)
 		return err;
@@ -441,13 +439,13 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 			split_owned(base + size, &pool);
 	}
 	/* the memory type is one and the same in a mapping, and write-back elsewhere */
-	loam_ptab_walk(&ptab, base, LOAM_LEVEL_PAGE, &slot);
+	loam_ptab_walk(&loam_space_table, base, LOAM_LEVEL_PAGE, &slot);
 	attr = (loam_pte_attr(&mmu, slot.pte, slot.level) & keep) | rights | LOAM_ATTR_ACCESSED;
 	/* without dirty bits in hardware a clean page would fault on its first write */
 	if ((rights & LOAM_ATTR_WRITE) != 0 && !mmu.hw_dirty)
 		attr |= LOAM_ATTR_DIRTY;
 	loam_tlb_batch_init(&batch, &mmu);
-	err = loam_ptab_protect(&ptab, &pool, &batch, base, size, attr);
+	err = loam_ptab_protect(&loam_space_table, &pool, &batch, base, size, attr);
 	LOAM_CHECK(pool.count == 0, "protect counted its tables wrongly");
 	loam_tlb_batch_finish(&batch);
 	return err;

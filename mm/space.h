@@ -15,7 +15,12 @@
 struct loam_ptab;
 
 /* The page tables behind the window. MMU back end only. Context: any. */
-const struct loam_ptab *loam_space_ptab(void);
+extern struct loam_ptab loam_space_table; /* boot only; the tables behind it: space lock */
+
+static inline const struct loam_ptab *loam_space_ptab(void)
+{
+	return &loam_space_table;
+}
 
 /* Set up; `window` out-parameters tell which addresses may be handed out (the config's, or on
  * Linux one that was found). Fails: NOMEM, NOVIRT, INVAL. */
