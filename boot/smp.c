@@ -95,6 +95,7 @@ void loam_smp_main(struct loam_percpu *cpu)
 			loam_cpu_idle_leave();
 		}
 		loam_irq_restore(irq);
+		loam_cpu_quiescent(); /* also between two helpings of idle work */
 		if (fn != NULL) {
 			fn(cpu->arg);
 			loam_cpu_quiescent();
