@@ -25,7 +25,7 @@
 #define READ_WRITE (LOAM_VM_READ | LOAM_VM_WRITE)
 #define PAGES	   768u /* one aligned 2 MiB and a half */
 #define BYTES	   (PAGES * LOAM_PAGE_SIZE)
-#define STEPS	   80u /* with no time given */
+#define STEPS	   40u /* with no time given */
 #define PIECE	   16u
 
 struct soak {
@@ -270,8 +270,7 @@ static void clean_up(void *arg)
 	must(s, loam_sys_free(s->base, BYTES) == LOAM_OK, "the range could not be freed");
 }
 
-#define PATIENCE_NS UINT64_C(2000000000)
-
+/* Returns with no frame waiting for an epoch to pass, or after ten seconds. */
 static void on_every_cpu(void (*fn)(void *))
 {
 	struct loam_cpu_stats cpus;
@@ -282,11 +281,12 @@ static void on_every_cpu(void (*fn)(void *))
 	fn(NULL);
 	loam_smp_wait();
 	start = loam_host_now_ns();
-	/* the others pass on their way to being idle, which may be a moment after they had done */
+	/* one that was done early passed before the last frames began to wait, and passes again
+	 * when it has nothing better to do */
 	do {
 		loam_cpu_quiescent();
 		loam_cpu_stats(&cpus);
-	} while (cpus.waiting_frames > 0 && loam_host_now_ns() - start < PATIENCE_NS);
+	} while (cpus.waiting_frames > 0 && loam_host_now_ns() - start < UINT64_C(10000000000));
 }
 
 /* Tables: all that mm has, and those of them that hang at the root. */
@@ -337,8 +337,7 @@ static void say(const struct books *before, const struct books *after, uint64_t 
 		 (unsigned long long)after->cpus.epoch_frames,
 		 (unsigned long long)after->cpus.deferred_frames);
 	loam_log(LOAM_LOG_INFO,
-		 "# of %llu frames %lld fewer are free: %lld of region records, %lld tables at the "
-		 "root\n",
+		 "# of %llu frames %lld fewer are free: %lld of region records, %lld page tables\n",
 		 (unsigned long long)after->frames.total,
 		 (long long)(before->frames.free - after->frames.free),
 		 (long long)(is[LOAM_OWNER_META] - was[LOAM_OWNER_META]),

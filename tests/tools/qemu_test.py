@@ -177,10 +177,12 @@ class Suite:
     def many_cpus(self):
         """Everything again with four CPUs, and a little longer all at once."""
         for mem in ("64M", "1G"):
-            self.boot(f"self-tests and main job with 4 CPUs and {mem}", 0,
-                      [r"^4 CPUs run$", r"^# 4 CPUs, \d+ steps", r"^loam: all done, all well$"]
-                      + ([r"# .* [1-9]\d* shootdowns"] if self.arch == "x86_64" else [r"# .* 0 interrupts for them"]),
-                      guest=True, mem=mem, smp=4, append=f"depth=8 soak={self.soak}", initrd=self.trace)
+            b = self.boot(f"self-tests and main job with 4 CPUs and {mem}", 0,
+                          [r"^4 CPUs run$", r"^# 4 CPUs, \d+ steps", r"^# of \d+ frames", r"^loam: all done, all well$"]
+                          + ([r"# .* [1-9]\d* shootdowns"] if self.arch == "x86_64" else [r"# .* 0 interrupts for them"]),
+                          guest=True, mem=mem, smp=4, append=f"depth=8 soak={self.soak}", initrd=self.trace)
+            for line in re.findall(r"^# (?:4 CPUs|of \d+ frames).*$", b.text, re.M) if b is not None else []:
+                print(f"{line} ({mem})")
         self.boot("cpus=2 of 4", 0, [r"^2 CPUs run$"], guest=True, smp=4, append="cpus=2 job=trees depth=6")
 
     def high_memory(self):
