@@ -5,7 +5,11 @@
  */
 #include "boot/vmbench.h"
 
+#include "arch/mmu.h"
+#include "boot/smp.h"
 #include "mm/print.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
 
 #include <loam/loam.h>
 
@@ -13,10 +17,21 @@
 #define PAGES  (BYTES / LOAM_PAGE_SIZE)
 #define ROUNDS 7u
 
-enum workload { DEMAND, POPULATE, UNMAP, GIVE_BACK, PROTECT, HUGE_FAULT, BATCH_MAP, WORKLOADS };
+enum workload {
+	DEMAND,
+	POPULATE,
+	UNMAP,
+	GIVE_BACK,
+	PROTECT,
+	HUGE_FAULT,
+	BATCH_MAP,
+	WRITE_ENTRY,
+	WORKLOADS,
+};
 
 static const char *const name[WORKLOADS] = {
-	"demand-fault", "populate", "unmap", "give-back", "protect", "huge-fault", "batch-map",
+	"demand-fault", "populate",   "unmap",	   "give-back",
+	"protect",	"huge-fault", "batch-map", "write-entry",
 };
 
 static uint64_t best[WORKLOADS];
@@ -40,6 +55,26 @@ static void touch_all(uintptr_t base, size_t step)
 			return "a call of the " #what " round failed"; \
 		note(what, loam_host_now_ns() - start_);               \
 	} while (0)
+
+/* The bare cost of a table entry: as many as the pages of the other workloads, in a frame that no walk
+ * comes to. */
+static const char *write_entries(void)
+{
+	const struct loam_mmu *mmu = loam_space_ptab()->mmu;
+	struct loam_pfn pfn;
+	uint64_t start;
+
+	if (loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn) != LOAM_OK)
+		return "no frame for the benchmark";
+	start = loam_host_now_ns();
+	for (size_t i = 0; i < PAGES; i++)
+		loam_pt_store(
+			loam_pfn_to_paddr(pfn), i % LOAM_PT_ENTRIES,
+			loam_pte_leaf(mmu, 0, loam_paddr(i << LOAM_PAGE_SHIFT), LOAM_ATTR_DATA));
+	loam_pt_publish(mmu);
+	note(WRITE_ENTRY, loam_host_now_ns() - start);
+	return loam_frame_free(pfn, 0) == LOAM_OK ? NULL : "a frame could not be freed";
+}
 
 static const char *one_round(void)
 {
@@ -84,7 +119,56 @@ static const char *one_round(void)
 				     BYTES, LOAM_VM_READ, LOAM_VM_DEVICE, &mapped));
 	if (loam_vm_unmap(mapped, BYTES) != LOAM_OK)
 		return "unmap failed";
-	return NULL;
+	return write_entries();
+}
+
+/* ---- with several CPUs: how often all of them are made to forget something ---- */
+
+static uint64_t shootdowns(void)
+{
+	struct loam_cpu_stats stats;
+
+	loam_cpu_stats(&stats);
+	return stats.shootdowns;
+}
+
+static void say_remote(const char *what, uint64_t before)
+{
+	loam_log(LOAM_LOG_INFO, "bench %s %llu invalidations\n", what,
+		 (unsigned long long)(shootdowns() - before));
+}
+
+static const char *count_remote(void)
+{
+	struct loam_cpu_stats stats;
+	uint64_t before, start;
+	uintptr_t base;
+
+	if (loam_sys_reserve(0, BYTES, LOAM_HUGE_SIZE, &base) != LOAM_OK ||
+	    loam_sys_map(base, BYTES, LOAM_OWNER_TEST) != LOAM_OK ||
+	    loam_sys_used(base, BYTES, NULL) != LOAM_OK ||
+	    loam_vm_protect(base, BYTES, LOAM_VM_READ) != LOAM_OK)
+		return "no memory to count with";
+	before = shootdowns();
+	if (loam_vm_protect(base, BYTES, LOAM_VM_READ | LOAM_VM_WRITE) != LOAM_OK)
+		return "protect failed";
+	say_remote("remote-by-upgrade", before);
+	before = shootdowns();
+	if (loam_sys_unused(base, BYTES) != LOAM_OK)
+		return "unused failed";
+	say_remote("remote-by-unmap", before);
+	if (loam_sys_used(base, BYTES, NULL) != LOAM_OK)
+		return "used failed";
+	before = shootdowns();
+	start = loam_host_now_ns();
+	if (loam_sys_unused_later(base, BYTES) != LOAM_OK)
+		return "unused_later failed";
+	do {
+		loam_cpu_quiescent();
+		loam_cpu_stats(&stats);
+	} while (stats.waiting_frames > 0 && loam_host_now_ns() - start < UINT64_C(5000000000));
+	say_remote("remote-by-epoch", before);
+	return loam_sys_free(base, BYTES) == LOAM_OK ? NULL : "free failed";
 }
 
 const char *loam_vmbench_run(void)
@@ -99,5 +183,5 @@ const char *loam_vmbench_run(void)
 	for (unsigned w = 0; bad == NULL && w < WORKLOADS; w++)
 		loam_log(LOAM_LOG_INFO, "bench %s %llu ns/page\n", name[w],
 			 (unsigned long long)(best[w] / PAGES));
-	return bad;
+	return bad != NULL || loam_smp_count() == 1 ? bad : count_remote();
 }

@@ -259,6 +259,58 @@ static uint64_t fill_pte(const struct loam_ptab *pt, const struct fill *f, uint6
 			     f->attr | (contig ? LOAM_ATTR_CONTIG : 0));
 }
 
+#define LPA2_TOP (UINT64_C(1) << 50) /* from here on, address bits stand elsewhere */
+
+/* Entries of level 0 that the range has from here to the end of their table, or to where LPA2's top
+ * address bits change. No larger leaf can begin among them. */
+static unsigned row_length(const struct fill *f, uint64_t done)
+{
+	uint64_t to_end = LOAM_HUGE_SIZE - ((f->va + done) & (LOAM_HUGE_SIZE - 1));
+	uint64_t to_top = LPA2_TOP - ((f->pa + done) & (LPA2_TOP - 1));
+	uint64_t n = f->size - done;
+
+	n = n < to_end ? n : to_end;
+	return (unsigned)((n < to_top ? n : to_top) / LOAM_PAGE_SIZE);
+}
+
+static bool row_is_free(const struct loam_ptab *pt, const struct loam_ptab_slot *slot, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t pte = loam_pt_load(slot->table, slot->index + i);
+
+		if (loam_pte_kind(pt->mmu, pte, LOAM_LEVEL_PAGE) == LOAM_PTE_LEAF)
+			return false;
+	}
+	return true;
+}
+
+/* Write `n` entries of level 0, in one table from `slot` on. They differ by their address alone, and by a
+ * constant: but for LPA2, whose top two bits stand elsewhere; the row must not cross a change of those. */
+static void fill_row(const struct loam_ptab *pt, const struct fill *f, uint64_t done,
+		     const struct loam_ptab_slot *slot, unsigned n)
+{
+	const uint64_t step = f->tag_only ? 0 : LOAM_PAGE_SIZE;
+	uint64_t pte = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, false);
+	uint64_t hint = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, true) ^ pte, run = 0;
+	struct loam_ptab_slot at = *slot;
+
+	for (unsigned i = 0; i < n; i++, at.index++, pte += step) {
+		if (pt->mmu->contig && at.index % LOAM_CONTIG_ENTRIES == 0)
+			run = fill_run_end(pt, f, done + i * LOAM_PAGE_SIZE, &at) != 0 ? hint : 0;
+		loam_pt_store(at.table, at.index, pte | run);
+	}
+}
+
+/* One entry above level 0. */
+static void fill_large(const struct loam_ptab *pt, const struct fill *f, uint64_t done,
+		       struct loam_ptab_slot *slot, uint64_t *run_end)
+{
+	if (done >= *run_end)
+		*run_end = fill_run_end(pt, f, done, slot);
+	slot->pte = fill_pte(pt, f, done, slot->level, done < *run_end);
+	loam_pt_store(slot->table, slot->index, slot->pte);
+}
+
 /* One pass: without a pool it counts into *tables and looks for obstacles; with one it writes. */
 static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
 			       struct loam_ptab_pool *pool, size_t *tables)
@@ -269,8 +321,10 @@ static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
 	while (done < f->size) {
 		uint64_t va = f->va + done;
 		unsigned level = fill_place(pt, f, done, &slot, done == 0);
+		unsigned n = level == LOAM_LEVEL_PAGE ? row_length(f, done) : 1;
 
-		if (slot.kind == LOAM_PTE_LEAF)
+		if (slot.kind == LOAM_PTE_LEAF ||
+		    (pool == NULL && slot.level == LOAM_LEVEL_PAGE && !row_is_free(pt, &slot, n)))
 			return LOAM_EXIST;
 		if (pool == NULL) {
 			/* a table is counted at the first page of it that this range touches */
@@ -280,12 +334,17 @@ static enum loam_err fill_pass(const struct loam_ptab *pt, const struct fill *f,
 			}
 		} else {
 			fill_tables(pt, pool, va, level, &slot);
-			if (done >= run_end)
-				run_end = fill_run_end(pt, f, done, &slot);
-			slot.pte = fill_pte(pt, f, done, level, done < run_end);
-			loam_pt_store(slot.table, slot.index, slot.pte);
+			if (level == LOAM_LEVEL_PAGE)
+				fill_row(pt, f, done, &slot, n);
+			else
+				fill_large(pt, f, done, &slot, &run_end);
 		}
-		done += loam_level_size(level);
+		if (slot.level == LOAM_LEVEL_PAGE) {
+			/* on to the last entry of the row */
+			slot.index += n - 1;
+			slot.va += (n - 1) * LOAM_PAGE_SIZE;
+		}
+		done += n * loam_level_size(level);
 	}
 	return LOAM_OK;
 }

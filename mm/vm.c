@@ -18,6 +18,7 @@
 #include "mm/ptab.h"
 #include "mm/space.h"
 #include "mm/sys.h"
+#include "mm/zone.h"
 
 static bool rights_ok(unsigned rights)
 {
@@ -48,11 +49,13 @@ static uint32_t memory_attr(enum loam_vm_memory memory)
 /* Is the range free of RAM that loam uses itself? */
 static bool frames_ok(struct loam_paddr pa, size_t size, enum loam_vm_memory memory)
 {
-	for (uint64_t at = pa.raw; at - pa.raw < size; at += LOAM_PAGE_SIZE) {
+	uint64_t first = loam_paddr_to_pfn(pa).raw, end = first + size / LOAM_PAGE_SIZE;
+
+	for (uint64_t at = loam_zone_next(first); at < end; at = loam_zone_next(at + 1)) {
 		enum loam_owner owner;
 		unsigned order;
 
-		if (loam_frame_query(loam_paddr_to_pfn(loam_paddr(at)), &owner, &order) != LOAM_OK)
+		if (loam_frame_query(loam_pfn(at), &owner, &order) != LOAM_OK)
 			continue;
 		if ((owner != LOAM_OWNER_HOST && owner != LOAM_OWNER_TEST) ||
 		    memory != LOAM_VM_WRITE_BACK)

@@ -66,6 +66,20 @@ static inline struct loam_zone *loam_zone_of(struct loam_pfn pfn)
 	return NULL;
 }
 
+/* The first frame from `pfn` on that is in a zone; UINT64_MAX if none is. */
+static inline uint64_t loam_zone_next(uint64_t pfn)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned i = 0; i < loam_zone_count; i++) {
+		if (pfn - loam_zone[i].base < loam_zone[i].count)
+			return pfn;
+		if (loam_zone[i].base > pfn && loam_zone[i].base < next)
+			next = loam_zone[i].base;
+	}
+	return next;
+}
+
 /* NULL: the frame is not RAM of ours. */
 static inline struct loam_frame_record *loam_frame_record(struct loam_pfn pfn)
 {

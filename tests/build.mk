@@ -97,9 +97,13 @@ bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux 
 $(BUILD)/bench/frames: tests/bench/frames.c mm/numa.c mm/zone.c mm/frame.c mm/framecache.c mm/buddy.c mm/early.c mm/memmap.c mm/lockrank.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOST_CC) $(common) -O2 -pthread -D_GNU_SOURCE -DLOAM_DEBUG=0 $(test_cflags) -Itests/bench -Iarch/$(host_arch) $^ -o $@
-bench-frames: $(BUILD)/bench/frames ## ns to take and give frames, 1 and 2 threads, by RAM; fragmentation (host)
+bench-frames: deps $(BUILD)/bench/frames ## ns to take and give frames, by threads, RAM and order; fragmentation; a plot (host)
+	$(Q)$(BUILD)/bench/frames > $(BUILD)/bench/frames.csv
+	$(Q)awk -F, '{printf "%-9s %s threads  %-55s %8s %s\n", $$2, $$5, $$6, $$7, $$8}' $(BUILD)/bench/frames.csv
 	$(Q)test -f $(BUILD)/bench/results.csv || echo bench,workload,subject,version,threads,metric,value,unit > $(BUILD)/bench/results.csv
-	$(Q)$< | tee -a $(BUILD)/bench/results.csv | awk -F, '{printf "%-8s %s threads  %-55s %8s %s\n", $$2, $$5, $$6, $$7, $$8}'
+	$(Q)cat $(BUILD)/bench/frames.csv >> $(BUILD)/bench/results.csv
+	$(Q)gnuplot -e 'csv="$(BUILD)/bench/frames.csv"; svg="$(BUILD)/bench/frames.svg"' tests/bench/frames.gp
+	$(Q)echo "plot: $(BUILD)/bench/frames.svg"
 
 test-all: ## everything that the gate runs
 	$(Q).ci/run

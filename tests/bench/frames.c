@@ -6,6 +6,7 @@
  */
 #include "mm/frame.h"
 #include "mm/memmap.h"
+#include "mm/zone.h"
 
 #include <loam/cpu.h>
 #include <loam/host.h>
@@ -90,7 +91,7 @@ static void put(struct loam_pfn pfn, unsigned order)
 static void row(const char *workload, unsigned threads, const char *metric, double value,
 		const char *unit)
 {
-	printf("frames,%s,loam,1,%u,%s,%.2f,%s\n", workload, threads, metric, value, unit);
+	printf("frames,%s,loam,1,%u,%s,%.4g,%s\n", workload, threads, metric, value, unit);
 }
 
 /* Pairs of get and put with a few in hand, ns for each of the two; best of several. */
@@ -185,26 +186,37 @@ static double order_9_share(uint64_t bytes)
 	return 100.0 * whole / (double)free_frames;
 }
 
+/* What the allocator needs to give and take (bitmaps), and with a record for each frame. */
+static void meta_rows(const char *name)
+{
+	struct loam_frame_stats s;
+	double ram, bitmaps = 0;
+
+	loam_frame_stats(&s);
+	ram = (double)(s.total * LOAM_PAGE_SIZE);
+	for (unsigned i = 0; i < loam_zone_count; i++)
+		bitmaps += (double)loam_buddy_meta_bytes(loam_pfn(loam_zone[i].base),
+							 loam_zone[i].count);
+	row(name, 1, "bitmaps", 100 * bitmaps / ram, "% of RAM");
+	row(name, 1, "bitmaps and records", 100 * (double)s.meta_bytes / ram, "% of RAM");
+}
+
 int main(void)
 {
 	const uint64_t gib = UINT64_C(1) << 30;
-	struct loam_frame_stats s;
+	char name[32];
 
 	up(4 * gib);
 	row("4GiB", 1, "order-0 get or put", hot(0, 200000), "ns");
 	row("4GiB", 2, "order-0 get or put", two_threads(), "ns");
 	row("4GiB", 1, "order-9 get or put", hot(9, 20000), "ns");
-	loam_frame_stats(&s);
-	row("4GiB", 1, "records and bitmaps",
-	    100.0 * (double)s.meta_bytes / (double)(s.total * LOAM_PAGE_SIZE), "% of RAM");
+	meta_rows("4GiB");
 	down(4 * gib);
 	up(gib);
 	row("1GiB", 1, "free memory in 2 MiB pieces after 100 rounds at 90 %", order_9_share(gib),
 	    "%");
 	down(gib);
-	for (uint64_t size = 1; size <= 256; size *= 4) {
-		char name[32];
-
+	for (uint64_t size = 1; size <= 1024; size *= 4) {
 		up(size * gib);
 		snprintf(name, sizeof(name), "%uGiB", (unsigned)size);
 		row(name, 1, "order-0 by RAM", hot(0, 100000), "ns");
@@ -212,5 +224,11 @@ int main(void)
 		row(name, 1, "order-9 by RAM", hot(9, 20000), "ns");
 		down(size * gib);
 	}
+	up(64 * gib);
+	for (unsigned order = 0; order <= LOAM_ORDER_MAX; order++) {
+		snprintf(name, sizeof(name), "order-%u", order);
+		row(name, 1, "by order", hot(order, 20000), "ns");
+	}
+	down(64 * gib);
 	return 0;
 }

@@ -18,6 +18,7 @@ libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang
 spin:spin
 valgrind:valgrind
 gdb-multiarch:gdb-multiarch
+gnuplot-nox:gnuplot
 '
 case $(uname -m) in
 aarch64) cross='gcc-x86-64-linux-gnu:x86_64-linux-gnu-gcc' ;;
