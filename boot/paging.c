@@ -132,8 +132,8 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	err = loam_early_alloc(&early, LOAM_PAGE_SIZE, LOAM_PAGE_SIZE, loam_machine_early_limit(),
 			       &empty);
 	LOAM_CHECK(err == LOAM_OK, "no memory for the page tables");
-	loam_ptab_pool_push(&pool, empty);
-	final.root = loam_ptab_pool_pop(&pool, LOAM_TAG_NONE);
+	loam_ptab_clear(empty, LOAM_TAG_NONE);
+	final.root = empty;
 	loam_boot_map_add(map, empty.raw, LOAM_PAGE_SIZE, LOAM_MEM_RESERVED, "page tables");
 	tables = tables_needed();
 	err = loam_early_alloc(&early, tables * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE,
@@ -141,8 +141,12 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	LOAM_CHECK(err == LOAM_OK, "no memory for the page tables");
 	loam_boot_map_add(map, block.raw, tables * LOAM_PAGE_SIZE, LOAM_MEM_RESERVED,
 			  "page tables");
-	for (uint64_t i = 0; i < tables; i++)
-		loam_ptab_pool_push(&pool, loam_paddr(block.raw + i * LOAM_PAGE_SIZE));
+	for (uint64_t i = 0; i < tables; i++) {
+		struct loam_paddr table = loam_paddr(block.raw + i * LOAM_PAGE_SIZE);
+
+		loam_ptab_clear(table, LOAM_TAG_NONE); /* zeroed, that is */
+		loam_ptab_pool_push(&pool, table);
+	}
 	for (size_t i = 0; i < piece_count; i++) {
 		err = loam_ptab_map(&final, &pool, piece[i].va, loam_paddr(piece[i].pa),
 				    piece[i].size, piece[i].attr, piece[i].max_level);

@@ -84,17 +84,6 @@ static bool kind_fits(unsigned k, const struct loam_region *r, uint64_t va, uint
 	return count.prepared_bytes == size;
 }
 
-static struct loam_pfn block_pop(struct loam_ptab_pool *pool)
-{
-	struct loam_paddr pa = pool->head;
-	uint64_t *link = loam_frame_ptr(pa);
-
-	pool->head = loam_paddr(*link);
-	pool->count--;
-	*link = 0; /* zeroed again, all of it */
-	return loam_paddr_to_pfn(pa);
-}
-
 /* Take a block for `va` if there is any; returns the bytes that are seen to. */
 static uint64_t take_block(const struct loam_region *r, uint64_t va, uint64_t last,
 			   struct blocks *blocks, bool *refused)
@@ -141,8 +130,9 @@ static void give_back(struct blocks *blocks)
 {
 	for (unsigned k = 0; k < KINDS; k++) {
 		while (blocks->of[k].count > 0) {
-			enum loam_err err =
-				loam_frame_free(block_pop(&blocks->of[k]), kind[k].order);
+			enum loam_err err = loam_frame_free(
+				loam_paddr_to_pfn(loam_ptab_pool_pop(&blocks->of[k])),
+				kind[k].order);
 
 			LOAM_CHECK(err == LOAM_OK, "a block just taken was not ours to free");
 		}
@@ -211,7 +201,8 @@ static bool use_block(const struct loam_region *r, uint64_t va, uint64_t last,
 {
 	for (unsigned k = 0; k < KINDS; k++) {
 		if (blocks->of[k].count > 0 && kind_fits(k, r, va, last)) {
-			commit_block(va, k, block_pop(&blocks->of[k]), (enum loam_owner)r->owner);
+			commit_block(va, k, loam_paddr_to_pfn(loam_ptab_pool_pop(&blocks->of[k])),
+				     (enum loam_owner)r->owner);
 			return true;
 		}
 	}

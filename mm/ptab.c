@@ -34,7 +34,6 @@
 
 #include "arch/check.h"
 #include "mm/contig.h"
-#include "mm/print.h"
 
 #define LEVEL_BIT(level) (1u << (level))
 
@@ -54,22 +53,22 @@ static void table_fill(struct loam_paddr table, uint64_t pte, uint64_t step)
 		loam_pt_store(table, i, pte);
 }
 
-static struct loam_paddr pool_take(struct loam_ptab_pool *pool)
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool)
 {
 	struct loam_paddr frame = pool->head;
+	uint64_t *link;
 
 	LOAM_CHECK(pool->count > 0, "page-table pool ran dry: prepare and commit disagree");
-	pool->head = loam_paddr(*(uint64_t *)loam_frame_ptr(frame));
+	link = loam_frame_ptr(frame);
+	pool->head = loam_paddr(*link);
 	pool->count--;
+	*link = loam_pte_none(LOAM_TAG_NONE); /* which is 0 */
 	return frame;
 }
 
-struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool, unsigned tag)
+void loam_ptab_clear(struct loam_paddr table, unsigned tag)
 {
-	struct loam_paddr frame = pool_take(pool);
-
-	table_fill(frame, loam_pte_none(tag), 0);
-	return frame;
+	table_fill(table, loam_pte_none(tag), 0);
 }
 
 /* ---- the walk ---- */
@@ -124,14 +123,9 @@ void loam_ptab_next(const struct loam_ptab *pt, unsigned stop_level, struct loam
 	slot_descend(pt, va, stop_level, slot);
 }
 
-static uint64_t slot_last(const struct loam_ptab_slot *slot)
-{
-	return slot->va + (loam_level_size(slot->level) - 1);
-}
-
 static bool slot_covers(const struct loam_ptab_slot *slot, uint64_t va)
 {
-	return va >= slot->va && va <= slot_last(slot);
+	return va >= slot->va && va <= loam_ptab_slot_last(slot);
 }
 
 static bool range_ok(const struct loam_ptab *pt, uint64_t va, uint64_t size)
@@ -167,12 +161,13 @@ void loam_ptab_tally(const struct loam_ptab *pt, uint64_t va, uint64_t size,
 			slot.index += (unsigned)(n - 1);
 			slot.va += (n - 1) * LOAM_PAGE_SIZE;
 		} else if (slot.kind == LOAM_PTE_LEAF) {
-			uint64_t hi = slot_last(&slot) < last ? slot_last(&slot) : last;
+			uint64_t hi = loam_ptab_slot_last(&slot) < last ? loam_ptab_slot_last(&slot)
+									: last;
 
 			tally->leaf_bytes += hi - lo + 1;
 			tally->large_bytes += hi - lo + 1;
 		}
-		if (slot_last(&slot) >= last)
+		if (loam_ptab_slot_last(&slot) >= last)
 			return;
 		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
 	}
@@ -212,7 +207,7 @@ static unsigned fill_place(const struct loam_ptab *pt, const struct fill *f, uin
 
 	if (!first && slot_covers(slot, va))
 		return level; /* still in the same none or leaf above `level` */
-	if (!first && slot->level == level && va == slot_last(slot) + 1)
+	if (!first && slot->level == level && va == loam_ptab_slot_last(slot) + 1)
 		loam_ptab_next(pt, level, slot);
 	else
 		loam_ptab_walk(pt, va, level, slot);
@@ -229,7 +224,7 @@ static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 {
 	LOAM_ASSERT(slot->level == LOAM_LEVEL_PAGE || slot->pte == 0); /* [PTAB-3] */
 	while (slot->level > level) {
-		struct loam_paddr table = loam_ptab_pool_pop(pool, LOAM_TAG_NONE);
+		struct loam_paddr table = loam_ptab_pool_pop(pool);
 
 		slot->pte = loam_pte_table(pt->mmu, table);
 		slot->kind = LOAM_PTE_TABLE;
@@ -540,7 +535,8 @@ static void split_at(const struct loam_ptab *pt, struct loam_ptab_pool *pool, ui
 	struct loam_ptab_slot slot;
 
 	while (cut_level(pt, va, &slot) > 0)
-		loam_ptab_split(pt, &slot, pool_take(pool), LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+		loam_ptab_split(pt, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES,
+				LOAM_TAG_NONE);
 }
 
 static void split_ends(const struct loam_ptab *pt, struct loam_ptab_pool *pool, uint64_t va,
@@ -556,7 +552,7 @@ static void split_ends(const struct loam_ptab *pt, struct loam_ptab_pool *pool, 
 
 /* ---- unmap ---- */
 
-static bool table_is_empty(struct loam_paddr table)
+bool loam_ptab_is_empty(struct loam_paddr table)
 {
 	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
 		if (loam_pt_load(table, i) != loam_pte_none(LOAM_TAG_NONE))
@@ -573,7 +569,7 @@ static uint64_t prune_at(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 	struct loam_ptab_slot slot;
 
 	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
-	while (slot.level < top - 1 && table_is_empty(slot.table)) {
+	while (slot.level < top - 1 && loam_ptab_is_empty(slot.table)) {
 		struct loam_paddr empty = slot.table;
 
 		loam_ptab_walk(pt, va, slot.level + 1, &slot);
@@ -635,7 +631,7 @@ enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool 
 			/* not present before or after: no CPU can have cached it */
 			loam_pt_store(slot.table, slot.index, none);
 		}
-		at_end = slot_last(&slot) >= last;
+		at_end = loam_ptab_slot_last(&slot) >= last;
 		if (pages > 0 &&
 		    (at_end || slot.kind != LOAM_PTE_LEAF || slot.index + 1 == LOAM_PT_ENTRIES)) {
 			uint64_t end =
@@ -713,100 +709,10 @@ enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_poo
 	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
 	for (;;) {
 		protect_slot(pt, batch, &slot, attr);
-		if (slot_last(&slot) >= last)
+		if (loam_ptab_slot_last(&slot) >= last)
 			break;
 		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
 	}
 	loam_pt_publish(pt->mmu);
 	return LOAM_OK;
-}
-
-/* ---- looking ---- */
-
-static void verify_slot(const struct loam_ptab *pt, const struct loam_ptab_slot *slot)
-{
-	if (slot->kind == LOAM_PTE_LEAF) {
-		uint64_t pa = loam_pte_pa(pt->mmu, slot->pte, slot->level).raw;
-		uint64_t size = loam_level_size(slot->level);
-
-		LOAM_CHECK(loam_pte_attr_ok(pt->mmu, loam_pte_attr(pt->mmu, slot->pte, slot->level),
-					    slot->level),
-			   "[PTAB-1] leaf with attributes or at a level the CPU cannot do");
-		LOAM_CHECK(loam_is_aligned(pa, size) && loam_mmu_pa_ok(pt->mmu, pa, size),
-			   "[PTAB-2] leaf address misaligned or beyond the CPU");
-		loam_contig_verify(pt, slot);
-	} else if (slot->level > 0) {
-		LOAM_CHECK(slot->pte == 0, "[PTAB-3] none above level 0 is not zero");
-	} else {
-		LOAM_CHECK(slot->pte == loam_pte_none(loam_pte_tag(slot->pte)),
-			   "[PTAB-3] none carries more than a tag");
-	}
-}
-
-void loam_ptab_verify(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max)
-{
-	struct loam_ptab_slot slot;
-
-	loam_ptab_walk(pt, va_min, LOAM_LEVEL_PAGE, &slot);
-	for (;;) {
-		verify_slot(pt, &slot);
-		/* only a table below those at the root must hold something */
-		if (slot.index == 0 && slot.level + 2u < pt->mmu->levels)
-			LOAM_CHECK(!table_is_empty(slot.table), "[PTAB-4] empty table");
-		if (slot_last(&slot) >= va_max)
-			break;
-		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
-	}
-}
-
-size_t loam_ptab_table_count(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max)
-{
-	struct loam_ptab_slot slot;
-	size_t count = 0;
-
-	for (unsigned level = 1; level < pt->mmu->levels; level++) {
-		loam_ptab_walk(pt, va_min, level, &slot);
-		for (;;) {
-			count += slot.kind == LOAM_PTE_TABLE;
-			if (slot_last(&slot) >= va_max)
-				break;
-			loam_ptab_next(pt, level, &slot);
-		}
-	}
-	return count;
-}
-
-void loam_ptab_dump_walk(const struct loam_ptab *pt, uint64_t va)
-{
-	static const char *const size_name[] = {"4 KiB", "2 MiB", "1 GiB", "512 GiB", "256 TiB"};
-	struct loam_ptab_slot slot;
-
-	if (va < pt->mmu->va_min)
-		loam_log(LOAM_LOG_ERROR, "  the address is not in the kernel half\n");
-	for (unsigned level = pt->mmu->levels; va >= pt->mmu->va_min && level-- > 0;) {
-		loam_ptab_walk(pt, va, level, &slot);
-		if (slot.level != level)
-			return;
-		loam_log(LOAM_LOG_ERROR, "  level %u  table %#012llx[%3u] = %#018llx  ", level,
-			 (unsigned long long)slot.table.raw, slot.index,
-			 (unsigned long long)slot.pte);
-		if (slot.kind == LOAM_PTE_TABLE) {
-			loam_log(LOAM_LOG_ERROR, "table\n");
-		} else if (slot.kind == LOAM_PTE_NONE) {
-			loam_log(LOAM_LOG_ERROR, "not present%s\n",
-				 level == 0 && loam_pte_tag(slot.pte) == LOAM_TAG_PREPARED
-					 ? ", Prepared"
-					 : "");
-		} else {
-			uint32_t attr = loam_pte_attr(pt->mmu, slot.pte, level);
-
-			loam_log(LOAM_LOG_ERROR, "%s leaf at %#llx r%c%c%s%s%s\n", size_name[level],
-				 (unsigned long long)loam_pte_pa(pt->mmu, slot.pte, level).raw,
-				 (attr & LOAM_ATTR_WRITE) != 0 ? 'w' : '-',
-				 (attr & LOAM_ATTR_EXEC) != 0 ? 'x' : '-',
-				 (attr & LOAM_ATTR_USER) != 0 ? " user" : "",
-				 (attr & LOAM_ATTR_DIRTY) != 0 ? " dirty" : "",
-				 (attr & LOAM_ATTR_CONTIG) != 0 ? " contiguous" : "");
-		}
-	}
 }

@@ -20,15 +20,18 @@ struct loam_ptab {
 	struct loam_paddr root;
 };
 
-/* Frames to make tables of, linked through their first word. Zero-initialised is empty. */
+/* Zeroed frames to make tables of, linked through their first word. Zero-initialised is empty. */
 struct loam_ptab_pool {
 	struct loam_paddr head;
 	size_t count;
 };
 
-/* Put one frame in (its contents may be anything), or take one out, all 512 entries none with `tag`. */
+/* Put one zeroed frame in, or take one out, zeroed: a table of 512 nones. */
 void loam_ptab_pool_push(struct loam_ptab_pool *pool, struct loam_paddr frame);
-struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool, unsigned tag);
+struct loam_paddr loam_ptab_pool_pop(struct loam_ptab_pool *pool);
+
+/* Every entry of a table that nothing leads to becomes a none with `tag`. */
+void loam_ptab_clear(struct loam_paddr table, unsigned tag);
 
 /* One entry, found by a walk: where it stands, what it says, and what it covers. */
 struct loam_ptab_slot {
@@ -39,6 +42,12 @@ struct loam_ptab_slot {
 	unsigned level;
 	enum loam_pte_kind kind; /* of `pte`; TABLE only if the walk was told to stop above it */
 };
+
+/* The last byte that it covers: the top of the address space does not wrap. */
+static inline uint64_t loam_ptab_slot_last(const struct loam_ptab_slot *slot)
+{
+	return slot->va + (loam_level_size(slot->level) - 1);
+}
 
 /* Walk to the entry that decides `va`: a leaf, a none, or the entry at `stop_level`. */
 void loam_ptab_walk(const struct loam_ptab *pt, uint64_t va, unsigned stop_level,
@@ -123,6 +132,9 @@ void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 /* Replace whatever stands in `slot` by `pte`, breaking first where the ISA demands it; the old
  * entry's invalidation, and that of all below it, is complete on return. */
 void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte);
+
+/* Are all entries of a table none, without a tag? */
+bool loam_ptab_is_empty(struct loam_paddr table);
 
 /* Walk every table under [va_min, va_max] and panic on the first broken invariant. */
 void loam_ptab_verify(const struct loam_ptab *pt, uint64_t va_min, uint64_t va_max);

@@ -183,7 +183,7 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 static enum loam_err fill_pool(struct loam_ptab_pool *pool, size_t count)
 {
 	struct loam_frame_list list = {0};
-	enum loam_err err = loam_frame_list_alloc(&list, count, 0, LOAM_OWNER_TABLE);
+	enum loam_err err = loam_frame_list_alloc(&list, count, LOAM_FRAME_ZERO, LOAM_OWNER_TABLE);
 
 	while (err == LOAM_OK && list.count > 0)
 		loam_ptab_pool_push(pool, loam_pfn_to_paddr(loam_frame_list_pop(&list)));
@@ -275,12 +275,14 @@ static bool prepare_whole(struct loam_ptab_slot *slot)
 	if (giant) {
 		table = loam_pfn_to_paddr(loam_frame_withdraw(run));
 		for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
-			struct loam_paddr low = loam_ptab_pool_pop(&pool, LOAM_TAG_PREPARED);
+			struct loam_paddr low = loam_ptab_pool_pop(&pool);
 
+			loam_ptab_clear(low, LOAM_TAG_PREPARED);
 			loam_pt_store(table, i, loam_pte_table(&mmu, low));
 		}
 	} else {
-		table = loam_ptab_pool_pop(&pool, LOAM_TAG_PREPARED);
+		table = loam_ptab_pool_pop(&pool);
+		loam_ptab_clear(table, LOAM_TAG_PREPARED);
 	}
 	loam_ptab_replace(&loam_space_table, slot, loam_pte_table(&mmu, table));
 	/* no CPU knows the leaf any more: replace has seen to that */
@@ -395,8 +397,8 @@ static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
 		order = LOAM_PT_SHIFT * slot.level;
 		loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)), order,
 				 order - LOAM_PT_SHIFT);
-		loam_ptab_split(&loam_space_table, &slot, loam_ptab_pool_pop(pool, LOAM_TAG_NONE),
-				LOAM_PT_ENTRIES, LOAM_TAG_NONE);
+		loam_ptab_split(&loam_space_table, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES,
+				LOAM_TAG_NONE);
 	}
 }
 
@@ -411,8 +413,7 @@ static bool all_leaves(uintptr_t base, size_t size)
 static void give_tables(struct loam_ptab_pool *pool)
 {
 	while (pool->count > 0) {
-		enum loam_err err = loam_frame_free(
-			loam_paddr_to_pfn(loam_ptab_pool_pop(pool, LOAM_TAG_NONE)), 0);
+		enum loam_err err = loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool)), 0);
 
 		LOAM_CHECK(err == LOAM_OK, "a table just taken was not ours to free");
 	}

@@ -39,7 +39,8 @@ static void pool_fill(struct loam_ptab_pool *pool, size_t count)
 	struct loam_pfn pfn;
 
 	while (pool->count < count) {
-		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TABLE, &pfn), LOAM_OK);
+		assert_int_equal(loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TABLE, &pfn),
+				 LOAM_OK);
 		loam_ptab_pool_push(pool, loam_pfn_to_paddr(pfn));
 	}
 }
@@ -47,10 +48,8 @@ static void pool_fill(struct loam_ptab_pool *pool, size_t count)
 static void pool_drain(struct loam_ptab_pool *pool)
 {
 	while (pool->count > 0)
-		assert_int_equal(
-			loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool, LOAM_TAG_NONE)),
-					0),
-			LOAM_OK);
+		assert_int_equal(loam_frame_free(loam_paddr_to_pfn(loam_ptab_pool_pop(pool)), 0),
+				 LOAM_OK);
 }
 
 /* After an upgrade a CPU may fault on what it cached: it forgets that and tries again. */

@@ -30,7 +30,9 @@ static void map_own(uint64_t va, unsigned n)
 		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
 		need = loam_ptab_map_need(&pt, at, loam_pfn_to_paddr(pfn), LOAM_PAGE_SIZE, 0);
 		while (pool.count < need) {
-			assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TABLE, &table), LOAM_OK);
+			assert_int_equal(
+				loam_frame_alloc(0, LOAM_FRAME_ZERO, LOAM_OWNER_TABLE, &table),
+				LOAM_OK);
 			loam_ptab_pool_push(&pool, loam_pfn_to_paddr(table));
 		}
 		assert_int_equal(loam_ptab_map(&pt, &pool, at, loam_pfn_to_paddr(pfn),
