@@ -34,6 +34,7 @@
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/print.h"
+#include "mm/sys.h"
 
 #include <loam/cpu.h>
 
@@ -198,12 +199,16 @@ void loam_tlb_reset(void)
 
 void loam_cpu_stats(struct loam_cpu_stats *stats)
 {
+	/* what waits and what went back belong together, and both change under the lock */
+	uintptr_t irq = loam_sys_enter();
+
 	stats->shootdowns = shootdowns;
 	stats->ipis = ipis;
 	stats->served = 0;
 	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++)
 		stats->served += seen[cpu].served;
 	loam_epoch_stats(stats);
+	(void)loam_sys_leave(irq, LOAM_OK);
 }
 
 /* ---- batches ---- */

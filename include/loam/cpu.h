@@ -55,7 +55,7 @@ struct loam_cpu_stats {
 	uint64_t waiting_frames;  /* now */
 };
 
-/* Since loam_mm_init. Context: any. */
+/* Since loam_mm_init; a consistent snapshot. Context: thread or IRQs off. */
 void loam_cpu_stats(struct loam_cpu_stats *stats);
 
 #ifdef __cplusplus
