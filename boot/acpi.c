@@ -20,6 +20,11 @@ static uint32_t le32(const uint8_t *p)
 	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static uint64_t le64(const uint8_t *p)
+{
+	return le32(p) | (uint64_t)le32(p + 4) << 32;
+}
+
 static bool sum_ok(const struct source *s, uint64_t pa, uint32_t size)
 {
 	uint8_t sum = 0, byte;
@@ -108,46 +113,126 @@ static const char *read_madt(const struct source *s, uint64_t pa, uint32_t size,
 	return found->count > 0 ? NULL : "ACPI: MADT names no CPU";
 }
 
-const char *loam_acpi_parse(loam_pvh_read *read, void *context, uint64_t rsdp_pa,
-			    struct loam_boot_map *map)
+/* Walk from the RSDP to the first sound table called `want`: its address and size. 0: there is none, or
+ * `*bad` says what is wrong. */
+static uint64_t find_table(const struct source *s, uint64_t rsdp_pa, const char *want,
+			   uint32_t *bytes, const char **bad)
 {
-	struct source s = {read, context};
 	uint64_t root;
 	uint32_t size, width;
 	uint8_t rsdp[36] = {0}, name[4];
 
-	if (rsdp_pa == 0 || !is_rsdp(&s, rsdp_pa))
-		rsdp_pa = find_rsdp(&s);
-	if (rsdp_pa == 0 || !get(&s, rsdp_pa, rsdp, 20))
-		return "ACPI: no RSDP";
-	if (rsdp[15] >= 2 && !get(&s, rsdp_pa, rsdp, 36))
-		return "ACPI: no RSDP";
-	width = rsdp[15] >= 2 && (le32(rsdp + 24) | le32(rsdp + 28)) != 0 ? 8 : 4;
-	root = width == 8 ? le32(rsdp + 24) | (uint64_t)le32(rsdp + 28) << 32 : le32(rsdp + 16);
-	size = table_size(&s, root, name);
-	if (size == 0)
-		return "ACPI: no RSDT or XSDT";
-	for (uint32_t i = 0; i < TABLES_MAX && 36 + (i + 1) * width <= size; i++) {
-		struct found found = {0};
-		uint8_t pointer[8] = {0};
-		uint64_t table;
-		uint32_t bytes;
-		const char *bad;
-
-		if (!get(&s, root + 36 + i * width, pointer, width))
-			return "ACPI: RSDT outside of memory";
-		table = le32(pointer) | (uint64_t)le32(pointer + 4) << 32;
-		bytes = table_size(&s, table, name);
-		if (bytes == 0 || !same(name, "APIC", 4))
-			continue;
-		bad = read_madt(&s, table, bytes, &found);
-		if (bad != NULL)
-			return bad;
-		map->lapic_pa = found.lapic_pa;
-		map->cpu_count = found.count;
-		for (unsigned c = 0; c < found.count; c++)
-			map->cpu_hw_id[c] = found.id[c];
-		return NULL;
+	*bad = NULL;
+	if (rsdp_pa == 0 || !is_rsdp(s, rsdp_pa))
+		rsdp_pa = find_rsdp(s);
+	if (rsdp_pa == 0 || !get(s, rsdp_pa, rsdp, 20) ||
+	    (rsdp[15] >= 2 && !get(s, rsdp_pa, rsdp, 36))) {
+		*bad = "ACPI: no RSDP";
+		return 0;
 	}
-	return "ACPI: no MADT";
+	width = rsdp[15] >= 2 && (le32(rsdp + 24) | le32(rsdp + 28)) != 0 ? 8 : 4;
+	root = width == 8 ? le64(rsdp + 24) : le32(rsdp + 16);
+	size = table_size(s, root, name);
+	if (size == 0)
+		*bad = "ACPI: no RSDT or XSDT";
+	for (uint32_t i = 0; i < TABLES_MAX && 36 + (i + 1) * width <= size; i++) {
+		uint8_t pointer[8] = {0};
+
+		if (!get(s, root + 36 + i * width, pointer, width)) {
+			*bad = "ACPI: RSDT outside of memory";
+			return 0;
+		}
+		*bytes = table_size(s, le64(pointer), name);
+		if (*bytes != 0 && same(name, want, 4))
+			return le64(pointer);
+	}
+	return 0;
+}
+
+const char *loam_acpi_parse(loam_pvh_read *read, void *context, uint64_t rsdp_pa,
+			    struct loam_boot_map *map)
+{
+	struct source s = {read, context};
+	struct found found = {0};
+	const char *bad;
+	uint32_t bytes;
+	uint64_t madt = find_table(&s, rsdp_pa, "APIC", &bytes, &bad);
+
+	if (madt == 0)
+		return bad != NULL ? bad : "ACPI: no MADT";
+	bad = read_madt(&s, madt, bytes, &found);
+	if (bad != NULL)
+		return bad;
+	map->lapic_pa = found.lapic_pa;
+	map->cpu_count = found.count;
+	for (unsigned c = 0; c < found.count; c++)
+		map->cpu_hw_id[c] = found.id[c];
+	return NULL;
+}
+
+/* ---- nodes ---- */
+
+/* The first entry for a CPU wins. */
+static void add_cpu_node(struct loam_boot_map *map, uint64_t id, uint32_t node)
+{
+	for (unsigned c = 0; c < map->cpu_count; c++) {
+		if (map->cpu_hw_id[c] == id && map->cpu_node[c] == 0)
+			map->cpu_node[c] = (uint64_t)node + 1;
+	}
+}
+
+/* One entry of known length: a local APIC (0), memory (1), a local x2APIC (2). Flags bit 0: enabled. In
+ * revision 1 of the table a domain is 8 bits, and what became the others is undefined. */
+static void read_affinity(struct loam_boot_map *map, const uint8_t *e, uint8_t revision)
+{
+	uint32_t mask = revision >= 2 ? UINT32_MAX : 0xff;
+
+	if (e[0] == 0 && e[1] >= 16 && (le32(e + 4) & 1) != 0)
+		add_cpu_node(map, e[3],
+			     (e[2] | (uint32_t)e[9] << 8 | (uint32_t)e[10] << 16 |
+			      (uint32_t)e[11] << 24) &
+				     mask);
+	else if (e[0] == 1 && e[1] >= 40 && (le32(e + 28) & 1) != 0)
+		loam_boot_node_add(map, le64(e + 8), le64(e + 16), le32(e + 2) & mask);
+	else if (e[0] == 2 && e[1] >= 24 && (le32(e + 12) & 1) != 0)
+		add_cpu_node(map, le32(e + 8), le32(e + 4));
+}
+
+/* Entries from byte 48 on: type, length. */
+static const char *read_srat(const struct source *s, uint64_t pa, uint32_t size,
+			     struct loam_boot_map *map)
+{
+	uint8_t revision;
+
+	if (size < 48 || !get(s, pa + 8, &revision, 1))
+		return "ACPI: SRAT too short";
+	for (uint32_t at = 48; at + 2 <= size;) {
+		uint8_t e[40] = {0};
+
+		if (!get(s, pa + at, e, 2) || e[1] < 2 || e[1] > size - at ||
+		    !get(s, pa + at, e, e[1] < sizeof(e) ? e[1] : sizeof(e)))
+			return "ACPI: SRAT entry runs out of the table";
+		read_affinity(map, e, revision);
+		at += e[1];
+	}
+	return NULL;
+}
+
+const char *loam_acpi_nodes(loam_pvh_read *read, void *context, uint64_t rsdp_pa,
+			    struct loam_boot_map *map)
+{
+	struct source s = {read, context};
+	const char *bad;
+	uint32_t bytes;
+	uint64_t srat = find_table(&s, rsdp_pa, "SRAT", &bytes, &bad);
+
+	if (srat == 0)
+		return bad;
+	bad = read_srat(&s, srat, bytes, map);
+	if (bad == NULL)
+		return NULL;
+	map->node_range_count = 0;
+	for (unsigned c = 0; c < map->cpu_count; c++)
+		map->cpu_node[c] = 0;
+	return bad;
 }

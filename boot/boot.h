@@ -31,6 +31,7 @@ int loam_kernel_main(const struct loam_boot_info *info);
 
 #define LOAM_BOOT_ENTRIES 320u
 #define LOAM_BOOT_CPUS	  16u
+#define LOAM_BOOT_NODES	  32u /* ranges */
 
 struct loam_boot_map {
 	struct loam_mem_entry entry[LOAM_BOOT_ENTRIES];
@@ -45,11 +46,24 @@ struct loam_boot_map {
 	uint64_t lapic_pa;		    /* x86_64: registers of the local APIC, or 0 */
 	uint64_t rsdp_pa;		    /* x86_64: where ACPI begins, or 0 */
 	uint64_t trampoline_pa;		    /* x86_64: a frame below 1 MiB, or 0 */
+	struct loam_node_range node_range[LOAM_BOOT_NODES];
+	size_t node_range_count;
+	uint64_t cpu_node[LOAM_BOOT_CPUS]; /* the firmware's node + 1, or 0; then ours */
 };
 
 /* Append an entry; counts in `lost` when full. Empty entries are left out. */
 void loam_boot_map_add(struct loam_boot_map *map, uint64_t base, uint64_t size,
 		       enum loam_mem_type type, const char *what);
+
+/* Append a range of the firmware's node `node`; left out when empty or full. */
+void loam_boot_node_add(struct loam_boot_map *map, uint64_t base, uint64_t size, uint32_t node);
+
+/*
+ * The firmware's nodes, any 32-bit numbers, become 0, 1 and so on in their order, in the ranges and the
+ * CPUs. Of more than LOAM_NODE_MAX those with the lowest numbers stay; the others' memory is left out,
+ * and their CPUs, and those without one, are on node 0. Once, when everything is read.
+ */
+void loam_boot_nodes_settle(struct loam_boot_map *map);
 
 /* ---- what each ISA supplies (boot/<isa>/machine.c, traps.c) ---- */
 

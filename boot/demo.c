@@ -27,6 +27,43 @@ static void show_memory(void)
 		 (unsigned long long)(f.meta_bytes * 10000 / LOAM_PAGE_SIZE / f.total % 100));
 }
 
+/* ", CPUs 0-1,3": those of the node that run. */
+static bool show_cpus(unsigned node)
+{
+	bool any = false;
+
+	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++) {
+		unsigned last = cpu;
+
+		if (loam_percpu[cpu].node != node)
+			continue;
+		while (last + 1 < loam_smp_count() && loam_percpu[last + 1].node == node)
+			last++;
+		loam_log(LOAM_LOG_INFO, "%s%u", any ? "," : ", CPUs ", cpu);
+		if (last > cpu)
+			loam_log(LOAM_LOG_INFO, "-%u", last);
+		cpu = last;
+		any = true;
+	}
+	return any;
+}
+
+static void show_nodes(void)
+{
+	unsigned count = loam_node_count();
+
+	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++)
+		count = loam_percpu[cpu].node >= count ? loam_percpu[cpu].node + 1 : count;
+	for (unsigned n = 0; count > 1 && n < count; n++) {
+		struct loam_node_stats s = {0};
+		bool memory = loam_node_stats(n, &s) == LOAM_OK && s.total > 0;
+
+		loam_log(LOAM_LOG_INFO, memory ? "node %u: %k" : "node %u: no memory", n,
+			 (uint64_t)(s.total * LOAM_PAGE_SIZE));
+		loam_log(LOAM_LOG_INFO, show_cpus(n) ? "\n" : ", no CPUs\n");
+	}
+}
+
 static void add_roots(char *lo, char *hi)
 {
 	enum loam_err err = lo < hi ? loam_root_add(lo, hi) : LOAM_OK;
@@ -51,6 +88,7 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	loam_log(LOAM_LOG_INFO, "%u CPUs run\n",
 		 loam_smp_start(
 			 (unsigned)loam_cmdline_number(info->cmdline, "cpus", LOAM_BOOT_CPUS)));
+	show_nodes();
 	loam_log(LOAM_LOG_INFO, "loam is up after %llu us\n",
 		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000));
 	loam_selftest_fault(info->cmdline);

@@ -23,6 +23,8 @@ struct node {
 	uint32_t address_cells, size_cells; /* for its children */
 	const uint8_t *reg;
 	uint32_t reg_bytes;
+	uint32_t numa_node;
+	bool has_numa_node;
 	bool is_memory, is_cpu, is_pl011, disabled, judged;
 };
 
@@ -101,9 +103,13 @@ static void add_regs(struct reader *r, const struct node *n, const struct node *
 
 	if (ac == 0 || ac > 2 || sc == 0 || sc > 2)
 		return;
-	for (uint32_t at = 0; at + step <= n->reg_bytes; at += step)
-		loam_boot_map_add(r->map, cells(n->reg + at, ac), cells(n->reg + at + 4 * ac, sc),
-				  type, what);
+	for (uint32_t at = 0; at + step <= n->reg_bytes; at += step) {
+		uint64_t base = cells(n->reg + at, ac), size = cells(n->reg + at + 4 * ac, sc);
+
+		loam_boot_map_add(r->map, base, size, type, what);
+		if (type == LOAM_MEM_USABLE && n->has_numa_node)
+			loam_boot_node_add(r->map, base, size, n->numa_node);
+	}
 }
 
 /* `reg` of a CPU node is its MPIDR's affinity. */
@@ -113,6 +119,7 @@ static void add_cpu(struct reader *r, const struct node *n, const struct node *p
 
 	if (ac < 1 || ac > 2 || n->reg_bytes < 4 * ac || r->map->cpu_count >= LOAM_BOOT_CPUS)
 		return;
+	r->map->cpu_node[r->map->cpu_count] = n->has_numa_node ? (uint64_t)n->numa_node + 1 : 0;
 	r->map->cpu_hw_id[r->map->cpu_count++] = cells(n->reg, ac);
 }
 
@@ -170,6 +177,9 @@ static void property(struct reader *r, const char *name, const uint8_t *value, u
 		n->is_cpu = list_has(value, len, "cpu");
 	} else if (same(name, "compatible")) {
 		n->is_pl011 = list_has(value, len, "arm,pl011");
+	} else if (same(name, "numa-node-id") && len == 4) {
+		n->numa_node = be32(value);
+		n->has_numa_node = true;
 	} else if (same(name, "status")) {
 		n->disabled = !list_has(value, len, "okay") && !list_has(value, len, "ok");
 	} else if (same(name, "method") && node_is(n->name, "psci")) {

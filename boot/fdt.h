@@ -11,7 +11,8 @@ uint32_t loam_fdt_size(const void *blob);
 
 /*
  * Fill in the map from a tree of `size` bytes: memory and reserved-memory nodes, the memory
- * reservation block, initrd, command line (a pointer into the blob), console, PSCI conduit, CPUs.
+ * reservation block, initrd, command line (a pointer into the blob), console, PSCI conduit, CPUs, and the
+ * nodes of CPUs and memory ("numa-node-id"; how far they are from each other is not read).
  * Reads nothing outside [blob, blob + size), however corrupt. Returns NULL, or what is wrong.
  */
 const char *loam_fdt_parse(const void *blob, size_t size, struct loam_boot_map *map);

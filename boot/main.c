@@ -44,6 +44,7 @@ void loam_boot_main(uint64_t handover)
 	info.start_ns = loam_machine_now_ns();
 	loam_log(LOAM_LOG_INFO, "\nloam on %s\n", loam_machine_name);
 	loam_machine_read_map(handover, &map);
+	loam_boot_nodes_settle(&map);
 	loam_machine_traps_init();
 	loam_fault_areas(area, sizeof(area) / sizeof(area[0]));
 	loam_boot_paging(&map, &info.config);

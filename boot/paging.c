@@ -157,6 +157,8 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	loam_machine_leave_early();
 	config->memmap = map->entry;
 	config->memmap_count = map->count;
+	config->nodes = map->node_range;
+	config->node_count = map->node_range_count;
 	config->direct_map_offset = LOAM_BOOT_DIRECT;
 	config->window_base = LOAM_BOOT_WINDOW;
 	config->window_bytes = LOAM_BOOT_WINDOW_BYTES;

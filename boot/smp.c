@@ -42,9 +42,21 @@ static bool stacks(struct loam_percpu *cpu)
 	return true;
 }
 
+static void set_node(unsigned cpu, uint64_t node)
+{
+	enum loam_err err = loam_cpu_set_node(cpu, (unsigned)node);
+
+	loam_percpu[cpu].node = (unsigned)node;
+	LOAM_CHECK(err == LOAM_OK, "the firmware's nodes were not settled");
+}
+
 unsigned loam_smp_start(unsigned limit)
 {
 	loam_machine_smp_init(firmware);
+	for (unsigned i = 0; i < firmware->cpu_count; i++) {
+		if (firmware->cpu_hw_id[i] == loam_percpu[0].hw_id)
+			set_node(0, firmware->cpu_node[i]);
+	}
 	limit = limit < firmware->cpu_count ? limit : firmware->cpu_count;
 	limit = limit < LOAM_BOOT_CPUS ? limit : LOAM_BOOT_CPUS;
 	for (unsigned i = 0; i < firmware->cpu_count && count < limit; i++) {
@@ -53,6 +65,7 @@ unsigned loam_smp_start(unsigned limit)
 
 		if (firmware->cpu_hw_id[i] == loam_percpu[0].hw_id)
 			continue;
+		set_node(count, firmware->cpu_node[i]);
 		cpu->id = count;
 		cpu->hw_id = firmware->cpu_hw_id[i];
 		if (!stacks(cpu)) {

@@ -24,6 +24,7 @@ struct loam_percpu {
 	void (*fn)(void *arg); /* atomic: work to do; NULL: idle */
 	void *arg;
 	uint32_t running; /* atomic */
+	unsigned node;
 };
 
 extern struct loam_percpu loam_percpu[LOAM_BOOT_CPUS];

@@ -101,6 +101,9 @@ void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map)
 	bad = loam_acpi_parse(read_phys, NULL, map->rsdp_pa, map);
 	if (bad != NULL)
 		loam_log(LOAM_LOG_INFO, "one CPU: %s\n", bad);
+	bad = loam_acpi_nodes(read_phys, NULL, map->rsdp_pa, map);
+	if (bad != NULL)
+		loam_log(LOAM_LOG_INFO, "one node: %s\n", bad);
 }
 
 /* A starting CPU begins in real mode, so its first code must lie below 1 MiB; the video memory begins

@@ -122,11 +122,13 @@ static void a_tree_of_everything(void **state)
 	begin("memory@40000000");
 	prop_text("device_type", "memory");
 	CELLS("reg", 0, 0x40000000, 0, 0x10000000, 1, 0, 0, 0x80000000);
+	CELLS("numa-node-id", 70);
 	end();
 	begin("memory@900000000");
 	prop_text("device_type", "memory");
 	prop_text("status", "disabled");
 	CELLS("reg", 9, 0, 1, 0);
+	CELLS("numa-node-id", 4); /* off, and so no node */
 	end();
 	begin("reserved-memory");
 	CELLS("#address-cells", 2);
@@ -146,6 +148,8 @@ static void a_tree_of_everything(void **state)
 		begin("cpu@0");
 		prop_text("device_type", "cpu");
 		CELLS("reg", i);
+		if (i > 0)
+			CELLS("numa-node-id", 70 / i);
 		end();
 	}
 	end();
@@ -178,6 +182,18 @@ static void a_tree_of_everything(void **state)
 	assert_int_equal(map.console_pa, 0x9000000);
 	assert_int_equal(map.cpu_count, 3);
 	assert_true(map.psci_smc);
+	assert_int_equal(map.node_range_count, 2);
+	assert_int_equal(map.node_range[1].base, UINT64_C(0x100000000));
+	assert_int_equal(map.node_range[1].size, 0x80000000);
+	assert_int_equal(map.node_range[1].node, 70);
+	assert_int_equal(map.cpu_node[0], 0); /* not told */
+	assert_int_equal(map.cpu_node[1], 71);
+	assert_int_equal(map.cpu_node[2], 36);
+	loam_boot_nodes_settle(&map);
+	assert_int_equal(map.node_range[0].node, 1);
+	assert_int_equal(map.cpu_node[0], 0);
+	assert_int_equal(map.cpu_node[1], 1);
+	assert_int_equal(map.cpu_node[2], 0);
 }
 
 /* What QEMU's virt machine gives, dumped with -M virt,dumpdtb. */
@@ -398,8 +414,48 @@ static void seal(uint32_t at, uint32_t size, uint32_t sum_at)
 	ram[sum_at] = (unsigned char)-sum;
 }
 
+#define SRAT_BYTES (48 + 3 * 16 + 24 + 3 * 40)
+
+/* SRAT at 0x600: APIC ids 0 and 4 in domains 0x01020305 and 7, one that is off, x2APIC id 300 in 7; memory in
+ * both domains, and some that is off. */
+static void srat(void)
+{
+	static const uint64_t memory[3][4] = {
+		{0x01020305, 0x1000, 0xff000, 1},
+		{9, 0x200000, 0x1000, 0},
+		{7, UINT64_C(0x123400000000), UINT64_C(0x500000000), 1},
+	};
+	uint32_t at = 0x630;
+
+	memcpy(ram + 0x600, "SRAT", 4);
+	le(0x604, SRAT_BYTES, 4);
+	ram[0x608] = 3;
+	for (uint32_t i = 0; i < 3; i++, at += 16) {
+		ram[at + 1] = 16;
+		ram[at + 2] = i == 0 ? 5 : 7;
+		ram[at + 3] = (unsigned char)(i * 2);
+		ram[at + 4] = i != 1;
+		le(at + 9, i == 0 ? 0x010203 : 0, 3);
+	}
+	ram[at] = 2;
+	ram[at + 1] = 24;
+	le(at + 4, 7, 4);
+	le(at + 8, 300, 4);
+	ram[at + 12] = 1;
+	at += 24;
+	for (uint32_t i = 0; i < 3; i++, at += 40) {
+		ram[at] = 1;
+		ram[at + 1] = 40;
+		le(at + 2, memory[i][0], 4);
+		le(at + 8, memory[i][1], 8);
+		le(at + 16, memory[i][2], 8);
+		le(at + 28, memory[i][3], 4);
+	}
+	seal(0x600, SRAT_BYTES, 0x609);
+}
+
 /* RSDP at 0x100, RSDT at 0x200, something else at 0x300, MADT at 0x400 with four processors, one
- * of them off, one by its x2APIC id. */
+ * of them off, one by its x2APIC id; SRAT. */
 static void acpi_machine(void)
 {
 	memset(ram, 0, sizeof(ram));
@@ -407,10 +463,11 @@ static void acpi_machine(void)
 	le(0x110, 0x200, 4);
 	seal(0x100, 20, 0x108);
 	memcpy(ram + 0x200, "RSDT", 4);
-	le(0x204, 36 + 8, 4);
-	le(0x224, 0x300, 4);
-	le(0x228, 0x400, 4);
-	seal(0x200, 36 + 8, 0x209);
+	le(0x204, 36 + 12, 4);
+	le(0x224, 0x600, 4);
+	le(0x228, 0x300, 4);
+	le(0x22c, 0x400, 4);
+	seal(0x200, 36 + 12, 0x209);
 	memcpy(ram + 0x300, "FACP", 4);
 	le(0x304, 64, 4);
 	seal(0x300, 64, 0x309);
@@ -431,6 +488,7 @@ static void acpi_machine(void)
 	ram[0x454] = 2; /* an interrupt override: not for us */
 	ram[0x455] = 6;
 	seal(0x400, 44 + 3 * 8 + 16 + 6, 0x409);
+	srat();
 }
 
 static void acpi_names_the_cpus(void **state)
@@ -479,6 +537,109 @@ static void bad_acpi_is_told(void **state)
 	}
 }
 
+static const char *parse_nodes(void)
+{
+	map = (struct loam_boot_map){0};
+	assert_null(loam_acpi_parse(read_ram, NULL, 0x100, &map));
+	return loam_acpi_nodes(read_ram, NULL, 0x100, &map);
+}
+
+static void acpi_names_the_nodes(void **state)
+{
+	(void)state;
+	acpi_machine();
+	assert_null(parse_nodes());
+	assert_int_equal(map.node_range_count, 2);
+	assert_int_equal(map.node_range[0].node, 0x01020305);
+	assert_int_equal(map.node_range[0].base, 0x1000);
+	assert_int_equal(map.node_range[0].size, 0xff000);
+	assert_int_equal(map.node_range[1].base, UINT64_C(0x123400000000));
+	assert_int_equal(map.node_range[1].size, UINT64_C(0x500000000));
+	loam_boot_nodes_settle(&map);
+	assert_int_equal(map.node_range[0].node, 1); /* in the order of their numbers */
+	assert_int_equal(map.node_range[1].node, 0);
+	assert_int_equal(map.cpu_node[0], 1);
+	assert_int_equal(map.cpu_node[1], 0);
+	assert_int_equal(map.cpu_node[2], 0);
+	/* revision 1: a domain is one byte, the rest means nothing */
+	acpi_machine();
+	ram[0x608] = 1;
+	seal(0x600, SRAT_BYTES, 0x609);
+	assert_null(parse_nodes());
+	assert_int_equal(map.node_range[0].node, 5);
+	assert_int_equal(map.cpu_node[0], 5 + 1);
+	/* no SRAT: nothing to say */
+	acpi_machine();
+	ram[0x600] = 'X';
+	seal(0x600, SRAT_BYTES, 0x609);
+	assert_null(parse_nodes());
+	assert_int_equal(map.node_range_count, 0);
+}
+
+/* Whatever an SRAT says, nodes are small numbers and CPUs have one; a bad one leaves none. */
+static void bad_srat_is_told(void **state)
+{
+	(void)state;
+	for (uint32_t size = 36; size < SRAT_BYTES; size++) {
+		const char *bad;
+
+		acpi_machine();
+		le(0x604, size, 4);
+		seal(0x600, size, 0x609);
+		bad = parse_nodes();
+		assert_true(map.node_range_count == 0 || bad == NULL);
+		if (size < 48)
+			assert_string_equal(bad, "ACPI: SRAT too short");
+	}
+	acpi_machine();
+	ram[0x631] = 0; /* an entry of length 0 would loop for ever */
+	seal(0x600, SRAT_BYTES, 0x609);
+	assert_string_equal(parse_nodes(), "ACPI: SRAT entry runs out of the table");
+	acpi_machine();
+	ram[0x600 + SRAT_BYTES - 39]++; /* the last entry ends outside */
+	seal(0x600, SRAT_BYTES, 0x609);
+	assert_string_equal(parse_nodes(), "ACPI: SRAT entry runs out of the table");
+	assert_int_equal(map.node_range_count, 0);
+	assert_int_equal(map.cpu_node[0] | map.cpu_node[1] | map.cpu_node[2], 0);
+	for (uint32_t at = 0x600; at < 0x600 + SRAT_BYTES; at++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			acpi_machine();
+			ram[at] ^= (unsigned char)(1u << bit);
+			if (at >= 0x60a) /* believed, but for what it says */
+				seal(0x600, SRAT_BYTES, 0x609);
+			(void)parse_nodes();
+			loam_boot_nodes_settle(&map);
+			for (size_t i = 0; i < map.node_range_count; i++)
+				assert_true(map.node_range[i].node < LOAM_NODE_MAX);
+			for (unsigned c = 0; c < map.cpu_count; c++)
+				assert_true(map.cpu_node[c] < LOAM_NODE_MAX);
+		}
+	}
+}
+
+/* More nodes than there can be: the lowest numbers stay. More ranges: the first ones. */
+static void too_many_nodes(void **state)
+{
+	(void)state;
+	map = (struct loam_boot_map){0};
+	for (uint32_t i = 0; i < LOAM_BOOT_NODES + 5; i++)
+		loam_boot_node_add(&map, i * 4096, 4096, UINT32_MAX - i);
+	loam_boot_node_add(&map, 0, 0, 1);
+	assert_int_equal(map.node_range_count, LOAM_BOOT_NODES);
+	map.cpu_count = 3;
+	map.cpu_node[0] = (uint64_t)UINT32_MAX + 1;		      /* one of those that go */
+	map.cpu_node[1] = (uint64_t)UINT32_MAX - LOAM_BOOT_NODES + 2; /* the lowest */
+	map.cpu_node[2] = 1;					      /* node 0, without memory */
+	loam_boot_nodes_settle(&map);
+	assert_int_equal(map.node_range_count, LOAM_NODE_MAX - 1);
+	assert_int_equal(map.node_range[0].base, (LOAM_BOOT_NODES - LOAM_NODE_MAX + 1) * 4096);
+	assert_int_equal(map.node_range[0].node, LOAM_NODE_MAX - 1);
+	assert_int_equal(map.node_range[LOAM_NODE_MAX - 2].node, 1);
+	assert_int_equal(map.cpu_node[0], 0);
+	assert_int_equal(map.cpu_node[1], 1);
+	assert_int_equal(map.cpu_node[2], 0);
+}
+
 static void full_map_counts_what_is_lost(void **state)
 {
 	(void)state;
@@ -520,6 +681,9 @@ int main(void)
 		cmocka_unit_test(bad_pvh_start_info),
 		cmocka_unit_test(acpi_names_the_cpus),
 		cmocka_unit_test(bad_acpi_is_told),
+		cmocka_unit_test(acpi_names_the_nodes),
+		cmocka_unit_test(bad_srat_is_told),
+		cmocka_unit_test(too_many_nodes),
 		cmocka_unit_test(full_map_counts_what_is_lost),
 		cmocka_unit_test(command_line),
 	};
