@@ -6,7 +6,7 @@ loam_boot_x86_64_src  := boot/x86_64/entry.S boot/x86_64/vectors.S boot/x86_64/t
 	boot/pvh.c boot/acpi.c
 loam_boot_aarch64_src := boot/aarch64/entry.S boot/aarch64/vectors.S boot/aarch64/traps.c \
 	boot/aarch64/machine.c boot/aarch64/clock.c boot/aarch64/smp.c boot/fdt.c
-loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _sys.c _vm.c _smp.c _soak.c _heap.c _fault.c _oracle.c)
+loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _sys.c _vm.c _smp.c _numa.c _soak.c _heap.c _fault.c _oracle.c)
 loam_demo_src         := boot/demo.c boot/job.c boot/vmbench.c boot/bintree.c boot/replay.c $(loam_selftest_src)
 # What of it runs anywhere: for the host tests and tools.
 loam_boot_portable_src := boot/map.c boot/cmdline.c boot/pvh.c boot/acpi.c boot/fdt.c boot/replay.c boot/bintree.c

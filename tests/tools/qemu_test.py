@@ -60,7 +60,7 @@ class Boot:
 
     def __init__(self, arch, image, **kw):
         argv = qemu_run.command(arch, image, kw.get("mem", "256M"), kw.get("append", ""),
-                                kw.get("initrd"), kw.get("cpu", "max"), kw.get("smp", 1))
+                                kw.get("initrd"), kw.get("cpu", "max"), kw.get("smp", 1), kw.get("extra", ()))
         start = time.monotonic()
         self.looks = []
         if kw.get("oracle"):
@@ -185,6 +185,29 @@ class Suite:
                 print(f"{line} ({mem})")
         self.boot("cpus=2 of 4", 0, [r"^2 CPUs run$"], guest=True, smp=4, append="cpus=2 job=trees depth=6")
 
+    def numa(self):
+        """Two or three nodes: with both kinds of thing, with CPUs or memory alone, and with the boot CPU on the second."""
+        mib = r"2\d\d(\.\d)? MiB"
+        shapes = [
+            ("2 nodes", [256, 256], ["0-1", "2-3"], [rf"node 0: {mib}, CPUs 0-1", rf"node 1: {mib}, CPUs 2-3"]),
+            ("the boot CPU on node 1", [256, 256], ["2-3", "0-1"], [rf"node 0: {mib}, CPUs 2-3", rf"node 1: {mib}, CPUs 0-1"]),
+            ("a node without memory", [512, 0], ["0-1", "2-3"], [r"node 0: 5\d\d(\.\d)? MiB, CPUs 0-1", "node 1: no memory, CPUs 2-3"]),
+            ("a node without CPUs", [256, 256], ["0-3", ""], [rf"node 0: {mib}, CPUs 0-3", rf"node 1: {mib}, no CPUs"]),
+            ("3 nodes", [128, 128, 256], ["0,cpus=3", "1", "2"],
+             [r"node 0: 12\d(\.\d)? MiB, CPUs 0,3", r"node 1: 12\d(\.\d)? MiB, CPUs 1", rf"node 2: {mib}, CPUs 2"]),
+        ]
+        for name, mems, cpus, lines in shapes:
+            extra = []
+            for i, (mem, on) in enumerate(zip(mems, cpus)):
+                if mem:
+                    extra += ["-object", f"memory-backend-ram,id=m{i},size={mem}M"]
+                extra += ["-numa", f"node,nodeid={i}" + (f",memdev=m{i}" if mem else "") + (f",cpus={on}" if on else "")]
+            self.boot(f"numa: {name}, 4 CPUs", 0, [r"^4 CPUs run$", r"^loam: all done, all well$"] + [f"^{x}$" for x in lines],
+                      guest=True, mem="512M", smp=4, append="depth=6 job=trees", extra=extra)
+        b = self.boot("numa: one node says nothing", 0, [r"^4 CPUs run$"], smp=4, append="depth=4 job=trees selftest=0")
+        if b is not None:
+            self.tap.result("node 0:" not in b.text and "one node" not in b.text, f"{self.arch}: numa: nor does it", b.text)
+
     def high_memory(self):
         """5 GiB on x86_64 lie on both sides of the hole below 4 GiB."""
         if self.arch == "x86_64":
@@ -247,6 +270,7 @@ class Suite:
         self.whole_job()
         self.high_memory()
         self.many_cpus()
+        self.numa()
         self.matrix()
         self.liar()
         self.five_levels()
