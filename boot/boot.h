@@ -39,9 +39,10 @@ struct loam_boot_map {
 	size_t lost; /* entries that found no room */
 	const char *cmdline;
 	uint64_t initrd_pa, initrd_bytes;
-	uint64_t console_pa;		    /* memory-mapped console, or 0 */
-	bool psci_smc;			    /* aarch64: power off by SMC rather than HVC */
-	unsigned cpu_count;		    /* at most LOAM_BOOT_CPUS */
+	uint64_t console_pa; /* memory-mapped console, or 0 */
+	bool psci_smc;	     /* aarch64: power off by SMC rather than HVC */
+	unsigned cpu_count;  /* at most LOAM_BOOT_CPUS */
+	bool cpu_guessed;    /* the firmware said nothing: cpu_hw_id are to be tried */
 	uint64_t cpu_hw_id[LOAM_BOOT_CPUS]; /* local APIC ids, or MPIDRs */
 	uint64_t lapic_pa;		    /* x86_64: registers of the local APIC, or 0 */
 	uint64_t rsdp_pa;		    /* x86_64: where ACPI begins, or 0 */

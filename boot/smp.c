@@ -12,6 +12,7 @@
 
 #define STACK_BYTES    0x10000u
 #define START_LIMIT_NS UINT64_C(2000000000)
+#define TRY_LIMIT_NS   UINT64_C(100000000) /* for one that may not be there */
 
 struct loam_percpu loam_percpu[LOAM_BOOT_CPUS];
 
@@ -50,6 +51,26 @@ static void set_node(unsigned cpu, uint64_t node)
 	LOAM_CHECK(err == LOAM_OK, "the firmware's nodes were not settled");
 }
 
+static bool comes_within(struct loam_percpu *cpu, uint64_t limit_ns)
+{
+	uint64_t start = loam_host_now_ns();
+
+	/* acquire: the new CPU's release in loam_smp_main */
+	while (__atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0) {
+		if (loam_host_now_ns() - start > limit_ns)
+			return false;
+		loam_cpu_relax();
+	}
+	return true;
+}
+
+static bool start(struct loam_percpu *cpu, uint64_t limit_ns)
+{
+	loam_machine_cpu_start(cpu);
+	return comes_within(cpu, limit_ns) ||
+	       (!loam_machine_cpu_give_up(cpu) && comes_within(cpu, START_LIMIT_NS));
+}
+
 unsigned loam_smp_start(unsigned limit)
 {
 	loam_machine_smp_init(firmware);
@@ -61,23 +82,19 @@ unsigned loam_smp_start(unsigned limit)
 	limit = limit < LOAM_BOOT_CPUS ? limit : LOAM_BOOT_CPUS;
 	for (unsigned i = 0; i < firmware->cpu_count && count < limit; i++) {
 		struct loam_percpu *cpu = &loam_percpu[count];
-		uint64_t start = loam_host_now_ns();
 
 		if (firmware->cpu_hw_id[i] == loam_percpu[0].hw_id)
 			continue;
 		set_node(count, firmware->cpu_node[i]);
 		cpu->id = count;
 		cpu->hw_id = firmware->cpu_hw_id[i];
-		if (!stacks(cpu)) {
+		if (cpu->stack_high == 0 && !stacks(cpu)) {
 			loam_log(LOAM_LOG_ERROR, "no memory for CPU %u\n", count);
 			break;
 		}
-		loam_machine_cpu_start(cpu);
-		/* acquire: the new CPU's release in loam_smp_main */
-		while (__atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0 &&
-		       loam_host_now_ns() - start < START_LIMIT_NS)
-			loam_cpu_relax();
-		if (__atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0) {
+		if (!start(cpu, firmware->cpu_guessed ? TRY_LIMIT_NS : START_LIMIT_NS)) {
+			if (firmware->cpu_guessed)
+				continue;
 			loam_log(LOAM_LOG_ERROR, "CPU %u (hardware id %#llx) did not start\n",
 				 count, (unsigned long long)cpu->hw_id);
 			break;

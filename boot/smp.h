@@ -35,6 +35,8 @@ extern struct loam_percpu loam_percpu[LOAM_BOOT_CPUS];
 /* Prepare starting CPUs; bring one up on its stacks, to loam_smp_main; false: it does not come. */
 void loam_machine_smp_init(const struct loam_boot_map *map);
 void loam_machine_cpu_start(struct loam_percpu *cpu);
+/* It has not come so far. True: nor will it; false: it is on its way. */
+bool loam_machine_cpu_give_up(struct loam_percpu *cpu);
 /* On the new CPU: traps, interrupts, its number. */
 void loam_machine_cpu_init(struct loam_percpu *cpu);
 /* Interrupts on, where this machine has any for us. */

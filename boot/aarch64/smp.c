@@ -45,6 +45,13 @@ void loam_machine_cpu_start(struct loam_percpu *cpu)
 }
 
 /* Shootdowns never come this way (mmu->broadcast). */
+/* PSCI names a CPU or says that there is none: nothing is probed here. */
+bool loam_machine_cpu_give_up(struct loam_percpu *cpu)
+{
+	(void)cpu;
+	return true;
+}
+
 void loam_machine_ipi(unsigned cpu)
 {
 	(void)cpu;

@@ -90,6 +90,23 @@ static const char *copy_cmdline(uint64_t pa)
 	return text;
 }
 
+/* No ACPI: where the local APIC is says an MSR, and which CPUs there are is found by trying the lowest
+ * APIC ids. Source: Intel SDM volume 3A, "Local APIC Status and Location". */
+static void guess_cpus(struct loam_boot_map *map)
+{
+	uint32_t a = 1, b, c = 0, d, low, high;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	if ((d >> 9 & 1) == 0)
+		return; /* no local APIC: one CPU */
+	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(0x1b));
+	map->lapic_pa = ((uint64_t)high << 32 | low) & UINT64_C(0xffffff000);
+	map->cpu_guessed = true;
+	map->cpu_count = LOAM_BOOT_CPUS;
+	for (unsigned i = 0; i < LOAM_BOOT_CPUS; i++)
+		map->cpu_hw_id[i] = i;
+}
+
 void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map)
 {
 	uint64_t cmdline_pa = 0;
@@ -98,9 +115,14 @@ void loam_machine_read_map(uint64_t handover, struct loam_boot_map *map)
 	LOAM_CHECK(bad == NULL, bad);
 	map->cmdline = copy_cmdline(cmdline_pa);
 	map->cpu_count = 1; /* this one, whatever ACPI says */
-	bad = loam_acpi_parse(read_phys, NULL, map->rsdp_pa, map);
-	if (bad != NULL)
-		loam_log(LOAM_LOG_INFO, "one CPU: %s\n", bad);
+	if (map->cmdline != NULL && loam_cmdline_is(map->cmdline, "acpi", "0"))
+		bad = "ACPI: left out";
+	else
+		bad = loam_acpi_parse(read_phys, NULL, map->rsdp_pa, map);
+	if (bad != NULL) {
+		loam_log(LOAM_LOG_INFO, "%s: CPUs are looked for\n", bad);
+		guess_cpus(map);
+	}
 	bad = loam_acpi_nodes(read_phys, NULL, map->rsdp_pa, map);
 	if (bad != NULL)
 		loam_log(LOAM_LOG_INFO, "one node: %s\n", bad);

@@ -122,15 +122,20 @@ void loam_machine_cpu_start(struct loam_percpu *cpu)
 {
 	if (trampoline_pa == 0)
 		return;
-	loam_ap_cpu = (uintptr_t)cpu;
 	loam_ap_stack = cpu->stack_high;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&loam_ap_cpu, (uintptr_t)cpu, __ATOMIC_SEQ_CST); /* partner: xchg there */
 	send(cpu->hw_id, ICR_INIT);
 	wait_ns(10000000);
 	for (unsigned i = 0; i < 2 && __atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == 0; i++) {
 		send(cpu->hw_id, ICR_STARTUP | (uint32_t)(trampoline_pa >> 12));
 		wait_ns(200000);
 	}
+}
+
+bool loam_machine_cpu_give_up(struct loam_percpu *cpu)
+{
+	(void)cpu;
+	return __atomic_exchange_n(&loam_ap_cpu, 0, __ATOMIC_ACQ_REL) != 0;
 }
 
 void loam_machine_ipi(unsigned cpu)

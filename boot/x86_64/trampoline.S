@@ -64,9 +64,17 @@ loam_ap_high_half:
 	/* the final tables, under which the stack is */
 	movq loam_ap_root, %rax
 	movq %rax, %cr3
-	movq loam_ap_cpu, %rdi
+	/* claim the record: a CPU that comes after it was given up finds none, and stays here */
+	xorl %edi, %edi
+	xchgq %rdi, loam_ap_cpu
+	testq %rdi, %rdi
+	jz too_late
 	movq loam_ap_stack, %rsp
 	xorl %ebp, %ebp
 	call loam_smp_main
+too_late:
+	cli
+	hlt
+	jmp too_late
 
 	.section .note.GNU-stack, "", @progbits

@@ -230,6 +230,8 @@ class Suite:
     def small_cpus(self):
         """CPUs that lack what the best ones have."""
         if self.arch == "x86_64":
+            self.boot("without ACPI CPUs are found by trying", 0, [r"^ACPI: left out: CPUs are looked for$", r"^3 CPUs run$", "all well"],
+                      smp=3, append="acpi=0 job=trees depth=4", guest=True)
             self.boot("qemu64", 0, [r"all well"], guest=True, cpu="qemu64", append="job=trees depth=8")
         else:
             self.boot("cortex-a57: no dirty bits in hardware", 0, [r"44-bit physical", "all well"],
