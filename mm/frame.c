@@ -180,19 +180,16 @@ static void give_locked(struct loam_zone *z, struct loam_frame_record *r, struct
 	loam_buddy_free(&z->buddy, pfn, r->order);
 }
 
-/* All known-zero frames go back to their buddies; false if there was none. */
-static bool drain_locked(void)
+/* A node's known-zero frames go back to their buddies; false if there was none. */
+static bool drain_locked(unsigned node)
 {
-	bool any = false;
+	bool any = known_zero[node].count > 0;
 
-	for (unsigned node = 0; node < LOAM_NODE_MAX; node++) {
-		while (known_zero[node].count > 0) {
-			struct loam_pfn pfn = loam_frame_list_pop(&known_zero[node]);
-			struct loam_zone *z = loam_zone_of(pfn);
+	while (known_zero[node].count > 0) {
+		struct loam_pfn pfn = loam_frame_list_pop(&known_zero[node]);
+		struct loam_zone *z = loam_zone_of(pfn);
 
-			give_locked(z, &z->record[pfn.raw - z->base], pfn);
-			any = true;
-		}
+		give_locked(z, &z->record[pfn.raw - z->base], pfn);
 	}
 	return any;
 }
@@ -202,8 +199,10 @@ static enum loam_err take_locked(unsigned order, const struct place *place, bool
 				 enum loam_owner owner, struct loam_pfn *pfn)
 {
 	struct loam_frame_list *ahead = &known_zero[place->node];
+	struct place near = *place;
 	enum loam_err err;
 
+	near.strict = true; /* what is near goes first, known-zero frames too */
 	if (must_fail_locked())
 		return LOAM_NOMEM;
 	if (*zero && order == 0 && !place->low && ahead->count > 0) {
@@ -214,9 +213,16 @@ static enum loam_err take_locked(unsigned order, const struct place *place, bool
 		return LOAM_OK;
 	}
 	*zero = false;
+	err = take_buddy_locked(order, &near, owner, pfn);
+	if (err != LOAM_OK && drain_locked(place->node))
+		err = take_buddy_locked(order, &near, owner, pfn);
+	if (err == LOAM_OK || place->strict)
+		return err;
 	err = take_buddy_locked(order, place, owner, pfn);
-	if (err != LOAM_OK && drain_locked())
-		err = take_buddy_locked(order, place, owner, pfn);
+	for (unsigned node = 0; err != LOAM_OK && node < LOAM_NODE_MAX; node++) {
+		if (drain_locked(node))
+			err = take_buddy_locked(order, place, owner, pfn);
+	}
 	return err;
 }
 

@@ -8,6 +8,8 @@
  */
 #include "mm/numa.h"
 
+#include "mm/framecache.h"
+
 #define RANGES 64u
 
 static struct loam_node_range ranges[RANGES]; /* boot only; in frames, not bytes */
@@ -74,6 +76,7 @@ enum loam_err loam_cpu_set_node(unsigned cpu, unsigned node)
 	if (cpu >= LOAM_CPU_MAX || node >= LOAM_NODE_MAX)
 		return LOAM_INVAL;
 	__atomic_store_n(&loam_numa_cpu[cpu], (uint8_t)node, __ATOMIC_RELAXED);
+	(void)loam_framecache_drain(false); /* of where it seemed to be */
 	return LOAM_OK;
 }
 

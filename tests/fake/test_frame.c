@@ -459,6 +459,54 @@ static void a_full_node(void **state)
 	nodes_down();
 }
 
+/* A request gets what is near, to the last frame, before it gets what is far: known-zero frames too, zeros
+ * wanted or not. */
+static void what_is_near_goes_first(void **state)
+{
+	(void)state;
+	for (unsigned zero = 0; zero < 2; zero++) {
+		struct loam_frame_list list = {0};
+		struct loam_node_stats stats;
+		uint64_t near = 0;
+
+		nodes_up();
+		fake_run_on(1);
+		while (loam_frame_idle())
+			;
+		(void)loam_framecache_drain(true);
+		assert_int_equal(loam_node_stats(1, &stats), LOAM_OK);
+		for (;;) {
+			assert_int_equal(loam_frame_list_alloc(&list, 1, zero ? LOAM_FRAME_ZERO : 0,
+							       LOAM_OWNER_TEST),
+					 LOAM_OK);
+			if (node_of(list.head) == 0)
+				break;
+			near++;
+		}
+		assert_int_equal(near, stats.free);
+		loam_frame_list_free(&list);
+		nodes_down();
+	}
+}
+
+/* A CPU that is told its node late keeps nothing of where it seemed to be. */
+static void a_cpu_is_moved(void **state)
+{
+	struct loam_pfn pfn;
+
+	(void)state;
+	nodes_up();
+	fake_run_on(3);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(node_of(pfn), 0);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	assert_int_equal(loam_cpu_set_node(3, 1), LOAM_OK);
+	assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+	assert_int_equal(node_of(pfn), 1);
+	assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+	nodes_down();
+}
+
 static void bad_nodes_are_refused(void **state)
 {
 	struct loam_node_range range[65] = {{0}};
@@ -681,6 +729,8 @@ int main(void)
 		cmocka_unit_test(a_reserve_for_interrupts),
 		cmocka_unit_test(frames_come_from_the_node),
 		cmocka_unit_test(a_full_node),
+		cmocka_unit_test(what_is_near_goes_first),
+		cmocka_unit_test(a_cpu_is_moved),
 		cmocka_unit_test(bad_nodes_are_refused),
 		cmocka_unit_test(low_memory_is_kept),
 		cmocka_unit_test(tiny_maps),
