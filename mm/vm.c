@@ -199,6 +199,12 @@ enum loam_err loam_vm_query(uintptr_t addr, struct loam_vm_info *info)
 	return loam_sys_leave(irq, query_locked(addr, info));
 }
 
+void loam_dump_walk(uintptr_t addr)
+{
+	if (loam_space_ptab()->mmu != NULL)
+		loam_ptab_dump_walk(loam_space_ptab(), addr);
+}
+
 static enum loam_err lazy_locked(uintptr_t base, size_t size, bool lazy)
 {
 	enum loam_err err;

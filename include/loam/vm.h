@@ -62,6 +62,9 @@ struct loam_vm_info {
 /* What the page tables say about `addr`. Fails: NOENT nothing is mapped; NOTSUP on Linux. */
 LOAM_MUST_USE enum loam_err loam_vm_query(uintptr_t addr, struct loam_vm_info *info);
 
+/* Print the walk for `addr` through the log, an entry a line: where it stands, what it says. Context: any. */
+void loam_dump_walk(uintptr_t addr);
+
 /*
  * Demand paging: from now on a touch of a Prepared page in the range makes it Ready, zeroed,
  * through loam_fault_handle (2 MiB at once where loam_sys_hugepage asked for it). `lazy` false
