@@ -28,6 +28,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -141,16 +142,24 @@ unsigned loam_host_cpu_count(void)
 
 /* ---- threads ---- */
 
+/*
+ * Stop here if a stop is under way and this thread has not stopped for it. The signal may come amid this
+ * and do all of it, for this stop and for later ones: whoever moves `parked_for` on is the one who
+ * stops, and posts once.
+ */
 static void park_at(void *unused, const void *sp)
 {
-	unsigned now = __atomic_load_n(&world, __ATOMIC_ACQUIRE);
+	unsigned now, before = __atomic_load_n(&self.parked_for, __ATOMIC_RELAXED);
 
 	(void)unused;
-	if ((now & 1) == 0 || self.parked_for == now)
-		return; /* too late, or the other of the two requests was first */
-	self.sp = sp;
-	/* release: partner of the acquire in world_stop; the stack below is as the scan sees it */
-	__atomic_store_n(&self.parked_for, now, __ATOMIC_RELEASE);
+	do {
+		now = __atomic_load_n(&world, __ATOMIC_ACQUIRE);
+		if ((now & 1) == 0 || before == now)
+			return; /* too late, or the other of the two requests was first */
+				/* release: partner of the acquire in wait_for_one */
+	} while (!__atomic_compare_exchange_n(&self.parked_for, &before, now, false,
+					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	self.sp = sp; /* before the post; the stack below is as the scan sees it */
 	sem_post(&parked);
 	/* acquire: what the collector wrote is seen after the wait */
 	while (__atomic_load_n(&world, __ATOMIC_ACQUIRE) == now)
@@ -192,6 +201,20 @@ static const void *own_stack_base(void)
 	return (char *)low + size;
 }
 
+/*
+ * A stop holds the registry until the world starts again, and may wait for this very thread: so it
+ * parks while it waits. (The signal does that too, but some thread sanitizers hold signals back while
+ * a mutex is waited for.)
+ */
+static void lock_registry(void)
+{
+	while (pthread_mutex_trylock(&registry) != 0) {
+		if (self.thread != NULL)
+			loam_cpu_spill(park_at, NULL);
+		sched_yield();
+	}
+}
+
 static void install_handler(void)
 {
 	struct sigaction action = {.sa_sigaction = on_stop_signal,
@@ -214,7 +237,7 @@ static void unlink_self(void)
 void loam_host_thread_set(struct loam_thread *thread)
 {
 	pthread_once(&once, init_once);
-	pthread_mutex_lock(&registry);
+	lock_registry();
 	if (self.thread != NULL)
 		unlink_self();
 	self.thread = thread;
@@ -250,7 +273,7 @@ void loam_host_world_stop(void)
 {
 	unsigned now, others = 0;
 
-	pthread_mutex_lock(&registry);
+	lock_registry();
 	/* seq_cst: before the requests, so that whoever sees one sees an odd world */
 	now = __atomic_add_fetch(&world, 1, __ATOMIC_SEQ_CST);
 	for (struct node *n = nodes; n != NULL; n = n->next) {
