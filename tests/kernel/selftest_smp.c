@@ -10,6 +10,8 @@
 
 #include <loam/cpu.h>
 
+#define MIB ((size_t)1 << 20)
+
 static void say_id(void *arg)
 {
 	*(volatile unsigned *)arg = loam_host_cpu_id();
@@ -165,11 +167,36 @@ static void epochs_pass_without_a_shootdown(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, 32 * piece) == LOAM_OK);
 }
 
+/* How often everybody is made to forget something, for 8 MiB: never when rights are given, once when
+ * memory goes. */
+static void few_invalidations_reach_others(const struct loam_boot_info *info)
+{
+	struct loam_cpu_stats s[4];
+	uintptr_t base;
+
+	(void)info;
+	EXPECT(loam_sys_reserve(0, 8 * MIB, LOAM_HUGE_SIZE, &base) == LOAM_OK);
+	EXPECT(loam_sys_map(base, 8 * MIB, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_sys_used(base, 8 * MIB, NULL) == LOAM_OK);
+	loam_cpu_stats(&s[0]);
+	EXPECT(loam_vm_protect(base, 8 * MIB, LOAM_VM_READ) == LOAM_OK);
+	loam_cpu_stats(&s[1]);
+	EXPECT(loam_vm_protect(base, 8 * MIB, LOAM_VM_READ | LOAM_VM_WRITE) == LOAM_OK);
+	loam_cpu_stats(&s[2]);
+	EXPECT(loam_sys_unused(base, 8 * MIB) == LOAM_OK);
+	loam_cpu_stats(&s[3]);
+	EXPECT(s[1].shootdowns - s[0].shootdowns == (loam_smp_count() > 1));
+	EXPECT(s[2].shootdowns == s[1].shootdowns);
+	EXPECT(s[3].shootdowns - s[2].shootdowns == (loam_smp_count() > 1));
+	EXPECT(loam_sys_free(base, 8 * MIB) == LOAM_OK);
+}
+
 const struct selftest loam_selftest_smp[] = {
 	{"smp: every CPU answers", every_cpu_answers},
 	{"smp: another frame behind an address is seen by all", remapping_is_seen_everywhere},
 	{"smp: leaves change under readers", leaves_change_under_readers},
 	{"smp: frames go back by epochs, and no CPU is interrupted",
 	 epochs_pass_without_a_shootdown},
+	{"smp: few invalidations reach the others", few_invalidations_reach_others},
 	{NULL, NULL},
 };

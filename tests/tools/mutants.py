@@ -99,7 +99,7 @@ MUTANTS = [
      "((pa >> 50) & 3) << LOAM_ARM_SH_SHIFT", "((pa >> 51) & 3) << LOAM_ARM_SH_SHIFT", "pte",
      ("fake-aarch64",)),
     ("a run is freed with any order", "mm/frame.c",
-     "r->state == STATE_HEAD && r->order == order", "r->state == STATE_HEAD", "frame", BOTH),
+     "r->state == LOAM_FRAME_HEAD && r->order == order", "r->state == LOAM_FRAME_HEAD", "frame", BOTH),
     ("a failed list keeps what it took", "mm/frame.c",
      "\t\tloam_frame_list_free(&dirty);\n\t\treturn LOAM_NOMEM;", "\t\treturn LOAM_NOMEM;", "frame", BOTH),
     ("a frame can be freed twice at once", "mm/frame.c",
