@@ -285,14 +285,20 @@ static void fill_row(const struct loam_ptab *pt, const struct fill *f, uint64_t 
 		     const struct loam_ptab_slot *slot, unsigned n)
 {
 	const uint64_t step = f->tag_only ? 0 : LOAM_PAGE_SIZE;
+	const bool contig = pt->mmu->contig;
 	uint64_t pte = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, false);
 	uint64_t hint = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, true) ^ pte, run = 0;
 	struct loam_ptab_slot at = *slot;
 
-	for (unsigned i = 0; i < n; i++, at.index++, pte += step) {
-		if (pt->mmu->contig && at.index % LOAM_CONTIG_ENTRIES == 0)
-			run = fill_run_end(pt, f, done + i * LOAM_PAGE_SIZE, &at) != 0 ? hint : 0;
-		loam_pt_store(at.table, at.index, pte | run);
+	for (unsigned i = slot->index; i < slot->index + n; i++, pte += step) {
+		if (contig && i % LOAM_CONTIG_ENTRIES == 0) {
+			at.index = i;
+			run = fill_run_end(pt, f, done + (i - slot->index) * LOAM_PAGE_SIZE, &at) !=
+					      0
+				      ? hint
+				      : 0;
+		}
+		loam_pt_store(slot->table, i, pte | run);
 	}
 }
 
@@ -652,8 +658,8 @@ enum loam_err loam_ptab_unmap(const struct loam_ptab *pt, struct loam_ptab_pool 
 
 /* ---- protect ---- */
 
-static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batch,
-			 struct loam_ptab_slot *slot, uint32_t attr)
+/* True: it has lost rights, and TLBs must hear of it. */
+static bool protect_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint32_t attr)
 {
 	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
 	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC;
@@ -675,7 +681,7 @@ static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 		old = loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);
 		loam_pt_store(slot->table, slot->index,
 			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
-		return; /* published by the caller */
+		return false; /* broken, and published by the caller */
 	}
 	was = loam_pt_swap(slot->table, slot->index, pte);
 	if (was != slot->pte) {
@@ -685,15 +691,15 @@ static void protect_slot(const struct loam_ptab *pt, struct loam_tlb_batch *batc
 			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
 	}
 	/* an upgrade costs at most a spurious fault elsewhere: never a broadcast */
-	if ((old & ~attr & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0)
-		loam_tlb_batch_add(batch, slot->va, 1, slot->level, false);
+	return (old & ~attr & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0;
 }
 
 enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 				struct loam_tlb_batch *batch, uint64_t va, uint64_t size,
 				uint32_t attr)
 {
-	uint64_t last = va + (size - 1);
+	uint64_t last = va + (size - 1), first = 0, count = 0; /* have lost rights */
+	unsigned level = 0;
 	struct loam_ptab_tally tally;
 	struct loam_ptab_slot slot;
 
@@ -708,11 +714,24 @@ enum loam_err loam_ptab_protect(const struct loam_ptab *pt, struct loam_ptab_poo
 	split_ends(pt, pool, va, size);
 	loam_ptab_walk(pt, va, LOAM_LEVEL_PAGE, &slot);
 	for (;;) {
-		protect_slot(pt, batch, &slot, attr);
+		bool lost = protect_slot(pt, &slot, attr);
+
+		/* entries in a row are one range */
+		if (count > 0 && (!lost || slot.level != level || slot.index == 0)) {
+			loam_tlb_batch_add(batch, first, count, level, false);
+			count = 0;
+		}
+		if (lost && count == 0) {
+			first = slot.va;
+			level = slot.level;
+		}
+		count += lost;
 		if (loam_ptab_slot_last(&slot) >= last)
 			break;
 		loam_ptab_next(pt, LOAM_LEVEL_PAGE, &slot);
 	}
+	if (count > 0)
+		loam_tlb_batch_add(batch, first, count, level, false);
 	loam_pt_publish(pt->mmu);
 	return LOAM_OK;
 }

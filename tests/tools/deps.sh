@@ -22,7 +22,11 @@ gnuplot-nox:gnuplot
 '
 case $(uname -m) in
 aarch64) cross='gcc-x86-64-linux-gnu:x86_64-linux-gnu-gcc' ;;
-*) cross='gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc' ;;
+*)
+	cross='gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc'
+	# static programs for the guest that is measured against
+	wanted="$wanted libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdio.h"
+	;;
 esac
 
 missing=
