@@ -15,16 +15,22 @@
  *   [EPOCH-3] An idle CPU touches no memory of loam's before it is idle no more, and empties its
  *             TLB on the way out, after it has said so.
  *   [EPOCH-4] No page whose old frame waits gets a new one.
+ *   [EPOCH-5] Whoever makes it true that all have passed, by passing, resting or going offline, looks
+ *             whether it is; so no frame waits for a moment that has been.
  *
  * Why [EPOCH-3] suffices: the CPU stores `idle` and then loads `epoch`; the one that frees moves
  * `epoch` on and then loads `idle`; all four sequentially consistent. So either the CPU sees the
  * new epoch and flushes, after the entries were cleared, or the one that frees sees it
- * awake and waits for it. tests/model/epoch.pml has all of it.
+ * awake and waits for it. [EPOCH-5] is the same between two CPUs that pass at once: each stores its own
+ * `passed` or `idle` and then loads the other's, and one of them must see both. Hence those
+ * are sequentially consistent too, and `oldest`. tests/model/epoch.pml has all of it.
  *
  * What waits is bounded, in pieces and in frames; when it is full, or something needs the address
  * or the memory, one shootdown settles all of it.
  *
- * Concurrency: `piece` and what belongs to it by the space lock; `passed` and `idle` by their CPU.
+ * Concurrency: `piece` and what belongs to it by the space lock; `passed` and `idle` by their CPU, with
+ * IRQs off from asking for its number on: a thread that moved in between would say of one CPU what
+ * it did on another.
  */
 #include "mm/epoch.h"
 
@@ -46,32 +52,23 @@ static struct piece {
 } piece[PIECES]; /* oldest first */
 static uint32_t piece_count;
 static uint64_t frame_count, limit;
-static const struct loam_mmu *mmu_used; /* of what waits */
+static const struct loam_mmu *mmu_used; /* written once, before `epoch` first moves */
 static uint64_t deferred, reaped;	/* space lock: frames that ever waited, went by epoch */
 
+/* All four: seq_cst where [EPOCH-3] or [EPOCH-5] says so. */
 static uint64_t epoch;	/* atomic: of the youngest piece that ever was */
 static uint64_t oldest; /* atomic: of piece[0]; 0 nothing waits */
 static struct {
-	uint64_t passed; /* atomic: release by the CPU itself */
-	uint32_t idle;	 /* atomic */
+	uint64_t passed; /* atomic: by the CPU itself; at joining, under the lock */
+	uint32_t idle;	 /* atomic: likewise */
 	uint32_t pad[13];
 } cpu_state[LOAM_CPU_MAX];
-
-/*
- * Between "I have passed" and the look whether all have: of two CPUs that pass at the same time at
- * least one must see the other, or neither gives anything back and the frames wait for ever. A
- * store and a later load are kept in order by a full fence alone. Partner: the same fence elsewhere.
- */
-static void last_one_sees_all(void)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
 
 static void pass(unsigned cpu, uint64_t now)
 {
 	loam_tlb_local_all(mmu_used);
-	__atomic_store_n(&cpu_state[cpu].passed, now, __ATOMIC_RELEASE); /* [EPOCH-1] */
-	last_one_sees_all();
+	/* release: [EPOCH-1]; partner: all_passed */
+	__atomic_store_n(&cpu_state[cpu].passed, now, __ATOMIC_SEQ_CST);
 }
 
 /* Has every CPU forgotten what was cleared before `stamp`? */
@@ -79,7 +76,7 @@ static bool all_passed(uint64_t stamp)
 {
 	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++) {
 		if (loam_tlb_has(cpu) &&
-		    __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_ACQUIRE) < stamp &&
+		    __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_SEQ_CST) < stamp &&
 		    __atomic_load_n(&cpu_state[cpu].idle, __ATOMIC_SEQ_CST) == 0)
 			return false; /* [EPOCH-2] */
 	}
@@ -149,9 +146,10 @@ void loam_epoch_defer(const struct loam_mmu *mmu, uintptr_t base, size_t size,
 {
 	unsigned self = loam_host_cpu_id();
 
-	mmu_used = mmu;
 	if (list->count == 0)
 		return;
+	if (mmu_used == NULL)
+		mmu_used = mmu;
 	if (limit == 0)
 		limit = frames_max();
 	if (piece_count == PIECES || frame_count + list->count > limit)
@@ -161,13 +159,13 @@ void loam_epoch_defer(const struct loam_mmu *mmu, uintptr_t base, size_t size,
 	piece[piece_count++] = (struct piece){
 		.base = base,
 		.size = size,
-		/* the cleared entries come before; partner: the acquire in loam_cpu_quiescent */
+		/* the cleared entries come before; partner: the load in catch_up */
 		.epoch = __atomic_add_fetch(&epoch, 1, __ATOMIC_SEQ_CST),
 		.list = *list,
 	};
 	*list = (struct loam_frame_list){0};
 	if (piece_count == 1)
-		__atomic_store_n(&oldest, piece[0].epoch, __ATOMIC_RELEASE);
+		__atomic_store_n(&oldest, piece[0].epoch, __ATOMIC_SEQ_CST);
 	pass(self, piece[piece_count - 1].epoch); /* IRQs are off */
 	if (frame_count > limit)		  /* more came at once than may ever wait */
 		(void)loam_epoch_settle_all();
@@ -177,9 +175,10 @@ void loam_epoch_defer(const struct loam_mmu *mmu, uintptr_t base, size_t size,
 
 /* ---- what the CPUs say ---- */
 
+/* [EPOCH-5]. Frames and their records are not reached through the window: an idle CPU may. */
 static void reap_if_ripe(void)
 {
-	uint64_t first = __atomic_load_n(&oldest, __ATOMIC_ACQUIRE);
+	uint64_t first = __atomic_load_n(&oldest, __ATOMIC_SEQ_CST);
 	uintptr_t irq;
 
 	if (first == 0 || !all_passed(first))
@@ -189,58 +188,84 @@ static void reap_if_ripe(void)
 	(void)loam_sys_leave(irq, LOAM_OK);
 }
 
+/* A CPU that loam_cpu_online has refused may still say that it is idle. */
+static bool takes_part(unsigned cpu)
+{
+	return cpu < LOAM_CPU_MAX && loam_tlb_has(cpu);
+}
+
+/* This CPU, with IRQs off, passes what there is to pass. False: nothing. */
+static bool catch_up(unsigned cpu)
+{
+	/* seq_cst: [EPOCH-3]. The flush depends on what is loaded, so it cannot come first. */
+	uint64_t now = __atomic_load_n(&epoch, __ATOMIC_SEQ_CST);
+
+	/* relaxed: only this CPU writes it */
+	if (__atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) == now)
+		return false;
+	pass(cpu, now);
+	return true;
+}
+
 void loam_cpu_quiescent(void)
 {
+	bool passed = false;
 	uintptr_t irq;
-	uint64_t now;
 	unsigned cpu;
-	bool passes;
 
-	if (__atomic_load_n(&oldest, __ATOMIC_ACQUIRE) == 0)
+	/* relaxed: a piece that comes right now is passed next time */
+	if (__atomic_load_n(&oldest, __ATOMIC_RELAXED) == 0)
 		return;
-	/* interrupts off first: a thread that moved to another CPU would flush that one's TLB and speak
-	 * for the one it left */
 	irq = loam_irq_save();
 	cpu = loam_host_cpu_id();
-	now = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
-	passes = __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) != now &&
-		 loam_tlb_has(cpu);
-	if (passes)
-		pass(cpu, now);
+	if (takes_part(cpu))
+		passed = catch_up(cpu);
 	loam_irq_restore(irq);
-	if (passes)
+	if (passed)
 		reap_if_ripe();
 }
 
 void loam_cpu_idle_enter(void)
 {
-	loam_cpu_quiescent();
-	__atomic_store_n(&cpu_state[loam_host_cpu_id()].idle, 1, __ATOMIC_RELEASE);
-	last_one_sees_all();
+	uintptr_t irq = loam_irq_save();
+	unsigned cpu = loam_host_cpu_id();
+
+	if (takes_part(cpu)) {
+		(void)catch_up(cpu);
+		/* release: what it did to memory comes before; seq_cst: [EPOCH-5] */
+		__atomic_store_n(&cpu_state[cpu].idle, 1, __ATOMIC_SEQ_CST);
+	}
+	loam_irq_restore(irq);
 	reap_if_ripe();
 }
 
 void loam_cpu_idle_leave(void)
 {
+	uintptr_t irq = loam_irq_save();
 	unsigned cpu = loam_host_cpu_id();
-	uint64_t now;
+	bool passed = false;
 
-	/* seq_cst, both: see [EPOCH-3] */
-	__atomic_store_n(&cpu_state[cpu].idle, 0, __ATOMIC_SEQ_CST);
-	now = __atomic_load_n(&epoch, __ATOMIC_SEQ_CST);
-	if (now != __atomic_load_n(&cpu_state[cpu].passed, __ATOMIC_RELAXED) && loam_tlb_has(cpu)) {
-		pass(cpu, now); /* [EPOCH-3] */
-		/* somebody may have looked between the two, and counted on us to be the last */
-		reap_if_ripe();
+	if (takes_part(cpu)) {
+		__atomic_store_n(&cpu_state[cpu].idle, 0, __ATOMIC_SEQ_CST);
+		passed = catch_up(cpu); /* [EPOCH-3] */
 	}
+	loam_irq_restore(irq);
+	/* another may have passed while this one was neither idle nor had passed */
+	if (passed)
+		reap_if_ripe();
 }
 
 void loam_epoch_join(unsigned cpu)
 {
-	/* its TLB is empty, and the space lock is held */
+	/* The space lock is held: no frame goes back before its TLB is empty. */
 	__atomic_store_n(&cpu_state[cpu].passed, __atomic_load_n(&epoch, __ATOMIC_ACQUIRE),
 			 __ATOMIC_RELEASE);
 	__atomic_store_n(&cpu_state[cpu].idle, 0, __ATOMIC_RELEASE);
+}
+
+void loam_epoch_leave(void)
+{
+	reap(); /* [EPOCH-5] */
 }
 
 void loam_epoch_reset(void)
@@ -249,6 +274,7 @@ void loam_epoch_reset(void)
 	epoch = 0;
 	oldest = 0;
 	limit = 0;
+	mmu_used = NULL;
 	deferred = 0;
 	reaped = 0;
 	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++) {

@@ -25,8 +25,10 @@ void loam_epoch_settle(uintptr_t base, size_t size);
 /* All that waits goes back now, if need be by interrupting the others. False: nothing waited. */
 bool loam_epoch_settle_all(void);
 
-/* CPU `cpu` joins, with an empty TLB. */
+/* CPU `cpu` is about to join, and will empty its TLB before the space lock is given up. */
 void loam_epoch_join(unsigned cpu);
+/* A CPU has left: it may have been the last that had not passed. */
+void loam_epoch_leave(void);
 /* Forget everything, for tests that init again; nothing may wait. */
 void loam_epoch_reset(void);
 /* Fills in its part. */

@@ -71,12 +71,14 @@ static void forget(const struct loam_mmu *mmu, bool all, const struct loam_tlb_r
 
 void loam_cpu_poll(void)
 {
+	uintptr_t irq =
+		loam_irq_save(); /* first: a thread that moves would answer for another CPU */
 	unsigned cpu = loam_host_cpu_id();
-	uintptr_t irq = loam_irq_save();
 	uint64_t wanted = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
 
 	/* relaxed: only this CPU writes it */
-	if (__atomic_load_n(&seen[cpu].generation, __ATOMIC_RELAXED) != wanted &&
+	if (cpu < LOAM_CPU_MAX &&
+	    __atomic_load_n(&seen[cpu].generation, __ATOMIC_RELAXED) != wanted &&
 	    (__atomic_load_n(&online, __ATOMIC_RELAXED) >> cpu & 1) != 0) {
 		forget(request.mmu, request.all, request.range, request.count);
 		seen[cpu].served++;
@@ -170,19 +172,22 @@ void loam_tlb_join(const struct loam_mmu *mmu, unsigned cpu)
 	 * before the flush. The space lock is held, so none is under way. */
 	__atomic_store_n(&seen[cpu].generation, __atomic_load_n(&generation, __ATOMIC_ACQUIRE),
 			 __ATOMIC_RELEASE);
+	loam_epoch_join(
+		cpu); /* before it counts, or others would wait for what it has not passed */
 	__atomic_or_fetch(&online, (uint64_t)1 << cpu, __ATOMIC_ACQ_REL);
 	loam_tlb_local_all(mmu);
-	loam_epoch_join(cpu);
 }
 
 void loam_tlb_leave(unsigned cpu)
 {
-	__atomic_and_fetch(&online, ~((uint64_t)1 << cpu), __ATOMIC_ACQ_REL);
+	__atomic_and_fetch(&online, ~((uint64_t)1 << cpu), __ATOMIC_SEQ_CST);
+	loam_epoch_leave();
 }
 
 bool loam_tlb_has(unsigned cpu)
 {
-	return (__atomic_load_n(&online, __ATOMIC_ACQUIRE) >> cpu & 1) != 0;
+	/* seq_cst: [EPOCH-5] */
+	return (__atomic_load_n(&online, __ATOMIC_SEQ_CST) >> cpu & 1) != 0;
 }
 
 void loam_tlb_reset(void)

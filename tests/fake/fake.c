@@ -565,16 +565,11 @@ void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsig
 	drop(false, va, count, level, tables);
 }
 
-void (*fake_after_flush)(void);
-
 void loam_tlb_local_all(const struct loam_mmu *m)
 {
-	void (*fn)(void) = fake_after_flush;
-
+	(void)m;
+	fake_others_act();
 	drop_all(false);
-	fake_after_flush = NULL;
-	if (fn != NULL)
-		fn();
 }
 
 void loam_tlb_broadcast(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,

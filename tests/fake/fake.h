@@ -62,12 +62,16 @@ unsigned fake_running(void);
  * is as it was. */
 void fake_sleep(unsigned cpu, bool asleep);
 
-/* Runs once, right after a CPU has flushed its whole TLB: what others do meanwhile. */
-extern void (*fake_after_flush)(void);
 /* Another CPU takes the shootdown interrupt: at once, so that a test runs on. With
  * fake_deafen, never. */
 void fake_interrupt(unsigned cpu);
 void fake_deafen(unsigned cpu);
+/* Preemption: the next time that the code under test asks for its CPU with interrupts on, it goes on
+ * running on CPU `to`. FAKE_CPUS: no more. */
+void fake_migrate(unsigned to);
+/* Called once, at the beginning of the next flush of a whole TLB: what others do meanwhile. */
+void fake_meanwhile(void (*others)(void));
+void fake_others_act(void);
 const struct loam_mmu *fake_mmu(void);
 
 /* A frame nobody has: for tests below the frame allocator. */

@@ -9,6 +9,9 @@
 static loam_host_panic_handler *on_panic;
 static loam_host_log_handler *on_log;
 
+static unsigned migrate_to = FAKE_CPUS;
+static void (*meanwhile)(void);
+
 uintptr_t fake_irqs_masked;
 
 void loam_host_on_panic(loam_host_panic_handler *handler)
@@ -75,9 +78,34 @@ void fake_join(void)
 	running = 0;
 }
 
+void fake_migrate(unsigned to)
+{
+	migrate_to = to;
+}
+
+void fake_meanwhile(void (*others)(void))
+{
+	meanwhile = others;
+}
+
+void fake_others_act(void)
+{
+	void (*others)(void) = meanwhile;
+
+	meanwhile = NULL;
+	if (others != NULL)
+		others();
+}
+
 unsigned loam_host_cpu_id(void)
 {
-	return fake_running();
+	unsigned cpu = fake_running();
+
+	if (fake_irqs_masked == 0 && migrate_to < FAKE_CPUS) {
+		fake_run_on(migrate_to);
+		migrate_to = FAKE_CPUS;
+	}
+	return cpu;
 }
 
 unsigned loam_host_cpu_count(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames that wait for quiescent points: nobody is interrupted, nothing goes back too early (the fake
  * panics if a frame is freed while a CPU can reach it), and no page has two frames at a time. Tags:
- * [EPOCH-1] [EPOCH-2] [EPOCH-3] [EPOCH-4]. */
+ * [EPOCH-1] [EPOCH-2] [EPOCH-3] [EPOCH-4] [EPOCH-5]. */
 #include "mm/space.h"
 #include "mm/framecache.h"
 #include "mm/sys.h"
@@ -156,7 +156,7 @@ static void the_last_one_out_of_idle_gives_back(void **state)
 			rest(cpu);
 		assert_int_equal(loam_sys_unused_later(base, BYTES), LOAM_OK);
 		assert_int_equal(free_frames(), mapped); /* CPU 3 is busy */
-		fake_after_flush = cpu_3_passes_meanwhile;
+		fake_meanwhile(cpu_3_passes_meanwhile);
 		wake(2);
 		assert_int_equal(free_frames(), mapped + PAGES);
 		assert_int_equal(stats().waiting_frames, 0);
@@ -187,6 +187,91 @@ static void the_way_out_of_idle_flushes(void **state)
 			wake(cpu);
 		fake_settled();
 		assert_false(fake_touch(1, base, LOAM_ACCESS_READ, NULL));
+		down();
+	}
+}
+
+static void pass_2_and_3(void)
+{
+	unsigned was = fake_running();
+
+	pass(2);
+	pass(3);
+	fake_run_on(was);
+}
+
+/* [EPOCH-5] The last one may be one that goes, or one that wakes up while the others pass. */
+static void the_last_one_gives_the_frames_back(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		uint64_t mapped;
+
+		up(mode);
+		mapped = free_frames();
+		assert_int_equal(loam_sys_unused_later(base, BYTES), LOAM_OK);
+		pass_2_and_3();
+		assert_int_equal(free_frames(), mapped);
+		fake_run_on(1);
+		fake_sleep(1, true);
+		loam_cpu_offline();
+		assert_int_equal(free_frames(), mapped + PAGES);
+		fake_sleep(1, false);
+		assert_int_equal(loam_cpu_online(), LOAM_OK);
+
+		rest(1);
+		assert_int_equal(loam_sys_unused_later(base + BYTES, BYTES), LOAM_OK);
+		fake_meanwhile(pass_2_and_3); /* CPU 1 is no longer idle, and has not passed yet */
+		wake(1);
+		assert_int_equal(free_frames(), mapped + 2 * PAGES);
+		down();
+	}
+}
+
+/* A thread that may be preempted says of no CPU what it did on another. */
+static void a_thread_may_move(void **state)
+{
+	static void (*const say[])(void) = {loam_cpu_quiescent, loam_cpu_idle_enter,
+					    loam_cpu_idle_leave};
+
+	(void)state;
+	for_each_mode(mode)
+	{
+		for (unsigned i = 0; i < 3; i++) {
+			uint64_t mapped;
+
+			up(mode);
+			mapped = free_frames();
+			assert_int_equal(loam_sys_unused_later(base, BYTES), LOAM_OK);
+			fake_run_on(1);
+			fake_migrate(2);
+			say[i]();
+			fake_migrate(FAKE_CPUS);
+			pass_2_and_3();
+			assert_int_equal(free_frames(), mapped + PAGES);
+			wake(1);
+			down();
+		}
+	}
+}
+
+/* A CPU that could not join has an idle loop all the same. */
+static void a_cpu_that_was_refused(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		up(mode);
+		assert_int_equal(loam_sys_unused_later(base, BYTES), LOAM_OK);
+		fake_run_on(LOAM_CPU_MAX);
+		assert_int_equal(loam_cpu_online(), LOAM_INVAL);
+		loam_cpu_quiescent();
+		loam_cpu_idle_enter();
+		loam_cpu_idle_leave();
+		loam_cpu_poll();
+		fake_run_on(0);
+		assert_int_equal(stats().waiting_frames, PAGES);
 		down();
 	}
 }
@@ -310,7 +395,9 @@ static void any_order(void **state)
 				break;
 			case 4:
 				if (step % 16 == 0) {
+					fake_sleep(cpu, true); /* frames may go back as it goes */
 					loam_cpu_offline();
+					fake_sleep(cpu, false);
 					assert_int_equal(loam_cpu_online(), LOAM_OK);
 				}
 				break;
@@ -342,6 +429,9 @@ int main(void)
 		cmocka_unit_test(idle_counts_as_passed),
 		cmocka_unit_test(the_last_one_out_of_idle_gives_back),
 		cmocka_unit_test(the_way_out_of_idle_flushes),
+		cmocka_unit_test(the_last_one_gives_the_frames_back),
+		cmocka_unit_test(a_thread_may_move),
+		cmocka_unit_test(a_cpu_that_was_refused),
 		cmocka_unit_test(use_settles),
 		cmocka_unit_test(many_pieces),
 		cmocka_unit_test(any_order),
