@@ -285,7 +285,9 @@ static void fill_row(const struct loam_ptab *pt, const struct fill *f, uint64_t 
 		     const struct loam_ptab_slot *slot, unsigned n)
 {
 	const uint64_t step = f->tag_only ? 0 : LOAM_PAGE_SIZE;
-	const bool contig = pt->mmu->contig;
+	/* a run needs memory that is aligned as its addresses are */
+	const bool contig = pt->mmu->contig &&
+			    loam_is_aligned(f->va ^ f->pa, LOAM_CONTIG_ENTRIES * LOAM_PAGE_SIZE);
 	uint64_t pte = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, false);
 	uint64_t hint = fill_pte(pt, f, done, LOAM_LEVEL_PAGE, true) ^ pte, run = 0;
 	struct loam_ptab_slot at = *slot;

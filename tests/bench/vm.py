@@ -26,7 +26,7 @@ import qemu_run  # noqa: E402  (the path above comes first)
 DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 COMPILER = {"x86_64": ["x86_64-linux-gnu-gcc", "gcc"], "aarch64": ["aarch64-linux-gnu-gcc"]}
 CPUS = {"max": {"x86_64": "max", "aarch64": "max"}, "level": {"x86_64": "max,erms=off", "aarch64": "max,pauth=off"}}
-LINE = re.compile(r"^bench (\S+) (\d+) ns/page", re.M)
+LINE = re.compile(r"^bench (\S+) ([\d.]+) ns/page", re.M)
 COUNT = re.compile(r"^bench (\S+) (\d+) invalidations", re.M)
 # Times that the other CPUs may be made to forget something, for 8 MiB at once.
 MAY = {"remote-by-upgrade": 0, "remote-by-unmap": 1, "remote-by-epoch": 0}
@@ -134,7 +134,7 @@ def measure(argv, runs):
         if "huge pages in the huge-fault round: 0 KiB" in text:
             sys.exit("Linux used no huge pages in the huge-fault round")
         for name, value in found:
-            rows.setdefault(name, []).append(int(value))
+            rows.setdefault(name, []).append(float(value))
     return {name: statistics.median(v) for name, v in rows.items()}
 
 
@@ -157,7 +157,7 @@ def main():
         for name, value in ours.items():
             peer, aim = theirs.get(name), AIM.get((name, arch))
             share = f"{value / peer:6.3f}" if peer else "     -"
-            print(f"{arch:8} {label:5} {name:13} {value:8.0f} {peer if peer else '-':>8}  {share}"
+            print(f"{arch:8} {label:5} {name:13} {value:8.0f} {f'{peer:.0f}' if peer else '-':>8}  {share}"
                   f"  {f'{aim:5.3f}  {verdict(value / peer <= aim)}' if aim and peer else '    -'}", flush=True)
             csv.append(f"vm,{arch}-{label}-{name},loam,1,1,cost,{value:.0f},ns/page")
             if peer:
