@@ -19,6 +19,7 @@
 #include "mm/contig.h"
 
 #include "arch/check.h"
+#include "arch/cpu.h"
 
 #define NOTED (LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY)
 
@@ -63,11 +64,15 @@ uint32_t loam_contig_noted(const struct loam_ptab *pt, const struct loam_ptab_sl
 void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 {
 	unsigned first = first_of(slot->index), level = slot->level;
+	uint64_t size = loam_level_size(level), va = slot->va - (slot->index - first) * size;
 	uint64_t old[LOAM_CONTIG_ENTRIES];
 	uint32_t noted = 0;
 
 	if (!loam_contig_is(pt, slot))
 		return;
+	/* break-before-make on the memory we run on would be the end */
+	LOAM_CHECK(pt->mmu->bbm2 || loam_cpu_sp() - va >= LOAM_CONTIG_ENTRIES * size,
+		   "the running stack lies on a contiguous run that must be unfolded");
 	for (unsigned i = 0; i < LOAM_CONTIG_ENTRIES; i++) {
 		old[i] = pt->mmu->bbm2 ? loam_pt_load(slot->table, first + i)
 				       : loam_pt_swap(slot->table, first + i,
@@ -75,9 +80,7 @@ void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 		noted |= loam_pte_attr(pt->mmu, old[i], level) & NOTED;
 	}
 	if (!pt->mmu->bbm2)
-		loam_tlb_everywhere(pt->mmu,
-				    slot->va - (slot->index - first) * loam_level_size(level),
-				    LOAM_CONTIG_ENTRIES, level, false);
+		loam_tlb_everywhere(pt->mmu, va, LOAM_CONTIG_ENTRIES, level, false);
 	for (unsigned i = 0; i < LOAM_CONTIG_ENTRIES; i++) {
 		uint32_t attr = loam_pte_attr(pt->mmu, old[i], level) & ~LOAM_ATTR_CONTIG;
 		struct loam_paddr pa = loam_pte_pa(pt->mmu, old[i], level);

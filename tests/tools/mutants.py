@@ -70,7 +70,7 @@ MUTANTS = [
     ("a contiguous run is cut and stays one", "mm/ptab.c",
      "\tloam_contig_cut(pt, va);\n", "", "huge", ("fake-aarch64",)),
     ("a run is unfolded and remembered by TLBs", "mm/contig.c",
-     "\tif (!pt->mmu->bbm2)\n\t\tloam_tlb_everywhere(pt->mmu,", "\tif (false)\n\t\tloam_tlb_everywhere(pt->mmu,",
+     "\tif (!pt->mmu->bbm2)\n\t\tloam_tlb_everywhere(pt->mmu, va", "\tif (false)\n\t\tloam_tlb_everywhere(pt->mmu, va",
      "huge", ("fake-aarch64",)),
     ("what is noted of a run is known of one page alone", "mm/contig.c",
      "\treturn attr & NOTED;", "\treturn loam_pte_attr(pt->mmu, slot->pte, slot->level) & NOTED;", "huge",
