@@ -270,6 +270,12 @@ static void runs_of_large_leaves(void **state)
 		/* the small leaves around the page are runs again, but for its own */
 		assert_false(in_run(at + 9 * MIB + LOAM_PAGE_SIZE));
 		assert_int_equal(in_run(at + 9 * MIB + RUN), mode->mmu.contig);
+		/* aligned for 2 MiB leaves, but not for runs of them */
+		at += 128 * MIB;
+		assert_int_equal(loam_vm_map(at, loam_paddr(DEVICE + 2 * MIB), 64 * MIB,
+					     LOAM_VM_READ, LOAM_VM_DEVICE, &base),
+				 LOAM_OK);
+		assert_false(in_run(at));
 		down();
 	}
 }
