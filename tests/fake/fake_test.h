@@ -9,6 +9,8 @@
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
 
+#include <loam/loam.h>
+
 /* The machine is on and its frames are with the frame allocator. */
 static inline void fake_frames_up(const struct fake_mode *mode, uint64_t seed)
 {
@@ -38,6 +40,23 @@ static inline void fake_online(void)
 		assert_int_equal(loam_cpu_online(), cpu == 0 ? LOAM_EXIST : LOAM_OK);
 	}
 	fake_run_on(0);
+}
+
+/* The machine is on: all of mm comes up, on all CPUs, with a window of 8 GiB. Returns its base. */
+static inline uintptr_t fake_mm_up(const struct fake_mode *mode, bool no_gigapage)
+{
+	static struct loam_mem_entry entry[FAKE_RANGES + 1];
+	struct loam_config config = {0};
+
+	config.memmap = entry;
+	config.memmap_count = fake_memmap(entry);
+	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
+	config.window_base = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
+	config.window_bytes = 8 * LOAM_GIANT_SIZE;
+	config.no_gigapage = no_gigapage;
+	assert_int_equal(loam_mm_init(&config), LOAM_OK);
+	fake_online();
+	return config.window_base;
 }
 
 static inline uint64_t free_frames(void)

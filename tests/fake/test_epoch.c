@@ -16,17 +16,8 @@ static uintptr_t base;
 
 static void up(const struct fake_mode *mode)
 {
-	static struct loam_mem_entry entry[FAKE_RANGES + 1];
-	struct loam_config config = {0};
-
 	fake_up_default(&mode->mmu, test_seed());
-	config.memmap = entry;
-	config.memmap_count = fake_memmap(entry);
-	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
-	config.window_base = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
-	config.window_bytes = 8 * LOAM_GIANT_SIZE;
-	assert_int_equal(loam_mm_init(&config), LOAM_OK);
-	fake_online();
+	(void)fake_mm_up(mode, false);
 	assert_int_equal(loam_sys_reserve(0, 8 * BYTES, LOAM_HUGE_SIZE, &base), LOAM_OK);
 	assert_int_equal(loam_sys_map(base, 8 * BYTES, LOAM_OWNER_TEST), LOAM_OK);
 	assert_int_equal(loam_sys_used(base, 8 * BYTES, NULL), LOAM_OK);

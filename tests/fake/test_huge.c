@@ -11,20 +11,11 @@
 
 static void up_with(const struct fake_mode *mode, const struct fake_range *range)
 {
-	static struct loam_mem_entry entry[FAKE_RANGES + 1];
-	struct loam_config config = {0};
-
 	if (range != NULL)
 		fake_up(&mode->mmu, range, 1, test_seed());
 	else
 		fake_up_default(&mode->mmu, test_seed());
-	config.memmap = entry;
-	config.memmap_count = fake_memmap(entry);
-	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
-	config.window_base = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
-	config.window_bytes = 8 * LOAM_GIANT_SIZE;
-	assert_int_equal(loam_mm_init(&config), LOAM_OK);
-	fake_online();
+	(void)fake_mm_up(mode, false);
 }
 
 static void settled(void)

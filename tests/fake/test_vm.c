@@ -16,18 +16,8 @@ static bool no_gigapage; /* for the next up() */
 
 static void up(const struct fake_mode *mode)
 {
-	static struct loam_mem_entry entry[FAKE_RANGES + 1];
-	struct loam_config config = {0};
-
 	fake_up_default(&mode->mmu, test_seed());
-	config.memmap = entry;
-	config.memmap_count = fake_memmap(entry);
-	config.direct_map_offset = mode->mmu.va_min + ((uintptr_t)1 << 46);
-	config.window_base = window = mode->mmu.va_min + 7 * LOAM_GIANT_SIZE;
-	config.window_bytes = 8 * LOAM_GIANT_SIZE;
-	config.no_gigapage = no_gigapage;
-	assert_int_equal(loam_mm_init(&config), LOAM_OK);
-	fake_online();
+	window = fake_mm_up(mode, no_gigapage);
 }
 
 static void settled(void)

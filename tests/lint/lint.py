@@ -31,7 +31,7 @@ HOOKS = {"panic", "log", "cpu_id", "cpu_count", "ipi", "now_ns", "thread", "thre
          "thread_parked", "stacks"}
 MEM = {"memcpy", "memmove", "memset", "memcmp"}
 FORBIDDEN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-OUTSIDE = re.compile(r"(?<![\w.])/(work|home|tmp)/|\.\./shared|\.library")
+OUTSIDE = re.compile(r"(?<![\w.])/(wor[k]|home|tmp)/|\.\./shared|\.librar[y]")
 
 
 def sources():

@@ -268,9 +268,9 @@ class Oracle:
     def walk(self, look):
         isa = X86(look) if self.arch == "x86_64" else Arm(look)
         leaves, tables = {}, 0
-        todo = [(look.root, look.levels - 1, isa.first_va, (True, True, True))]
-        while todo:
-            at = todo.pop()
+        pending = [(look.root, look.levels - 1, isa.first_va, (True, True, True))]
+        while pending:
+            at = pending.pop()
             tables += 1
             data = self.table(at[0])
             # most tables are what they were: the bytes are read each time, and decoded once
@@ -278,7 +278,7 @@ class Oracle:
                 self.decoded[at] = data, self.decode(isa, data, *at[1:], isa.root_entries if tables == 1 else ENTRIES)
             here, below = self.decoded[at][1]
             leaves.update(here)
-            todo += below
+            pending += below
         why = first_difference(look.leaves, leaves, show_leaf)
         if why is None and tables - 1 != look.tables:
             why = f"loam counts {look.tables} tables, and there are {tables - 1}"
