@@ -2,12 +2,13 @@
 /*
  * Allocation: Go's mallocgc.
  *
- * The fast path takes the lowest free slot of the cached span's current word: no lock, no
- * division. Small objects come from their class's span, objects above LOAM_SMALL_MAX from a span
- * of their own. Memory is zeroed just when it may hold old bytes (span->needzero).
+ * The fast path adds the slot size to a pointer in the thread's bin: no lock, no atomic operation,
+ * no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
+ * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
+ * above 1 KiB, goes through alloc_slow.
  *
- * A slot's alloc bit is set after its memory is zero and, for typed objects, its pointer bits
- * are written: the collector runs only while no thread is inside, but loam_free does not.
+ * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
+ * bytes (span->needzero).
  */
 #include "gc/heap.h"
 
@@ -16,66 +17,80 @@ void *memset(void *dst, int c, size_t n);
 /* What loam_alloc(0) gives: one byte that is nobody's. */
 uint8_t loam_zero_byte[LOAM_GRANULE] __attribute__((aligned(16)));
 
-static struct loam_cache *enter(void)
+/* Where in a cache the bin of a small size stands, in bytes; by granules. Of none: one that is
+ * always empty. */
+static uint16_t bin_at[LOAM_SCAN_COUNT][1024 / LOAM_GRANULE + 1];
+
+void loam_alloc_init(void)
 {
-	struct loam_cache *cache = loam_cache_self();
+	_Static_assert(sizeof(struct loam_cache) <= UINT16_MAX, "an offset in a cache fits");
+	for (unsigned scan = 0; scan < LOAM_SCAN_COUNT; scan++) {
+		bin_at[scan][0] = offsetof(struct loam_cache, bin);
+		for (unsigned i = 1; i <= 1024 / LOAM_GRANULE; i++) {
+			unsigned c = loam_span_class(loam_class_of(i * LOAM_GRANULE), scan);
 
-	loam_cache_enter(cache);
-	if (__builtin_expect(loam_heap.stress != 0, 0)) {
-		struct loam_heap *h = &loam_heap;
-
-		if (__atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress == 0) {
-			loam_cache_leave(cache);
-			loam_collect(0, true);
-			loam_cache_enter(cache);
+			bin_at[scan][i] = (uint16_t)(offsetof(struct loam_cache, bin) +
+						     c * sizeof(struct loam_bin));
 		}
 	}
-	return cache;
 }
 
-static void *take_slot(struct loam_cache *cache, struct loam_span *span, bool clear)
-{
-	uint64_t bit = span->free_slots & -span->free_slots;
-	uint32_t slot = span->word * 64 + (unsigned)__builtin_ctzll(bit);
-	void *p = (void *)(span->base + slot * span->slot_bytes);
+/* ---- the slow way ---- */
 
-	span->free_slots &= ~bit;
-	if (clear && __atomic_load_n(&span->needzero, __ATOMIC_RELAXED))
-		memset(p, 0, span->slot_bytes);
-	/* release: the object is zero before it counts; partner: loam_span_alloc_word */
-	__atomic_fetch_or(&span->alloc_bits[span->word], bit, __ATOMIC_RELEASE);
-	cache->mallocs++;
-	cache->alloc_bytes += span->slot_bytes;
+static void collect_if_stressed(struct loam_cache *cache)
+{
+	struct loam_heap *h = &loam_heap;
+
+	(void)cache;
+	if (__builtin_expect(h->stress != 0, 0) &&
+	    __atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress == 0)
+		loam_collect(0, true);
+}
+
+/* The next claimed slot of the bin; NULL: none. Its bytes are not yet zeroed if zero_bytes says so. */
+static inline void *take(struct loam_bin *bin)
+{
+	uintptr_t p = __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(p == __atomic_load_n(&bin->end, __ATOMIC_RELAXED), 0))
+		return NULL;
+	__atomic_store_n(&bin->next, p + bin->slot_bytes, __ATOMIC_RELAXED);
+	return (void *)p;
+}
+
+static void *alloc_small(struct loam_cache *cache, unsigned span_class, bool clear)
+{
+	struct loam_bin *bin = &cache->bin[span_class];
+	void *p = take(bin);
+
+	if (p == NULL) {
+		if (!loam_bin_refill(cache, span_class))
+			return NULL;
+		p = take(bin);
+	}
+	if (clear && bin->zero_bytes != 0)
+		memset(p, 0, bin->zero_bytes);
 	return p;
 }
 
-static void *alloc_small(struct loam_cache *cache, unsigned span_class)
+static struct loam_span *large_span(struct loam_cache *cache, uint64_t pages, uint64_t align_pages,
+				    enum loam_scan scan)
 {
-	struct loam_span *span = cache->span[span_class];
-
-	if (__builtin_expect(span == NULL || span->free_slots == 0, 0)) {
-		if (!loam_cache_refill(cache, span_class))
-			return NULL;
-		span = cache->span[span_class];
-	}
-	return take_slot(cache, span, true);
-}
-
-static struct loam_span *large_span_locked(uint64_t pages, enum loam_scan scan)
-{
-	struct loam_span *span = loam_span_alloc_locked(0, pages, scan);
+	struct loam_span *span =
+		loam_span_alloc(cache, loam_span_class(0, scan), pages, align_pages);
 
 	if (span == NULL)
 		return NULL;
-	loam_heap.live += span->slot_bytes;
-	loam_heap.mallocs++;
-	loam_heap.alloc_bytes += span->slot_bytes;
+	loam_live_add((int64_t)span->slot_bytes);
+	__atomic_add_fetch(&loam_heap.large_mallocs, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loam_heap.large_alloc_bytes, span->slot_bytes, __ATOMIC_RELAXED);
 	return span;
 }
 
-/* The alloc bit is set last, outside the lock: zeroing a big object must not hold up others. Nobody
- * can reach it before, and no collection runs while this thread is inside. */
-static void *alloc_large(struct loam_cache *cache, size_t size, enum loam_scan scan)
+/* The alloc bit is set last: zeroing a big object must not hold up others. Nobody can reach it
+ * before, and no collection runs while this thread is inside. */
+static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, enum loam_scan scan,
+			 bool clear)
 {
 	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
 	struct loam_heap *h = &loam_heap;
@@ -83,18 +98,17 @@ static void *alloc_large(struct loam_cache *cache, size_t size, enum loam_scan s
 	if (size > LOAM_ALLOC_MAX || pages > UINT32_MAX)
 		return NULL;
 	for (unsigned attempt = 0; attempt < 3; attempt++) {
-		struct loam_span *span;
-		uint64_t seen;
-		bool due;
+		uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
+		bool due = attempt == 0 &&
+			   __atomic_load_n(&h->live, __ATOMIC_RELAXED) + (int64_t)size >=
+				   __atomic_load_n(&h->next_gc, __ATOMIC_RELAXED);
+		struct loam_span *span =
+			due ? NULL : large_span(cache, pages, align >> LOAM_HEAP_PAGE_SHIFT, scan);
 
-		loam_gc_lock(&h->lock);
-		seen = h->cycles;
-		due = attempt == 0 && h->live + size >= h->next_gc;
-		span = due ? NULL : large_span_locked(pages, scan);
-		loam_gc_unlock(&h->lock);
 		if (span != NULL) {
-			if (span->needzero)
+			if (clear && span->needzero)
 				memset((void *)span->base, 0, span->slot_bytes);
+			span->used = 1;
 			__atomic_fetch_or(&span->alloc_bits[0], 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
 		}
@@ -107,91 +121,131 @@ static void *alloc_large(struct loam_cache *cache, size_t size, enum loam_scan s
 	return NULL;
 }
 
-static void *alloc(size_t size, enum loam_scan scan)
+/* `clear`: the bytes must be zero. */
+__attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan scan, bool clear)
 {
-	struct loam_cache *cache;
+	struct loam_cache *cache = loam_cache_self();
 	void *p;
 
 	if (size == 0)
 		return loam_zero_byte;
-	cache = enter();
-	p = size <= LOAM_SMALL_MAX ? alloc_small(cache, loam_span_class(loam_class_of(size), scan))
-				   : alloc_large(cache, size, scan);
+	collect_if_stressed(cache);
+	loam_cache_enter(cache);
+	if (size <= LOAM_SMALL_MAX)
+		p = alloc_small(cache, loam_span_class(loam_class_of(size), scan), clear);
+	else
+		p = alloc_large(cache, size, 0, scan, clear);
 	loam_cache_leave(cache);
 	return p;
 }
 
+/* ---- the fast way ---- */
+
+static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_scan scan,
+							 bool clear)
+{
+	char *cache = (char *)loam_host_thread();
+	/* wraps to 0 for sizes at the top: the empty bin, and alloc_slow judges */
+	size_t granules = (size + LOAM_GRANULE - 1) / LOAM_GRANULE;
+
+	if (__builtin_expect(granules <= 1024 / LOAM_GRANULE && cache != NULL, 1)) {
+		struct loam_bin *bin = (struct loam_bin *)(cache + bin_at[scan][granules]);
+		void *p = take(bin);
+
+		if (__builtin_expect(p != NULL, 1)) {
+			if (clear && __builtin_expect(bin->zero_bytes != 0, 0))
+				return memset(p, 0, bin->zero_bytes);
+			return p;
+		}
+	}
+	return alloc_slow(size, scan, clear);
+}
+
 void *loam_alloc(size_t size)
 {
-	return alloc(size, LOAM_SCAN_WORDS);
+	return alloc(size, LOAM_SCAN_WORDS, true);
 }
 
 void *loam_alloc_noscan(size_t size)
 {
-	return alloc(size, LOAM_SCAN_NONE);
+	return alloc(size, LOAM_SCAN_NONE, true);
 }
+
+void *loam_alloc_raw(size_t size)
+{
+	return alloc(size, LOAM_SCAN_NONE, false);
+}
+
+/* ---- alignment, tiny objects ---- */
 
 /* Spans begin at a heap page, so slots of a multiple of `align` bytes are aligned to it. */
 void *loam_alloc_aligned(size_t size, size_t align)
 {
-	unsigned c;
+	struct loam_cache *cache;
+	void *p;
 
-	if (!loam_is_pow2(align) || align > LOAM_PAGE_SIZE)
+	if (!loam_is_pow2(align) || align > LOAM_ALIGN_MAX || size > LOAM_ALLOC_MAX)
 		return NULL;
 	if (align <= LOAM_GRANULE || size == 0)
-		return alloc(size, LOAM_SCAN_WORDS);
-	if (size > LOAM_SMALL_MAX)
-		return alloc(size, LOAM_SCAN_WORDS);
-	for (c = loam_class_of(size); c < LOAM_CLASS_COUNT; c++) {
-		if (loam_size_class[c].size % align == 0)
-			return alloc(loam_size_class[c].size, LOAM_SCAN_WORDS);
+		return loam_alloc(size);
+	if (size <= LOAM_SMALL_MAX && align <= LOAM_HEAP_PAGE) {
+		for (unsigned c = loam_class_of(size); c < LOAM_CLASS_COUNT; c++) {
+			if (loam_size_class[c].size % align == 0)
+				return loam_alloc(loam_size_class[c].size);
+		}
 	}
-	return alloc(LOAM_SMALL_MAX + 1, LOAM_SCAN_WORDS);
+	cache = loam_cache_self();
+	collect_if_stressed(cache);
+	loam_cache_enter(cache);
+	p = alloc_large(cache, size > LOAM_SMALL_MAX ? size : LOAM_SMALL_MAX + 1, align,
+			LOAM_SCAN_WORDS, true);
+	loam_cache_leave(cache);
+	return p;
+}
+
+/* Natural alignment of a tiny object, as in Go. */
+static uintptr_t tiny_align(size_t size)
+{
+	return size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+}
+
+void *loam_alloc_tiny(size_t size)
+{
+	struct loam_cache *cache;
+	uintptr_t p;
+	void *block;
+
+	if (size == 0 || size >= LOAM_GRANULE)
+		return loam_alloc_noscan(size);
+	cache = loam_cache_self();
+	collect_if_stressed(cache);
+	loam_cache_enter(cache);
+	loam_count(&cache->tiny_allocs, 1);
+	p = loam_align_up(cache->tiny, tiny_align(size));
+	if (cache->tiny == 0 || p + size > cache->tiny_end) {
+		block = alloc_small(cache, LOAM_SPAN_TINY, true);
+		p = (uintptr_t)block;
+		if (block == NULL) {
+			loam_count(&cache->tiny_allocs, -(uint64_t)1);
+			goto out;
+		}
+		/* whichever block has more room left stays */
+		if (cache->tiny != 0 && cache->tiny_end - cache->tiny >= LOAM_GRANULE - size)
+			goto out;
+		cache->tiny_end = p + LOAM_GRANULE;
+	}
+	cache->tiny = p + size;
+out:
+	loam_cache_leave(cache);
+	return (void *)p;
 }
 
 /* ---- typed objects ---- */
 
-/* Pointer bits of the object at `p`: the type's, tiled; cleared behind the last element. They are
- * written while the object is not yet reachable for anybody. */
-static void write_pointer_bits(uintptr_t p, uint64_t slot_bytes, const struct loam_type *type,
-			       size_t n)
-{
-	uint64_t *bits = (uint64_t *)loam_heap.pointer_bits.base;
-	uint64_t first = (p - loam_heap.base) / 8, words = type->size / 8;
-
-	for (uint64_t i = 0; i < slot_bytes / 8; i++) {
-		uint64_t in = i % words, at = first + i;
-		bool pointer = i < n * words && in < type->ptr_words &&
-			       (type->ptr_bits[in / 64] >> (in % 64) & 1) != 0;
-		uint64_t mask = (uint64_t)1 << (at % 64);
-
-		/* relaxed and atomic: objects of 16 bytes share words with their neighbours, whose
-		 * bits another thread may be writing */
-		if (pointer)
-			__atomic_fetch_or(&bits[at / 64], mask, __ATOMIC_RELAXED);
-		else
-			__atomic_fetch_and(&bits[at / 64], ~mask, __ATOMIC_RELAXED);
-	}
-}
-
-/* The table of pointer bits is backed when the first typed object needs it, up to the heap's end
- * as it stands; growing the heap later leaves it behind until the next one. */
-static bool pointer_bits_ready(uintptr_t end)
-{
-	uint64_t bytes = loam_align_up(end - loam_heap.base, 512) / 64; /* whole words of bits */
-	bool ok;
-
-	if (bytes <= __atomic_load_n(&loam_heap.pointer_bits.ready, __ATOMIC_ACQUIRE))
-		return true;
-	loam_gc_lock(&loam_heap.lock);
-	ok = loam_table_grow(&loam_heap.pointer_bits, bytes) == LOAM_OK;
-	loam_gc_unlock(&loam_heap.lock);
-	return ok;
-}
-
 void *loam_alloc_type(const struct loam_type *type, size_t n)
 {
 	struct loam_cache *cache;
+	enum loam_scan scan;
 	size_t size;
 	void *p;
 
@@ -201,24 +255,20 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 	    n > LOAM_ALLOC_MAX / type->size)
 		return NULL;
 	size = type->size * n;
-	if (type->ptr_words == 0)
-		return alloc(size, LOAM_SCAN_NONE);
-	cache = enter();
-	p = size <= LOAM_SMALL_MAX
-		    ? alloc_small(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED))
-		    : alloc_large(cache, size, LOAM_SCAN_TYPED);
-	if (p != NULL) {
-		const struct loam_span *span = loam_span_of((uintptr_t)p);
-
-		if (pointer_bits_ready((uintptr_t)p + span->slot_bytes)) {
-			write_pointer_bits((uintptr_t)p, span->slot_bytes, type, n);
-		} else {
-			enum loam_err err = loam_free_inside(cache, p);
-
-			LOAM_CHECK(err == LOAM_OK, "an object just made could not be freed");
-			p = NULL;
-		}
-	}
+	scan = loam_type_scan(type, n);
+	if (scan != LOAM_SCAN_TYPED)
+		return scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
+	cache = loam_cache_self();
+	collect_if_stressed(cache);
+	/* inside to the end: the pointer bits share words with those of the span's other slots, so the
+	 * span must stay ours */
+	loam_cache_enter(cache);
+	if (size <= LOAM_SMALL_MAX)
+		p = alloc_small(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED), true);
+	else
+		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, true);
+	if (p != NULL)
+		loam_pointer_bits_set((uintptr_t)p, type, n);
 	loam_cache_leave(cache);
 	return p;
 }

@@ -1,139 +1,122 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the page heap to a thread's cache: spans that have room, a list a class.
+ * Spans that nobody owns, and how a thread becomes the owner of one (Go's mcentral).
  *
- * A span is in one of three places: a cache (cached), its class's partial list (listed), or
- * neither, when it is full. Only the thread that has it cached takes slots from it, without a
- * lock; anybody frees into it by clearing an alloc bit. A slot freed behind the cache's back is
- * found when the cache comes to refill: it looks through the words once more before it lets go.
+ * A list a span class, each with its own lock on its own cache line: of spans with room. Full spans
+ * that nobody owns are on no list; the first thread that frees a slot of one adopts it. Spans come
+ * here when their thread detaches, and after a collection, so that what one thread has freed serves
+ * all.
  *
- *   [CENTRAL-1] A span is not both cached and listed.
- *   [CENTRAL-2] A listed span has a free slot or will be found full and dropped from the list.
- *
- * When to collect is decided here, where a span's worth of memory is handed out: the estimate of
- * live bytes grows by the span's free slots at once (an over-estimate by design, as in Go).
+ *   [CENTRAL-1] A span on a central list is owned by nobody, and has room.
+ *   [CENTRAL-2] A span becomes owned, from nobody's, under its class's lock, or with its record
+ *               not yet found by anybody.
  */
 #include "gc/heap.h"
 
-void loam_central_list_locked(struct loam_span *span)
-{
-	unsigned span_class = loam_span_class(span->size_class, (enum loam_scan)span->scan);
+static struct central {
+	struct loam_gc_lock lock;
+	struct loam_span *list; /* lock to write; atomic */
+	struct loam_span *last; /* stopped: end of the list */
+} __attribute__((aligned(64))) central[LOAM_SPAN_CLASSES];
 
-	LOAM_ASSERT(!span->cached && !span->listed);
+static void list_locked(struct central *c, struct loam_span *span)
+{
 	span->listed = true;
-	span->next = loam_heap.partial[span_class];
-	loam_heap.partial[span_class] = span;
+	span->prev = NULL;
+	span->next = c->list;
+	if (c->list != NULL)
+		c->list->prev = span;
+	__atomic_store_n(&c->list, span, __ATOMIC_RELAXED);
 }
 
-/* Free slots of word `w` that the owner may hand out. */
-static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
+static void unlist_locked(struct central *c, struct loam_span *span)
 {
-	uint32_t rest = span->slots - w * 64;
-	uint64_t exist = rest >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << rest) - 1;
-
-	return ~loam_span_alloc_word(span, w) & exist;
+	span->listed = false;
+	if (span->next != NULL)
+		span->next->prev = span->prev;
+	if (span->prev != NULL)
+		span->prev->next = span->next;
+	else
+		__atomic_store_n(&c->list, span->next, __ATOMIC_RELAXED);
+	span->next = span->prev = NULL;
 }
 
-/* Move the owner's window to the next word with a free slot; false if there is none ahead. */
-static bool advance(struct loam_span *span)
+struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_class)
 {
-	for (; span->next_word * 64 < span->slots; span->next_word++) {
-		span->free_slots = free_slots_of(span, span->next_word);
-		if (span->free_slots != 0) {
-			span->word = span->next_word++;
-			return true;
-		}
-	}
-	return false;
-}
+	struct central *c = &central[span_class];
+	struct loam_span *span;
 
-static void uncache_locked(struct loam_span *span)
-{
-	span->cached = false;
-	span->next_word = 0;
-	span->free_slots = 0;
-	if (loam_span_used_slots(span) < span->slots)
-		loam_central_list_locked(span);
-}
-
-void loam_cache_flush_locked(struct loam_cache *cache)
-{
-	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
-		if (cache->span[i] != NULL)
-			uncache_locked(cache->span[i]);
-		cache->span[i] = NULL;
-	}
-	loam_heap.mallocs += cache->mallocs;
-	loam_heap.alloc_bytes += cache->alloc_bytes;
-	loam_heap.frees += cache->frees;
-	loam_heap.free_bytes += cache->free_bytes;
-	cache->mallocs = 0;
-	cache->alloc_bytes = 0;
-	cache->frees = 0;
-	cache->free_bytes = 0;
-}
-
-static struct loam_span *take_partial_locked(unsigned span_class)
-{
-	for (;;) {
-		struct loam_span *span = loam_heap.partial[span_class];
-
-		if (span == NULL)
-			return NULL;
-		loam_heap.partial[span_class] = span->next;
-		span->listed = false;
-		span->next_word = 0;
-		if (advance(span))
-			return span;
-	}
-}
-
-static struct loam_span *take_span_locked(unsigned span_class)
-{
-	unsigned size_class = span_class / LOAM_SCAN_COUNT;
-	struct loam_span *span = take_partial_locked(span_class);
-
-	if (span == NULL)
-		span = loam_span_alloc_locked(size_class, loam_size_class[size_class].pages,
-					      (enum loam_scan)(span_class % LOAM_SCAN_COUNT));
-	if (span == NULL)
+	/* relaxed: what comes just now is found the next time */
+	if (__atomic_load_n(&c->list, __ATOMIC_RELAXED) == NULL)
 		return NULL;
-	if (span->free_slots == 0 && !advance(span))
-		LOAM_CHECK(false, "[CENTRAL-2] a new span has no free slot");
-	span->cached = true;
-	loam_heap.live += (span->slots - loam_span_used_slots(span)) * span->slot_bytes;
+	loam_gc_lock(&c->lock);
+	span = c->list;
+	if (span != NULL) {
+		unlist_locked(c, span);
+		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
+	}
+	loam_gc_unlock(&c->lock);
+	if (span != NULL)
+		loam_cache_own(cache, span);
 	return span;
 }
 
-bool loam_cache_refill(struct loam_cache *cache, unsigned span_class)
+void loam_central_give(struct loam_cache *cache, struct loam_span *span)
 {
-	struct loam_span *old = cache->span[span_class];
-	struct loam_heap *h = &loam_heap;
+	struct central *c = &central[span->span_class];
 
-	if (old != NULL && advance(old))
-		return true;
-	for (unsigned attempt = 0;; attempt++) {
-		struct loam_span *span;
-		uint64_t seen;
+	LOAM_ASSERT(!span->listed && !span->current);
+	loam_cache_disown(cache, span);
+	loam_gc_lock(&c->lock);
+	if (span->used < span->slots)
+		list_locked(c, span);
+	/* release: all we did to the span comes first; partner: the acquire in adopt */
+	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	loam_gc_unlock(&c->lock);
+}
 
-		loam_gc_lock(&h->lock);
-		old = cache->span[span_class];
-		if (old != NULL)
-			uncache_locked(old);
-		cache->span[span_class] = NULL;
-		h->live -= cache->unlive < h->live ? cache->unlive : h->live;
-		cache->unlive = 0;
-		seen = h->cycles;
-		span = attempt == 0 && h->live >= h->next_gc ? NULL : take_span_locked(span_class);
-		cache->span[span_class] = span;
-		loam_gc_unlock(&h->lock);
-		if (span != NULL)
-			return true;
-		if (attempt == 2)
-			return false;
-		/* stoppable while somebody else collects; the second time all must go */
-		loam_cache_leave(cache);
-		loam_collect(seen, attempt == 1);
-		loam_cache_enter(cache);
+bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
+{
+	struct central *c = &central[span->span_class];
+	bool ours;
+
+	loam_gc_lock(&c->lock);
+	/* acquire, in this order: partners: loam_span_alloc and loam_span_free */
+	ours = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE) == 0 &&
+	       __atomic_load_n(&span->in_use, __ATOMIC_ACQUIRE) && span->magic != 0 &&
+	       &central[span->span_class] == c;
+	if (ours) {
+		if (span->listed)
+			unlist_locked(c, span);
+		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
 	}
+	loam_gc_unlock(&c->lock);
+	if (ours) {
+		loam_cache_own(cache, span);
+		if (span->used < span->slots)
+			loam_bin_list(loam_bin_of(cache, span), span);
+		loam_remote_apply(cache, span);
+	}
+	return ours;
+}
+
+void loam_central_reset(void)
+{
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		central[i].list = central[i].last = NULL;
+}
+
+/* At the end: sweeping goes upwards, and the lowest span shall be used first. */
+void loam_central_list_stopped(struct loam_span *span)
+{
+	struct central *c = &central[span->span_class];
+
+	span->listed = true;
+	span->prev = c->last;
+	span->next = NULL;
+	if (c->last != NULL)
+		c->last->next = span;
+	else
+		c->list = span;
+	c->last = span;
 }

@@ -23,24 +23,30 @@
 
 /* ---- pacing ---- */
 
+/* Where the next collection is due, by percent and by limit. */
+static uint64_t goal(const struct loam_heap *h)
+{
+	uint64_t least, to = UINT64_MAX >> 1;
+
+	if (h->percent >= 0) {
+		to = h->marked + h->marked / 100 * (uint64_t)h->percent;
+		least = HEAP_MINIMUM / 100 * (uint64_t)h->percent;
+		to = to > least ? to : least;
+	}
+	if (to > h->limit) {
+		/* never below what is live, or every allocation would collect */
+		least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
+		to = h->limit > least ? h->limit : least;
+	}
+	return to;
+}
+
 void loam_pace(void)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t grow, least;
 
-	h->live = h->marked;
-	if (h->percent < 0) {
-		h->next_gc = UINT64_MAX;
-	} else {
-		grow = h->marked / 100 * (uint64_t)h->percent;
-		least = HEAP_MINIMUM / 100 * (uint64_t)h->percent;
-		h->next_gc = h->marked + grow > least ? h->marked + grow : least;
-	}
-	if (h->next_gc > h->limit) {
-		/* never below what is live, or every allocation would collect */
-		least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
-		h->next_gc = h->limit > least ? h->limit : least;
-	}
+	__atomic_store_n(&h->live, (int64_t)h->marked, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->next_gc, (int64_t)goal(h), __ATOMIC_RELAXED);
 }
 
 enum loam_err loam_gc_set_percent(int percent)
@@ -48,7 +54,7 @@ enum loam_err loam_gc_set_percent(int percent)
 	if (percent > PERCENT_MAX)
 		return LOAM_INVAL;
 	loam_heap.percent = percent;
-	loam_pace();
+	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
 	return LOAM_OK;
 }
 
@@ -57,21 +63,28 @@ enum loam_err loam_gc_set_limit(uint64_t bytes)
 	if (bytes == 0)
 		return LOAM_INVAL;
 	loam_heap.limit = bytes;
-	loam_pace();
+	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
 	return LOAM_OK;
 }
 
 void loam_gc_set_stress(uint64_t n)
 {
+	struct loam_cache *cache = loam_cache_self();
+
 	loam_heap.stress = n;
+	loam_heap.singly = n != 0; /* every allocation comes by to be counted */
+	loam_cache_enter(cache);
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		loam_bin_drop(cache, &cache->bin[i]);
+	loam_cache_leave(cache);
 }
 
 /* ---- giving back ---- */
 
 static uint64_t pages_to_keep(void)
 {
-	uint64_t goal = loam_heap.next_gc == UINT64_MAX ? loam_heap.live : loam_heap.next_gc;
-	uint64_t retain = (goal + goal / 10) >> LOAM_HEAP_PAGE_SHIFT;
+	uint64_t to = loam_heap.percent < 0 ? loam_heap.marked : (uint64_t)loam_heap.next_gc;
+	uint64_t retain = (to + to / 10) >> LOAM_HEAP_PAGE_SHIFT;
 
 	return retain > loam_heap.pages_used ? retain - loam_heap.pages_used : 0;
 }
@@ -113,28 +126,32 @@ static void collect_stopped(void *arg, const void *sp)
 {
 	struct cycle *c = arg;
 	struct loam_heap *h = &loam_heap;
+	uint64_t freed;
 
 	c->stopped = loam_host_now_ns();
 	/* the world is stopped and nobody was inside: the lock is free */
 	LOAM_CHECK(loam_gc_trylock(&h->lock), "[THREAD-1] a stopped thread holds the heap lock");
-	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
-		loam_cache_flush_locked(t);
-	c->live_before = h->alloc_bytes - h->free_bytes;
-	h->goal_last = h->next_gc != UINT64_MAX ? h->next_gc : 0;
+	loam_gc_unlock(&h->lock);
 	h->procs = 0;
-	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
+		loam_pagecache_flush(&t->pages);
+		t->tiny = t->tiny_end = 0;
+		t->unlive = 0;
 		h->procs++;
+	}
+	c->live_before = loam_heap_bytes(&freed);
+	c->live_before -= freed;
+	h->goal_last = h->percent >= 0 || h->limit != UINT64_MAX ? (uint64_t)h->next_gc : 0;
 	h->marked = loam_mark_all(sp, &c->stack_bytes);
 	c->marked = loam_host_now_ns();
 	if (LOAM_DEBUG >= 3)
 		loam_mark_check();
-	loam_sweep_all();
-	h->cycles++;
+	loam_sweep_all(loam_cache_self());
+	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
 	h->forced_cycles += c->forced;
 	loam_pace();
 	c->live_after = h->marked;
-	LOAM_VERIFY(loam_heap_verify_locked());
-	loam_gc_unlock(&h->lock);
+	LOAM_VERIFY(loam_heap_verify_stopped());
 	c->swept = loam_host_now_ns();
 }
 
@@ -157,6 +174,7 @@ void loam_collect(uint64_t seen, bool forced)
 	h->pause_last_ns = done - c.begun;
 	h->pause_total_ns += done - c.begun;
 	h->gc_ns += done - c.begun;
+	h->last_gc_ns = done;
 	if (h->trace)
 		loam_gctrace(c.begun, c.stopped, c.marked, done, c.live_before, c.live_after,
 			     c.stack_bytes, forced);

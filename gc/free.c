@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Explicit free, realloc, and questions about objects.
+ * Explicit free, and questions about objects.
  *
- * Free clears the slot's alloc bit with one atomic operation; whoever clears it has freed it, so of
- * two frees of one object one is told. A pointer is judged before anything is touched: it must
- * lie in an in-use span, at the start of a slot that exists and is taken.
- *
- * A span nobody has cached that was full gets room by a free: it goes back to its class's list,
- * under the lock. Large objects give their pages back at once.
+ * A pointer is judged before anything is touched: it must lie in an in-use span, at the start of a
+ * slot that exists, is taken, has been handed out, and is not pinned. If the span is ours, its alloc
+ * bit is cleared with a plain store; if it is another thread's, the slot is marked for it
+ * (remote.c); if it is nobody's, it becomes ours first (central.c). Large objects give their pages back
+ * at once.
  */
 #include "gc/heap.h"
 #include "mm/print.h"
 
 void *memset(void *dst, int c, size_t n);
-void *memcpy(void *restrict dst, const void *restrict src, size_t n);
-
-#define POISON 0xdb
-
-extern uint8_t loam_zero_byte[];
 
 static void complain(const char *what, const void *p, const struct loam_span *span)
 {
@@ -28,88 +22,148 @@ static void complain(const char *what, const void *p, const struct loam_span *sp
 			 "loam: free of %p: %s (class of %llu bytes, span %#llx + %llu pages)\n", p,
 			 what, (unsigned long long)span->slot_bytes, (unsigned long long)span->base,
 			 (unsigned long long)span->pages);
+	loam_history_tell(p);
 }
 
-/* The span and slot that begin at `p`; or what is wrong. */
-static const char *judge(const void *p, struct loam_span **span, uint64_t *slot)
-{
-	uintptr_t addr = (uintptr_t)p;
+/* ---- what is wrong ---- */
 
-	*span = loam_span_of(addr);
-	if (*span == NULL)
+/* What is wrong with freeing `addr`, a slot of `span`; NULL: nothing. */
+static const char *judge(struct loam_cache *cache, struct loam_span *span, uintptr_t addr,
+			 uint64_t slot, enum loam_err *err)
+{
+	uint64_t bit = (uint64_t)1 << (slot % 64);
+
+	*err = LOAM_INVAL;
+	if (!span->in_use)
 		return "not in the heap";
-	*slot = loam_span_slot(*span, addr);
-	if (*slot >= (*span)->slots)
+	if (span->span_class == LOAM_SPAN_TINY)
+		return "a tiny object: it shares its block and is only collected";
+	if (slot >= span->slots)
 		return "not in any object: the tail of a span";
-	if (addr != (*span)->base + *slot * (*span)->slot_bytes)
+	if (addr != span->base + slot * span->slot_bytes)
 		return "points into an object, not to its start";
+	*err = LOAM_NOENT;
+	if (!loam_span_slot_used(span, slot) || (span->owner == cache->id && span->current &&
+						 loam_bin_holds(loam_bin_of(cache, span), addr)))
+		return "freed already";
+	if (span->magic != 0 &&
+	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
+		return "freed already, by another thread";
+	*err = LOAM_BUSY;
+	if (span->pinned && loam_pin_count((void *)addr) > 0)
+		return "pinned: loam_unpin comes first";
 	return NULL;
 }
 
-static void free_large(struct loam_span *span)
+/* ---- the ways to free ---- */
+
+static enum loam_err free_large(struct loam_cache *cache, struct loam_span *span)
 {
-	loam_gc_lock(&loam_heap.lock);
-	loam_heap.frees++;
-	loam_heap.free_bytes += span->slot_bytes;
-	loam_heap.live -= span->slot_bytes < loam_heap.live ? span->slot_bytes : loam_heap.live;
-	loam_span_free_locked(span);
-	loam_gc_unlock(&loam_heap.lock);
+	uint64_t bytes = span->slot_bytes;
+
+	/* of two that get here at once one clears the bit */
+	if ((__atomic_fetch_and(&span->alloc_bits[0], ~(uint64_t)1, __ATOMIC_ACQ_REL) & 1) == 0)
+		return LOAM_NOENT;
+	__atomic_add_fetch(&loam_heap.large_frees, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loam_heap.large_free_bytes, bytes, __ATOMIC_RELAXED);
+	loam_live_add(-(int64_t)bytes);
+	span->used = 0;
+	loam_span_free(cache, span);
+	return LOAM_OK;
 }
 
-static void after_free(struct loam_cache *cache, struct loam_span *span)
+/* The slot is in a span of ours. */
+static inline void free_own(struct loam_cache *cache, struct loam_bin *bin, struct loam_span *span,
+			    uint64_t slot)
 {
-	unsigned span_class = loam_span_class(span->size_class, (enum loam_scan)span->scan);
+	uint32_t before = span->used;
 
-	cache->frees++;
-	cache->free_bytes += span->slot_bytes;
-	cache->unlive += span->slot_bytes;
-	if (cache->span[span_class] == span)
-		return; /* our own cached span: we will find the slot */
-	loam_gc_lock(&loam_heap.lock);
-	if (span->in_use && !span->cached && !span->listed)
-		loam_central_list_locked(span);
-	loam_gc_unlock(&loam_heap.lock);
+	span->needzero = true;
+	loam_span_set_word(span, slot / 64,
+			   span->alloc_bits[slot / 64] & ~((uint64_t)1 << (slot % 64)));
+	loam_count(&bin->frees, 1);
+	cache->unlive += bin->slot_bytes;
+	span->used = before - 1;
+	if (__builtin_expect(before == span->slots || before == 1, 0))
+		loam_span_freed_slots(cache, span, before);
+}
+
+/* Everything but the usual case. */
+__attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cache, uintptr_t addr)
+{
+	struct loam_span *span;
+	struct loam_bin *bin;
+	enum loam_err err;
+	uint32_t owner;
+	uint64_t slot;
+	const char *bad;
+
+	do {
+		span = loam_span_at_page(loam_page_index(addr));
+		slot = loam_span_slot(span, addr);
+		bad = judge(cache, span, addr, slot, &err);
+		if (bad != NULL) {
+			complain(bad, (void *)addr, span->in_use ? span : NULL);
+			return err;
+		}
+		/* acquire: what the owner did to the span; partner: the release where it is given up */
+		owner = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
+	} while (owner == 0 && span->magic != 0 && (loam_central_adopt(cache, span), true));
+	if (LOAM_DEBUG >= 3)
+		memset((void *)addr, LOAM_POISON, span->slot_bytes);
+	err = LOAM_OK;
+	bin = loam_bin_of(cache, span);
+	if (span->magic == 0) {
+		err = free_large(cache, span);
+	} else if (owner == cache->id) {
+		free_own(cache, bin, span, slot);
+	} else {
+		err = loam_remote_free(cache, span, slot, owner);
+		loam_count(&bin->frees, err == LOAM_OK);
+		cache->unlive += err == LOAM_OK ? bin->slot_bytes : 0;
+	}
+	if (err == LOAM_NOENT)
+		complain("freed already, just now by another thread", (void *)addr, span);
+	return err;
+}
+
+static inline enum loam_err free_in_heap(struct loam_cache *cache, uintptr_t addr)
+{
+	struct loam_span *span = loam_span_at_page(loam_page_index(addr));
+	uint64_t slot = loam_span_slot(span, addr), bit = (uint64_t)1 << (slot % 64);
+	struct loam_bin *bin = loam_bin_of(cache, span);
+
+	if (LOAM_DEBUG < 3 && span->owner == cache->id &&
+	    addr == span->base + slot * span->slot_bytes &&
+	    (span->alloc_bits[slot / 64] & bit) != 0 &&
+	    !(span->current && loam_bin_holds(bin, addr)) &&
+	    !__atomic_load_n(&span->posted, __ATOMIC_RELAXED) && !span->pinned &&
+	    span->span_class != LOAM_SPAN_TINY) {
+		free_own(cache, bin, span, slot);
+		return LOAM_OK;
+	}
+	return free_slow(cache, addr);
 }
 
 enum loam_err loam_free_inside(struct loam_cache *cache, void *p)
 {
-	struct loam_span *span;
-	uint64_t slot, bit;
-	const char *bad = judge(p, &span, &slot);
-
-	if (bad != NULL) {
-		complain(bad, p, span);
-		return LOAM_INVAL;
-	}
-	bit = (uint64_t)1 << (slot % 64);
-	if (!loam_span_slot_used(span, slot)) {
-		complain("freed already", p, span);
-		return LOAM_NOENT;
-	}
-	if (LOAM_DEBUG >= 3)
-		memset(p, POISON, span->slot_bytes);
-	/* before the bit goes: whoever finds the slot free finds needzero set */
-	__atomic_store_n(&span->needzero, true, __ATOMIC_RELAXED);
-	/* release: our last writes come before the next owner's; partner: loam_span_alloc_word */
-	if ((__atomic_fetch_and(&span->alloc_bits[slot / 64], ~bit, __ATOMIC_RELEASE) & bit) == 0) {
-		complain("freed already, just now by another thread", p, span);
-		return LOAM_NOENT;
-	}
-	if (span->magic == 0)
-		free_large(span);
-	else
-		after_free(cache, span);
-	return LOAM_OK;
+	if (loam_heap_has((uintptr_t)p))
+		return free_in_heap(cache, (uintptr_t)p);
+	complain("not in the heap", p, NULL);
+	return LOAM_INVAL;
 }
 
 enum loam_err loam_free(void *p)
 {
-	struct loam_cache *cache;
+	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
 	enum loam_err err;
 
 	if (p == NULL || p == loam_zero_byte)
 		return LOAM_OK;
-	cache = loam_cache_self();
+	if (__builtin_expect(cache == NULL, 0))
+		cache = loam_cache_self(); /* panics, and says why */
+	if (LOAM_DEBUG >= 2)
+		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));
 	loam_cache_enter(cache);
 	err = loam_free_inside(cache, p);
 	loam_cache_leave(cache);
@@ -118,9 +172,9 @@ enum loam_err loam_free(void *p)
 
 /* ---- questions ---- */
 
-/* The live object around `p`. */
-static struct loam_span *find(const void *p, uintptr_t *base)
+struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 {
+	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
 	struct loam_span *span = loam_span_of((uintptr_t)p);
 	uint64_t slot;
 
@@ -130,6 +184,9 @@ static struct loam_span *find(const void *p, uintptr_t *base)
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return NULL;
 	*base = span->base + slot * span->slot_bytes;
+	if (cache != NULL && span->owner == cache->id && span->current &&
+	    loam_bin_holds(loam_bin_of(cache, span), *base))
+		return NULL; /* claimed, and nobody's yet */
 	return span;
 }
 
@@ -137,64 +194,13 @@ void *loam_object_base(const void *p)
 {
 	uintptr_t base;
 
-	return find(p, &base) != NULL ? (void *)base : NULL;
+	return loam_object_find(p, &base) != NULL ? (void *)base : NULL;
 }
 
 size_t loam_object_size(const void *p)
 {
 	uintptr_t base;
-	struct loam_span *span = find(p, &base);
+	struct loam_span *span = loam_object_find(p, &base);
 
 	return span != NULL ? span->slot_bytes : 0;
-}
-
-/* ---- realloc ---- */
-
-static void *alloc_like(const struct loam_span *span, size_t size)
-{
-	return span->scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
-}
-
-/* Does a block of `size` bytes belong where the object is already? */
-static bool stays(const struct loam_span *span, size_t size)
-{
-	if (size > span->slot_bytes)
-		return false;
-	if (span->magic == 0)
-		return size > LOAM_SMALL_MAX && size > span->slot_bytes / 2;
-	return loam_class_of(size) == span->size_class;
-}
-
-void *loam_realloc(void *p, size_t size)
-{
-	struct loam_span *span;
-	uintptr_t base;
-	enum loam_err err;
-	size_t keep;
-	void *to;
-
-	if (p == NULL || p == loam_zero_byte)
-		return loam_alloc(size);
-	if (size == 0) {
-		(void)loam_free(p); /* a wrong one has been told of */
-		return NULL;
-	}
-	span = find(p, &base);
-	if (span == NULL || base != (uintptr_t)p) {
-		complain("realloc of what is no object", p, span);
-		return NULL;
-	}
-	if (stays(span, size)) {
-		/* zero behind the end, so that growing again later finds zeros there */
-		memset((char *)p + size, 0, span->slot_bytes - size);
-		return p;
-	}
-	to = alloc_like(span, size);
-	if (to == NULL)
-		return NULL;
-	keep = size < span->slot_bytes ? size : span->slot_bytes;
-	memcpy(to, p, keep);
-	err = loam_free(p);
-	LOAM_CHECK(err == LOAM_OK, "the old block vanished during realloc");
-	return to;
 }

@@ -12,31 +12,50 @@
 
 struct loam_heap loam_heap;
 
-static enum loam_err reserve_tables(struct loam_heap *h)
+struct want {
+	struct loam_table *table;
+	uint64_t bytes;
+};
+
+#define TABLES 8u
+
+/* Every table beside the heap, and how large it can become. */
+static void list_tables(struct loam_heap *h, struct want want[TABLES])
 {
 	uint64_t pages = h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT;
-	uint64_t granules = h->reserved_bytes / LOAM_GRANULE;
-	struct loam_table *table[] = {&h->spans,      &h->page_used, &h->page_ready,
-				      &h->alloc_bits, &h->mark_bits, &h->pointer_bits};
-	uint64_t bytes[] = {pages * 8,	  pages / 8,	pages / 8,
-			    granules / 8, granules / 8, h->reserved_bytes / 64};
 
-	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		enum loam_err err = loam_table_reserve(table[i], bytes[i]);
+	want[0] = (struct want){&h->spans, pages * 4};
+	want[1] = (struct want){&h->records, (pages + 1) * sizeof(struct loam_span)};
+	want[2] = (struct want){&h->page_used, pages / 8};
+	want[3] = (struct want){&h->page_ready, pages / 8};
+	want[4] = (struct want){&h->alloc_bits, pages * 64};
+	want[5] = (struct want){&h->mark_bits, pages * 64};
+	want[6] = (struct want){&h->pointer_bits, pages * 128};
+	want[7] = (struct want){&h->pointer_pieces, pages / 1024 + 8};
+}
 
-		if (err != LOAM_OK)
-			return err;
-	}
-	return LOAM_OK;
+static enum loam_err reserve_tables(struct loam_heap *h)
+{
+	struct want want[TABLES];
+	enum loam_err err = LOAM_OK;
+
+	list_tables(h, want);
+	for (unsigned i = 0; i < TABLES && err == LOAM_OK; i++)
+		err = loam_table_reserve(want[i].table, want[i].bytes);
+	/* record number 0 is nobody's: zeros */
+	h->record_count = 1;
+	return err == LOAM_OK ? loam_table_grow(&h->records, sizeof(struct loam_span)) : err;
 }
 
 static void free_tables(struct loam_heap *h)
 {
-	struct loam_table *table[] = {&h->spans,      &h->page_used, &h->page_ready,
-				      &h->alloc_bits, &h->mark_bits, &h->pointer_bits};
+	struct want want[TABLES];
 
-	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		loam_table_free(table[i]);
+	list_tables(h, want);
+	for (unsigned i = 0; i < TABLES; i++)
+		loam_table_free(want[i].table);
+	loam_remote_reset();
+	loam_pin_reset();
 }
 
 static enum loam_err reserve_heap(struct loam_heap *h)
@@ -64,6 +83,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (h->initialised)
 		return LOAM_EXIST;
 	loam_sizeclass_init();
+	loam_alloc_init();
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
@@ -74,6 +94,10 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (err != LOAM_OK)
 		return err;
 	err = reserve_tables(h);
+	if (err == LOAM_OK)
+		err = loam_remote_init();
+	if (err == LOAM_OK)
+		err = loam_pin_init();
 	if (err == LOAM_OK)
 		err = loam_mark_init();
 	if (err != LOAM_OK) {
@@ -106,7 +130,7 @@ void loam_gc_shutdown(void)
 	h->initialised = false;
 	err = loam_sys_free(h->base, h->reserved_bytes);
 	LOAM_CHECK(err == LOAM_OK, "the heap's range could not be freed");
-	loam_span_records_free();
+	loam_central_reset();
 	free_tables(h);
 	loam_mark_reset();
 	loam_roots_reset();

@@ -80,7 +80,7 @@ static void mark_word(uintptr_t word)
 	if (stack_count < stack_limit) {
 		stack[stack_count++] = span->base + slot * span->slot_bytes;
 	} else {
-		span->rescan = 1;
+		span->rescan = true;
 		overflowed = true;
 	}
 }
@@ -101,21 +101,33 @@ static void scan_range(void *arg, const void *lo, const void *hi)
 	scan_words(loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), (uintptr_t)hi);
 }
 
-LOAM_NO_SANITIZE static void scan_typed(uintptr_t base, uint64_t bytes)
+LOAM_NO_SANITIZE static void scan_typed(const struct loam_span *span, uintptr_t base)
 {
 	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
-	uint64_t first = (base - loam_heap.base) / 8;
+	uint64_t first = (base - loam_heap.base) / 8, end = first + span->slot_bytes / 8;
 
-	for (uint64_t i = 0; i < bytes / 8; i++) {
-		if ((bits[(first + i) / 64] >> ((first + i) % 64) & 1) != 0)
-			mark_word(((const uintptr_t *)base)[i]);
+	if (span->slot_bytes == LOAM_GRANULE) {
+		uint64_t slot = loam_span_slot(span, base);
+
+		mark_word(((const uintptr_t *)base)[loam_pointer_bit(span, slot, 1)]);
+		return;
+	}
+	for (uint64_t at = first; at < end;) {
+		uint64_t word = bits[at / 64] >> (at % 64), next = (at / 64 + 1) * 64;
+
+		if (next > end)
+			word &= ((uint64_t)1 << (end - at)) - 1;
+		for (; word != 0; word &= word - 1)
+			mark_word(((const uintptr_t *)
+					   base)[at - first + (unsigned)__builtin_ctzll(word)]);
+		at = next;
 	}
 }
 
 static void scan_object(const struct loam_span *span, uintptr_t base)
 {
 	if (span->scan == LOAM_SCAN_TYPED)
-		scan_typed(base, span->slot_bytes);
+		scan_typed(span, base);
 	else if (span->scan == LOAM_SCAN_WORDS)
 		scan_words(base, base + span->slot_bytes);
 }
@@ -132,7 +144,7 @@ static void drain(void)
 /* Scan the marked objects of a span whose turn was lost; the stack is drained in between. */
 static void rescan_span(struct loam_span *span)
 {
-	span->rescan = 0;
+	span->rescan = false;
 	for (uint64_t slot = 0; slot < span->slots; slot++) {
 		if ((span->mark_bits[slot / 64] >> (slot % 64) & 1) == 0)
 			continue;
@@ -144,8 +156,25 @@ static void rescan_span(struct loam_span *span)
 static void clear_marks(void)
 {
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
-		memset(s->mark_bits, 0, (s->slots + 63) / 64 * 8);
-		s->rescan = 0;
+		memset(s->mark_bits, 0, loam_span_words(s) * 8);
+		s->rescan = false;
+		loam_remote_apply_stopped(s);
+	}
+}
+
+/* [CACHE-1]: what is claimed and nobody's is kept, and not scanned. */
+static void mark_claimed(void)
+{
+	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
+		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
+			struct loam_bin *bin = &t->bin[i];
+
+			for (uintptr_t p = bin->next; p < bin->end; p += bin->slot_bytes) {
+				uint64_t slot = loam_span_slot(bin->span, p);
+
+				bin->span->mark_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
+			}
+		}
 	}
 }
 
@@ -158,11 +187,13 @@ uint64_t loam_mark_all(const void *sp, uint64_t *stack_bytes)
 	marked_bytes = 0;
 	overflowed = false;
 	*stack_bytes = 0;
+	mark_claimed();
 	scan_range(stack_bytes, sp, self->stack_base);
 	drain();
 	loam_host_stacks(scan_range, stack_bytes);
 	drain();
 	loam_roots_visit(scan_range, NULL);
+	loam_pins_visit(scan_range, NULL);
 	drain();
 	while (overflowed) {
 		overflowed = false;
@@ -193,14 +224,14 @@ static void check_word(uintptr_t word)
 		   "[MARK-1] a marked object points to one that is not marked");
 }
 
-LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uintptr_t base)
+LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uint64_t slot)
 {
-	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
+	uintptr_t base = span->base + slot * span->slot_bytes;
 
+	if (span->current && loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), base))
+		return; /* nobody's yet: never scanned */
 	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
-		uint64_t at = (base - loam_heap.base) / 8 + i;
-
-		if (span->scan == LOAM_SCAN_WORDS || (bits[at / 64] >> (at % 64) & 1) != 0)
+		if (span->scan == LOAM_SCAN_WORDS || loam_pointer_bit(span, slot, i))
 			check_word(((const uintptr_t *)base)[i]);
 	}
 }
@@ -210,7 +241,7 @@ void loam_mark_check(void)
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
 			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0)
-				check_object(s, s->base + slot * s->slot_bytes);
+				check_object(s, slot);
 		}
 	}
 }

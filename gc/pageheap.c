@@ -90,16 +90,16 @@ static bool grow_to(uint64_t pages)
 	struct loam_heap *h = &loam_heap;
 	uint64_t bytes = pages << LOAM_HEAP_PAGE_SHIFT;
 
-	if (bytes > h->reserved_bytes || loam_table_grow(&h->spans, pages * 8) != LOAM_OK ||
+	if (bytes > h->reserved_bytes || loam_table_grow(&h->spans, pages * 4) != LOAM_OK ||
 	    loam_table_grow(&h->page_used, pages / 8) != LOAM_OK ||
 	    loam_table_grow(&h->page_ready, pages / 8) != LOAM_OK ||
-	    loam_table_grow(&h->alloc_bits, bytes / LOAM_GRANULE / 8) != LOAM_OK ||
-	    loam_table_grow(&h->mark_bits, bytes / LOAM_GRANULE / 8) != LOAM_OK)
+	    loam_table_grow(&h->alloc_bits, pages * 64) != LOAM_OK ||
+	    loam_table_grow(&h->mark_bits, pages * 64) != LOAM_OK)
 		return false;
 	if (loam_sys_map(h->base + h->mapped_bytes, bytes - h->mapped_bytes, LOAM_OWNER_HEAP) !=
 	    LOAM_OK)
 		return false;
-	h->mapped_bytes = bytes;
+	__atomic_store_n(&h->mapped_bytes, bytes, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -132,7 +132,7 @@ static uint64_t find_run(uint64_t pages)
 	}
 }
 
-uintptr_t loam_pages_alloc_locked(uint64_t pages, bool *zeroed)
+static uintptr_t alloc_locked(uint64_t pages, bool *zeroed)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t at = find_run(pages), were_ready;
@@ -156,7 +156,7 @@ uintptr_t loam_pages_alloc_locked(uint64_t pages, bool *zeroed)
 	return page_addr(at);
 }
 
-void loam_pages_free_locked(uintptr_t base, uint64_t pages)
+static void free_locked(uintptr_t base, uint64_t pages)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t at = loam_page_index(base);
@@ -193,4 +193,50 @@ uint64_t loam_pages_release_locked(uint64_t keep, uint64_t most)
 		i = low;
 	}
 	return gone;
+}
+
+/* ---- the interface ---- */
+
+uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t align_pages,
+			   bool *zeroed)
+{
+	uint64_t extra = align_pages > 1 ? align_pages - 1 : 0,
+		 align = align_pages << LOAM_HEAP_PAGE_SHIFT;
+	uintptr_t base, at;
+
+	(void)pc;
+	loam_gc_lock(&loam_heap.lock);
+	base = alloc_locked(pages + extra, zeroed);
+	at = base;
+	if (base != 0 && extra != 0) {
+		at = loam_align_up(base, align);
+		if (at != base)
+			free_locked(base, (at - base) >> LOAM_HEAP_PAGE_SHIFT);
+		if (extra != (at - base) >> LOAM_HEAP_PAGE_SHIFT)
+			free_locked(at + (pages << LOAM_HEAP_PAGE_SHIFT),
+				    extra - ((at - base) >> LOAM_HEAP_PAGE_SHIFT));
+	}
+	loam_gc_unlock(&loam_heap.lock);
+	return at;
+}
+
+void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages)
+{
+	(void)pc;
+	loam_gc_lock(&loam_heap.lock);
+	free_locked(base, pages);
+	loam_gc_unlock(&loam_heap.lock);
+}
+
+bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed)
+{
+	(void)end;
+	(void)more;
+	(void)zeroed;
+	return false;
+}
+
+void loam_pagecache_flush(struct loam_pagecache *pc)
+{
+	(void)pc;
 }

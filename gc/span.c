@@ -2,152 +2,228 @@
 /*
  * Spans: runs of heap pages cut into slots of one size.
  *
- * Records come from loam_sys_alloc in batches and are type-stable: a stale pointer to one always
- * finds a span record. The spans table maps each heap page to its record. A span's bits stand in
- * the side tables at the place of its first granules, but packed by slot number: a slot is never
- * smaller than a granule, so there is room, and 64 slots are one word.
+ * Records stand in one table and are type-stable: a stale pointer to one always finds a span
+ * record. The table of spans holds a record's number for each heap page; number 0 is a record that
+ * is nobody's, so that a look-up never fails, it only finds a span without slots. A large object has
+ * a span of its own, whose `base` may be past the start of its pages.
  *
- *   [SPAN-1] Each page of an in-use span leads to it; each other page leads to NULL.
+ * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number:
+ * one word is 64 slots. A heap page has 64 bytes of alloc bits and 64 of mark bits, enough for its
+ * 512 slots of 16 bytes. Of larger slots there are at most 256 a page, so that the remote bits (freed
+ * by a thread that does not own the span: remote.c) fit in the same cache line, behind the
+ * alloc bits. The remote bits of 16-byte slots stand where their pointer bits would: of 128 bytes a
+ * page, they are the first 64 (typed.c has the rest). All in all 256 bytes a page, and 4 for the
+ * number: 3.17 % of the heap.
+ *
+ *   [SPAN-1] Each page of an in-use span leads to it; each other page leads to number 0.
  *   [SPAN-2] Bits of slots that do not exist are clear.
+ *   [SPAN-3] `used` is the number of alloc bits set.
  *
  * Order of publication: a record is complete before the table leads to it (release), because
- * loam_free looks without the lock.
+ * loam_free looks without a lock.
  */
 #include "gc/heap.h"
 
-#define BATCH_BYTES 16384u
-
 void *memset(void *dst, int c, size_t n);
 
-static struct loam_span **table(void)
+#define SPARE_BATCH 8u /* records that a thread takes at once */
+
+static uint32_t *table(void)
 {
-	return (struct loam_span **)loam_heap.spans.base;
+	return (uint32_t *)loam_heap.spans.base;
 }
 
-static struct loam_span *record_take_locked(void)
+/* ---- records ---- */
+
+static struct loam_span *record_make_locked(void)
 {
-	struct loam_span *span = loam_heap.spare;
+	struct loam_heap *h = &loam_heap;
+	struct loam_span *span = h->spare;
 
-	if (span == NULL) {
-		void *batch;
-
-		if (loam_sys_alloc(BATCH_BYTES, LOAM_OWNER_GC, &batch) != LOAM_OK)
-			return NULL;
-		/* one record of each batch links the batches, for shutdown */
-		span = batch;
-		span[0].next = loam_heap.batches;
-		loam_heap.batches = &span[0];
-		for (size_t i = 1; i < BATCH_BYTES / sizeof(*span); i++) {
-			span[i].next = loam_heap.spare;
-			loam_heap.spare = &span[i];
-		}
-		span = loam_heap.spare;
+	if (span != NULL) {
+		h->spare = span->next;
+		return span;
 	}
-	loam_heap.spare = span->next;
+	if ((h->record_count + 1) * sizeof(*span) > h->records.size ||
+	    loam_table_grow(&h->records, (h->record_count + 1) * sizeof(*span)) != LOAM_OK)
+		return NULL;
+	return loam_span_record((uint32_t)h->record_count++);
+}
+
+static struct loam_span *record_take(struct loam_cache *cache)
+{
+	struct loam_span *span;
+
+	if (cache->spare == NULL) {
+		loam_gc_lock(&loam_heap.lock);
+		while (cache->spare_count < SPARE_BATCH && (span = record_make_locked()) != NULL) {
+			span->next = cache->spare;
+			cache->spare = span;
+			cache->spare_count++;
+		}
+		loam_gc_unlock(&loam_heap.lock);
+	}
+	span = cache->spare;
+	if (span != NULL) {
+		cache->spare = span->next;
+		cache->spare_count--;
+	}
 	return span;
 }
 
-void loam_span_records_free(void)
+void loam_span_records_flush(struct loam_cache *cache)
 {
-	while (loam_heap.batches != NULL) {
-		uintptr_t batch = (uintptr_t)loam_heap.batches;
-		enum loam_err err;
+	loam_gc_lock(&loam_heap.lock);
+	while (cache->spare != NULL) {
+		struct loam_span *span = cache->spare;
 
-		loam_heap.batches = loam_heap.batches->next;
-		err = loam_sys_free(batch, BATCH_BYTES);
-		LOAM_CHECK(err == LOAM_OK, "span records could not be freed");
+		cache->spare = span->next;
+		span->next = loam_heap.spare;
+		loam_heap.spare = span;
 	}
-	loam_heap.spare = NULL;
+	cache->spare_count = 0;
+	loam_gc_unlock(&loam_heap.lock);
 }
 
-static void set_table(const struct loam_span *span, struct loam_span *value)
+static void record_put(struct loam_cache *cache, struct loam_span *span)
 {
-	uint64_t at = loam_page_index(span->base);
-
-	/* release: partner of the acquire in loam_span_of */
-	for (uint64_t i = 0; i < span->pages; i++)
-		__atomic_store_n(&table()[at + i], value, __ATOMIC_RELEASE);
+	span->next = cache->spare;
+	cache->spare = span;
+	if (++cache->spare_count >= 4 * SPARE_BATCH)
+		loam_span_records_flush(cache);
 }
 
-struct loam_span *loam_span_alloc_locked(unsigned size_class, uint64_t pages, enum loam_scan scan)
+/* ---- spans ---- */
+
+static void set_table(uint64_t page, uint64_t pages, uint32_t number)
 {
+	/* release: partner of the acquire in loam_span_at_page */
+	for (uint64_t i = 0; i < pages; i++)
+		__atomic_store_n(&table()[page + i], number, __ATOMIC_RELEASE);
+}
+
+/* Fill in the record of a span of these pages; but for what outlives the span. */
+static void describe(struct loam_span *span, unsigned span_class, uintptr_t base, uint64_t pages,
+		     uint32_t owner)
+{
+	unsigned size_class = loam_span_class_size(span_class);
 	const struct loam_size_class *c = &loam_size_class[size_class];
-	struct loam_span *span = record_take_locked();
-	uint64_t granule_byte;
+	uint64_t page = loam_page_index(base);
+
+	span->base = base;
+	span->pages = (uint32_t)pages;
+	span->slot_bytes = size_class == 0 ? pages << LOAM_HEAP_PAGE_SHIFT : c->size;
+	span->slots = size_class == 0 ? 1 : (uint32_t)((pages << LOAM_HEAP_PAGE_SHIFT) / c->size);
+	span->magic = c->magic;
+	span->span_class = (uint8_t)span_class;
+	span->scan = (uint8_t)loam_span_class_scan(span_class);
+	span->alloc_bits = (uint64_t *)loam_heap.alloc_bits.base + page * 8;
+	span->mark_bits = (uint64_t *)loam_heap.mark_bits.base + page * 8;
+	span->remote_bits = span->alloc_bits + pages * 4;
+	if (span->slot_bytes == LOAM_GRANULE)
+		span->remote_bits = loam_pointer_words(page);
+	/* relaxed: nobody can find the span before the table leads to it */
+	__atomic_store_n(&span->owner, owner, __ATOMIC_RELAXED);
+	span->used = 0;
+	span->next_word = 0;
+	span->window_word = 0;
+	span->listed = false;
+	span->current = false;
+	span->rescan = false;
+	span->pinned = false;
+	span->next = span->prev = span->owned_next = span->owned_prev = NULL;
+}
+
+/* Only the words the span has: its pages' bits are its own. */
+static void clear_bits(struct loam_span *span)
+{
+	uint64_t bytes = loam_span_words(span) * 8;
+
+	memset(span->alloc_bits, 0, bytes);
+	memset(span->mark_bits, 0, bytes);
+	if (span->magic != 0)
+		memset(span->remote_bits, 0, bytes);
+}
+
+struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class, uint64_t pages,
+				  uint64_t align_pages)
+{
+	struct loam_span *span = record_take(cache);
+	uintptr_t base;
 	bool zeroed;
 
 	if (span == NULL)
 		return NULL;
-	*span = (struct loam_span){
-		.base = loam_pages_alloc_locked(pages, &zeroed),
-		.pages = (uint32_t)pages,
-		.slots =
-			size_class == 0 ? 1 : (uint32_t)((pages << LOAM_HEAP_PAGE_SHIFT) / c->size),
-		.slot_bytes = size_class == 0 ? pages << LOAM_HEAP_PAGE_SHIFT : c->size,
-		.magic = c->magic,
-		.size_class = (uint8_t)size_class,
-		.scan = (uint8_t)scan,
-	};
-	if (span->base == 0) {
-		span->next = loam_heap.spare;
-		loam_heap.spare = span;
+	base = loam_pages_alloc(&cache->pages, pages, align_pages, &zeroed);
+	if (base == 0) {
+		record_put(cache, span);
+		return NULL;
+	}
+	describe(span, span_class, base, pages, span_class / LOAM_SCAN_COUNT != 0 ? cache->id : 0);
+	if ((span->slot_bytes == LOAM_GRANULE || span->scan == LOAM_SCAN_TYPED) &&
+	    loam_pointer_bits_back(span) != LOAM_OK) {
+		loam_pages_free(&cache->pages, base, pages);
+		record_put(cache, span);
 		return NULL;
 	}
 	span->needzero = !zeroed;
-	granule_byte = (span->base - loam_heap.base) / LOAM_GRANULE / 8;
-	span->alloc_bits = (uint64_t *)(loam_heap.alloc_bits.base + granule_byte);
-	span->mark_bits = (uint64_t *)(loam_heap.mark_bits.base + granule_byte);
-	/* by words: other spans' bits may share nothing with ours, a span is a whole page */
-	memset(span->alloc_bits, 0, (span->slots + 63) / 64 * 8);
-	memset(span->mark_bits, 0, (span->slots + 63) / 64 * 8);
-	span->in_use = 1;
-	set_table(span, span);
-	loam_heap.spans_used++;
+	clear_bits(span);
+	/* release: the owner comes first; partner: loam_central_adopt */
+	__atomic_store_n(&span->in_use, true, __ATOMIC_RELEASE);
+	set_table(loam_page_index(base), pages, loam_span_number(span));
+	__atomic_add_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
 	return span;
 }
 
-void loam_span_free_locked(struct loam_span *span)
+void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 {
-	LOAM_ASSERT(span->in_use && !span->cached && !span->listed);
-	set_table(span, NULL);
-	loam_pages_free_locked(span->base, span->pages);
-	span->in_use = 0;
-	span->next = loam_heap.spare;
-	loam_heap.spare = span;
-	loam_heap.spans_used--;
+	uintptr_t start = loam_span_start(span);
+
+	LOAM_ASSERT(span->in_use && !span->listed && !span->current && span->used == 0);
+	/* in this order, or somebody could adopt it; partner: loam_central_adopt */
+	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	set_table(loam_page_index(start), span->pages, 0);
+	loam_pages_free(&cache->pages, start, span->pages);
+	__atomic_sub_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
+	record_put(cache, span);
 }
 
-struct loam_span *loam_span_of(uintptr_t addr)
+bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages)
 {
-	if (addr - loam_heap.base >= loam_heap.mapped_bytes)
-		return NULL;
-	/* acquire: partner of the release in set_table */
-	return __atomic_load_n(&table()[loam_page_index(addr)], __ATOMIC_ACQUIRE);
-}
+	uintptr_t start = loam_span_start(span);
+	uintptr_t end = start + ((uint64_t)span->pages << LOAM_HEAP_PAGE_SHIFT);
+	uintptr_t new_end = start + (pages << LOAM_HEAP_PAGE_SHIFT);
+	bool zeroed;
 
-uint32_t loam_span_used_slots(const struct loam_span *span)
-{
-	uint32_t used = 0;
-
-	for (uint32_t w = 0; w < (span->slots + 63) / 64; w++) {
-		uint64_t word = loam_span_alloc_word(span, w);
-
-		for (; word != 0; word &= word - 1)
-			used++;
+	LOAM_ASSERT(span->magic == 0 && pages > 0);
+	if (pages > span->pages) {
+		if (!loam_pages_extend(end, pages - span->pages, &zeroed))
+			return false;
+		if (!zeroed)
+			memset((void *)end, 0, new_end - end);
+		set_table(loam_page_index(end), pages - span->pages, loam_span_number(span));
 	}
-	return used;
+	if (pages < span->pages) {
+		set_table(loam_page_index(new_end), span->pages - pages, 0);
+		loam_pages_free(&cache->pages, new_end, span->pages - pages);
+	}
+	span->pages = (uint32_t)pages;
+	span->slot_bytes = new_end - span->base;
+	return true;
 }
 
 struct loam_span *loam_span_next(struct loam_span *span)
 {
-	uintptr_t at = span == NULL ? loam_heap.base
-				    : span->base + ((uint64_t)span->pages << LOAM_HEAP_PAGE_SHIFT);
+	uint64_t at = 0, end = loam_heap.mapped_bytes >> LOAM_HEAP_PAGE_SHIFT;
 
-	for (; at - loam_heap.base < loam_heap.mapped_bytes; at += LOAM_HEAP_PAGE) {
-		struct loam_span *next = loam_span_of(at);
+	if (span != NULL)
+		at = loam_page_index(span->base) + span->pages;
+	for (; at < end; at++) {
+		uint32_t number = __atomic_load_n(&table()[at], __ATOMIC_ACQUIRE);
 
-		if (next != NULL)
-			return next;
+		if (number != 0)
+			return loam_span_record(number);
 	}
 	return NULL;
 }

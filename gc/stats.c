@@ -3,38 +3,119 @@
 #include "gc/heap.h"
 #include "mm/print.h"
 
-void loam_stats_read(struct loam_stats *s)
+/* Slots of one span class: freed ever; taken ever. Frees first: an object counted as freed was counted
+ * as made. heap.lock is held, or the world is stopped. */
+static uint64_t class_frees(unsigned c)
 {
-	struct loam_cache *cache = loam_cache_self();
+	uint64_t sum = loam_heap.frees[c];
+
+	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
+		sum += __atomic_load_n(&t->bin[c].frees, __ATOMIC_RELAXED);
+	return sum;
+}
+
+static uint64_t class_mallocs(unsigned c)
+{
+	uint64_t sum = loam_heap.mallocs[c];
+
+	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
+		/* in this order: a thread that claims meanwhile is over-counted, not under- */
+		sum -= loam_bin_unhanded(&t->bin[c]);
+		sum += __atomic_load_n(&t->bin[c].mallocs, __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
+uint64_t loam_heap_bytes(uint64_t *freed)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t bytes;
+
+	*freed = __atomic_load_n(&h->large_free_bytes, __ATOMIC_RELAXED);
+	for (unsigned c = LOAM_SCAN_COUNT; c < LOAM_SPAN_CLASSES; c++)
+		*freed += class_frees(c) * loam_size_class[loam_span_class_size(c)].size;
+	bytes = __atomic_load_n(&h->large_alloc_bytes, __ATOMIC_RELAXED);
+	for (unsigned c = LOAM_SCAN_COUNT; c < LOAM_SPAN_CLASSES; c++)
+		bytes += class_mallocs(c) * loam_size_class[loam_span_class_size(c)].size;
+	return bytes;
+}
+
+static void read_classes(struct loam_stats *s)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t tiny = h->tiny_allocs;
+
+	s->by_size[0].frees = __atomic_load_n(&h->large_frees, __ATOMIC_RELAXED);
+	for (unsigned c = LOAM_SCAN_COUNT; c < LOAM_SPAN_CLASSES; c++)
+		s->by_size[loam_span_class_size(c)].frees += class_frees(c);
+	for (unsigned c = LOAM_SCAN_COUNT; c < LOAM_SPAN_CLASSES; c++)
+		s->by_size[loam_span_class_size(c)].mallocs += class_mallocs(c);
+	s->by_size[0].mallocs = __atomic_load_n(&h->large_mallocs, __ATOMIC_RELAXED);
+	s->alloc = __atomic_load_n(&h->large_alloc_bytes, __ATOMIC_RELAXED) -
+		   __atomic_load_n(&h->large_free_bytes, __ATOMIC_RELAXED);
+	s->total_alloc = __atomic_load_n(&h->large_alloc_bytes, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < LOAM_STATS_CLASSES; i++) {
+		struct loam_size_stats *b = &s->by_size[i];
+
+		b->size = loam_size_class[i].size;
+		s->mallocs += b->mallocs;
+		s->frees += b->frees;
+		s->total_alloc += b->mallocs * b->size;
+		s->alloc += (b->mallocs - b->frees) * b->size;
+	}
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
+		tiny += __atomic_load_n(&t->tiny_allocs, __ATOMIC_RELAXED);
+		s->mcache_inuse += sizeof(struct loam_thread);
+	}
+	s->tiny_allocs = tiny;
+	s->mallocs += tiny;
+	s->frees += tiny;
+	s->heap_alloc = s->alloc;
+	s->heap_objects = s->mallocs - s->frees;
+}
+
+static void read_memory(struct loam_stats *s)
+{
 	struct loam_heap *h = &loam_heap;
 	struct loam_sys_stats sys;
 
 	loam_sys_stats(&sys);
+	s->heap_sys = h->mapped_bytes;
+	s->heap_inuse = h->pages_used << LOAM_HEAP_PAGE_SHIFT;
+	s->heap_idle = s->heap_sys - s->heap_inuse;
+	s->heap_released = s->heap_sys - (h->pages_ready << LOAM_HEAP_PAGE_SHIFT);
+	s->mspan_sys = h->records.ready;
+	s->mspan_inuse =
+		__atomic_load_n(&h->spans_used, __ATOMIC_RELAXED) * sizeof(struct loam_span);
+	s->stack_inuse = s->stack_sys = sys.ready_bytes[LOAM_OWNER_STACK];
+	s->gc_sys = sys.ready_bytes[LOAM_OWNER_GC] - s->mspan_sys;
+	for (unsigned i = 0; i < LOAM_OWNER_COUNT; i++) {
+		s->owner_bytes[i] = sys.ready_bytes[i];
+		if (i != LOAM_OWNER_HEAP && i != LOAM_OWNER_GC && i != LOAM_OWNER_STACK)
+			s->other_sys += sys.ready_bytes[i];
+	}
+	s->sys = s->heap_sys + s->stack_sys + s->mspan_sys + s->gc_sys + s->other_sys;
+}
+
+void loam_stats_read(struct loam_stats *s)
+{
+	struct loam_cache *cache = loam_cache_self();
+	struct loam_heap *h = &loam_heap;
+	uint64_t run = loam_host_now_ns() - h->start_ns;
+
+	*s = (struct loam_stats){.enable_gc = true};
 	loam_cache_enter(cache);
 	loam_gc_lock(&h->lock);
-	*s = (struct loam_stats){
-		.total_alloc = h->alloc_bytes,
-		.mallocs = h->mallocs,
-		.frees = h->frees,
-		.heap_sys = h->mapped_bytes,
-		.heap_inuse = h->pages_used << LOAM_HEAP_PAGE_SHIFT,
-		.heap_idle = h->mapped_bytes - (h->pages_used << LOAM_HEAP_PAGE_SHIFT),
-		.heap_released = h->mapped_bytes - (h->pages_ready << LOAM_HEAP_PAGE_SHIFT),
-		.gc_sys = sys.ready_bytes[LOAM_OWNER_GC],
-		.sys = sys.ready_bytes[LOAM_OWNER_GC] + sys.ready_bytes[LOAM_OWNER_HEAP],
-		.next_gc = h->next_gc,
-		.num_gc = h->cycles,
-		.num_forced_gc = h->forced_cycles,
-		.pause_total_ns = h->pause_total_ns,
-		.pause_last_ns = h->pause_last_ns,
-		.heap_marked = h->marked,
-	};
-	/* our own thread's, exactly; the others' are in their caches until they refill */
-	s->mallocs += cache->mallocs;
-	s->total_alloc += cache->alloc_bytes;
-	s->frees += cache->frees;
-	s->alloc = s->total_alloc - h->free_bytes - cache->free_bytes;
-	s->heap_objects = s->mallocs - s->frees;
+	read_classes(s);
+	read_memory(s);
+	s->next_gc = h->percent < 0 && h->limit == UINT64_MAX ? UINT64_MAX : (uint64_t)h->next_gc;
+	s->last_gc = h->last_gc_ns;
+	s->num_gc = h->cycles;
+	s->num_forced_gc = h->forced_cycles;
+	s->pause_total_ns = h->pause_total_ns;
+	s->pause_last_ns = h->pause_last_ns;
+	s->gc_cpu_ppm = run > 0 ? h->gc_ns / (run / 1000000 + 1) : 0;
+	s->heap_marked = h->marked;
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
 }
@@ -71,10 +152,10 @@ static char glyph(uintptr_t at, const uint64_t *ready)
 	const struct loam_span *span = loam_span_of(at);
 	uint64_t i = loam_page_index(at);
 
-	if (span != NULL && span->size_class == 0)
+	if (span != NULL && span->magic == 0)
 		return 'L';
 	if (span != NULL)
-		return small[span->size_class / 2];
+		return small[loam_span_class_size(span->span_class) / 2];
 	return (ready[i / 64] >> (i % 64) & 1) != 0 ? '.' : ' ';
 }
 

@@ -15,6 +15,22 @@ enum loam_err loam_table_reserve(struct loam_table *table, uint64_t bytes)
 	return loam_sys_reserve(0, bytes, LOAM_PAGE_SIZE, &table->base);
 }
 
+enum loam_err loam_table_back(struct loam_table *table, uint64_t at, uint64_t bytes)
+{
+	enum loam_err err = loam_sys_map(table->base + at, bytes, LOAM_OWNER_GC);
+
+	if (err != LOAM_OK)
+		return err;
+	err = loam_sys_used(table->base + at, bytes, NULL);
+	if (err != LOAM_OK) {
+		/* as it was: mapped again next time */
+		enum loam_err undone = loam_sys_fault(table->base + at, bytes);
+
+		LOAM_CHECK(undone == LOAM_OK, "a range just mapped could not be revoked");
+	}
+	return err;
+}
+
 enum loam_err loam_table_grow(struct loam_table *table, uint64_t bytes)
 {
 	uint64_t want = loam_align_up(bytes, LOAM_PAGE_SIZE);
@@ -23,20 +39,11 @@ enum loam_err loam_table_grow(struct loam_table *table, uint64_t bytes)
 	if (want <= table->ready)
 		return LOAM_OK;
 	LOAM_ASSERT(want <= table->size);
-	err = loam_sys_map(table->base + table->ready, want - table->ready, LOAM_OWNER_GC);
-	if (err != LOAM_OK)
-		return err;
-	err = loam_sys_used(table->base + table->ready, want - table->ready, NULL);
-	if (err != LOAM_OK) {
-		/* as it was: mapped again next time */
-		enum loam_err undone =
-			loam_sys_fault(table->base + table->ready, want - table->ready);
-
-		LOAM_CHECK(undone == LOAM_OK, "a range just mapped could not be revoked");
-		return err;
-	}
-	table->ready = want;
-	return LOAM_OK;
+	err = loam_table_back(table, table->ready, want - table->ready);
+	/* release: for readers without the lock */
+	if (err == LOAM_OK)
+		__atomic_store_n(&table->ready, want, __ATOMIC_RELEASE);
+	return err;
 }
 
 void loam_table_free(struct loam_table *table)

@@ -2,19 +2,21 @@
 /*
  * Threads that use the heap.
  *
- * A thread is "inside" while it is in the allocator: it may hold heap.lock or have a slot half
- * taken, so it must not be stopped there. Whoever stops the world asks loam_thread_may_stop in the
+ * A thread is "inside" while it is in the allocator, but for the fast path of an allocation: it may
+ * hold one of the heap's locks, so it must not be stopped there. Whoever stops the world asks loam_thread_may_stop in the
  * thread's own context (a signal or interrupt handler on its CPU), or sets the request flag, which
  * the thread looks at each time it leaves.
  *
- *   [THREAD-1] heap.lock is taken inside only (or by the collector, with the world stopped); so no
+ *   [THREAD-1] The heap's locks are taken inside only (or by the collector, with the world stopped); so no
  *              stopped thread holds it.
  *   [THREAD-2] A thread that waits for a collection is outside: it can be stopped.
  *
  * Why there is no deadlock: the collector waits for threads to leave the allocator; a thread
- * inside waits for nothing but heap.lock, whose holder is inside too and makes progress.
+ * inside waits for nothing but those locks, whose holder is inside too and makes progress.
  */
 #include "gc/heap.h"
+
+void *memset(void *dst, int c, size_t n);
 
 #define MAGIC UINT64_C(0x6c6f616d74687264) /* "loamthrd" */
 
@@ -61,22 +63,47 @@ enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base)
 {
 	struct loam_cache *cache = (struct loam_cache *)(void *)thread;
 	struct loam_heap *h = &loam_heap;
+	enum loam_err err;
 
 	if (loam_host_thread() != NULL)
 		return LOAM_EXIST;
 	if (!h->initialised || thread == NULL || (uintptr_t)stack_base <= loam_cpu_sp() ||
 	    !loam_is_aligned((uintptr_t)stack_base, sizeof(void *)))
 		return LOAM_INVAL;
-	*cache = (struct loam_cache){.magic = MAGIC, .stack_base = stack_base};
+	memset(cache, 0, sizeof(*cache));
+	cache->stack_base = stack_base;
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		cache->bin[i].slot_bytes = loam_size_class[loam_span_class_size(i)].size;
+	cache->magic = MAGIC;
 	/* from here on the host may stop us; the cache is empty and valid */
 	loam_host_thread_set(thread);
 	loam_cache_enter(cache);
-	loam_gc_lock(&h->lock);
-	cache->next = h->threads;
-	h->threads = cache;
-	loam_gc_unlock(&h->lock);
+	err = loam_inbox_open(cache);
+	if (err == LOAM_OK) {
+		loam_gc_lock(&h->lock);
+		cache->next = h->threads;
+		h->threads = cache;
+		loam_gc_unlock(&h->lock);
+	}
 	loam_cache_leave(cache);
-	return LOAM_OK;
+	if (err != LOAM_OK) {
+		loam_host_thread_set(NULL);
+		cache->magic = 0;
+	}
+	return err;
+}
+
+/* What the thread has counted is the heap's from now on. */
+static void count_locked(const struct loam_cache *cache)
+{
+	struct loam_heap *h = &loam_heap;
+
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
+		h->mallocs[i] += cache->bin[i].mallocs;
+		h->frees[i] += cache->bin[i].frees;
+	}
+	h->tiny_allocs += cache->tiny_allocs;
+	loam_live_add(-(int64_t)cache->unlive);
 }
 
 enum loam_err loam_thread_detach(struct loam_thread *thread)
@@ -87,8 +114,9 @@ enum loam_err loam_thread_detach(struct loam_thread *thread)
 	if (thread == NULL || loam_host_thread() != thread)
 		return LOAM_NOENT;
 	loam_cache_enter(cache);
+	loam_cache_flush(cache);
 	loam_gc_lock(&h->lock);
-	loam_cache_flush_locked(cache);
+	count_locked(cache);
 	for (struct loam_cache **link = &h->threads; *link != NULL; link = &(*link)->next) {
 		if (*link == cache) {
 			*link = cache->next;

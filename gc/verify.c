@@ -17,7 +17,7 @@ static void verify_span(const struct loam_span *span)
 	uint64_t at = loam_page_index(span->base);
 	const uint64_t *used = (const uint64_t *)loam_heap.page_used.base;
 	const uint64_t *ready = (const uint64_t *)loam_heap.page_ready.base;
-	uint32_t tail = span->slots % 64;
+	uint32_t tail = span->slots % 64, count = 0;
 
 	LOAM_CHECK(span->in_use, "[SPAN-1] the table leads to a spare record");
 	for (uint64_t i = at; i < at + span->pages; i++) {
@@ -30,10 +30,38 @@ static void verify_span(const struct loam_span *span)
 	if (tail != 0)
 		LOAM_CHECK(loam_span_alloc_word(span, span->slots / 64) >> tail == 0,
 			   "[SPAN-2] alloc bit of a slot that does not exist");
-	LOAM_CHECK(!(span->cached && span->listed), "[CENTRAL-1] span both cached and listed");
+	for (uint32_t w = 0; w < loam_span_words(span); w++)
+		count += loam_popcount(loam_span_alloc_word(span, w));
+	LOAM_CHECK(count == span->used, "[SPAN-3] count of used slots is wrong");
+	LOAM_CHECK(!(span->current && span->listed), "[BIN-1] span both current and listed");
+	LOAM_CHECK(!span->current || span->owner != 0, "[BIN-1] a current span that nobody owns");
+	LOAM_CHECK(!span->listed || span->used < span->slots, "[CENTRAL-1] a full span is listed");
+	if (span->magic != 0 && span->used < span->slots && span->owner != 0)
+		LOAM_CHECK(span->listed || span->current, "[BIN-1] a span with room is lost");
 }
 
-void loam_heap_verify_locked(void)
+static void verify_bins(struct loam_cache *cache)
+{
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
+		struct loam_bin *bin = &cache->bin[i];
+
+		LOAM_CHECK(bin->span != NULL || (bin->next == bin->end && bin->window == 0),
+			   "[CACHE-1] claimed slots of no span");
+		for (uintptr_t p = bin->next; p < bin->end; p += bin->slot_bytes)
+			LOAM_CHECK(loam_span_of(p) == bin->span &&
+					   loam_span_slot_used(bin->span,
+							       loam_span_slot(bin->span, p)),
+				   "[CACHE-1] a claimed slot is not taken");
+		if (bin->span != NULL)
+			LOAM_CHECK(
+				bin->span->owner == cache->id && bin->span->current &&
+					(loam_span_alloc_word(bin->span, bin->span->window_word) &
+					 bin->window) == 0,
+				"[BIN-2] the window holds slots that are taken");
+	}
+}
+
+void loam_heap_verify_stopped(void)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t pages = h->mapped_bytes >> LOAM_HEAP_PAGE_SHIFT, in_spans = 0, spans = 0;
@@ -44,6 +72,8 @@ void loam_heap_verify_locked(void)
 		in_spans += s->pages;
 		spans++;
 	}
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
+		verify_bins(t);
 	loam_sys_stats(&sys);
 	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages_used,
 		   "[SPAN-1] span counts are wrong");
@@ -59,13 +89,20 @@ void loam_heap_verify_locked(void)
 			   "[PAGES-3] a free page lies below first_free");
 }
 
+static void verify(void *arg, const void *sp)
+{
+	(void)arg;
+	(void)sp;
+	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
+		loam_pagecache_flush(&t->pages);
+	loam_heap_verify_stopped();
+}
+
 void loam_heap_verify(void)
 {
-	struct loam_cache *cache = loam_cache_self();
-
-	loam_cache_enter(cache);
-	loam_gc_lock(&loam_heap.lock);
-	loam_heap_verify_locked();
-	loam_gc_unlock(&loam_heap.lock);
-	loam_cache_leave(cache);
+	loam_gc_lock(&loam_heap.collecting); /* outside: we can be stopped while we wait */
+	loam_host_world_stop();
+	loam_cpu_spill(verify, NULL);
+	loam_host_world_start();
+	loam_gc_unlock(&loam_heap.collecting);
 }

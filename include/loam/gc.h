@@ -11,11 +11,11 @@ extern "C" {
 #endif
 
 /*
- * A thread that uses the heap: memory of the caller's, 64-byte aligned, untouched by it between
+ * A thread that uses the heap: memory of the caller's (14 KiB), 64-byte aligned, untouched by it between
  * attach and detach. The contents are loam's.
  */
 struct loam_thread {
-	uint64_t opaque[512] __attribute__((aligned(64)));
+	uint64_t opaque[1792] __attribute__((aligned(64)));
 };
 
 /*
@@ -54,6 +54,15 @@ void loam_gc(void);
  * true if there is more to do. Context: thread.
  */
 bool loam_gc_work(uint64_t budget_ns);
+
+/*
+ * Keep the object around `p` alive, and refuse to free it, until it is unpinned as often: for
+ * memory that a device works on. Fails: NOENT no object; NOMEM. Source: Go's runtime.Pinner.
+ */
+LOAM_MUST_USE enum loam_err loam_pin(void *p);
+
+/* Undo one loam_pin. Fails: NOENT not pinned. */
+enum loam_err loam_unpin(void *p);
 
 /* A point where this thread may be stopped; call it in long loops that never allocate. */
 void loam_gc_safepoint(void);

@@ -30,7 +30,25 @@ void *loam_alloc(size_t size);
 /* The same, for memory that never holds a pointer: never scanned. */
 void *loam_alloc_noscan(size_t size);
 
-/* The same with the start aligned to `align` bytes (a power of two up to 4096; else NULL). */
+/*
+ * Memory that never holds a pointer and is not zeroed: what is in it is anything. For buffers that
+ * are overwritten at once. Source: Go's mallocgc with needzero false.
+ */
+void *loam_alloc_raw(size_t size);
+
+/*
+ * Less than 16 bytes that never hold a pointer, zeroed and aligned as such a size needs (8, 4, 2 or 1
+ * bytes): small strings and boxed numbers share blocks of 16 bytes. A block lives as long as any of
+ * its objects; they cannot be freed one by one (loam_free: INVAL). Other sizes: as
+ * loam_alloc_noscan. Source: Go's tiny allocator.
+ */
+void *loam_alloc_tiny(size_t size);
+
+/* Largest alignment of loam_alloc_aligned. */
+#define LOAM_ALIGN_MAX ((size_t)1 << 30)
+
+/* loam_alloc with the start aligned to `align` bytes (a power of two up to LOAM_ALIGN_MAX; else
+ * NULL). */
 void *loam_alloc_aligned(size_t size, size_t align);
 
 /*

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A thread's cache (Go's mcache): what it allocates from without asking anybody. It is the inside of
+ * struct loam_thread.
+ *
+ * Two protocols stand here. A thread is *inside* while it is in the allocator, but for the fast
+ * path of loam_alloc: it is not stopped there (thread.c). And the fast path is made so that a
+ * thread may be stopped at any instruction of it:
+ *
+ *   [CACHE-1] The slots of [next, end) of a bin are taken (their alloc bits are set) and nobody's
+ *             yet. The collector keeps them, unscanned. The fast path moves `next` with one store;
+ *             before it the slot is in the range, after it the slot is in a register.
+ */
+#ifndef LOAM_GC_CACHE_H
+#define LOAM_GC_CACHE_H
+
+#include <loam/gc.h>
+
+#include "gc/pageheap.h"
+#include "gc/span.h"
+#include "arch/check.h"
+
+/* Slots up to this are zeroed a run at a time, when they are claimed; larger ones one by one. */
+#define LOAM_ZERO_RUN_BYTES 128u
+
+/* What a thread has of one span class. One cache line. */
+struct loam_bin {
+	uintptr_t next, end;	/* claimed slots, not yet handed out: [CACHE-1] */
+	uint32_t slot_bytes;	/* init */
+	uint32_t zero_bytes;	/* to be zeroed of a slot when it is handed out: 0 or slot_bytes */
+	uint64_t window;	/* slots of the current word that are free and not yet claimed */
+	struct loam_span *span; /* current: NULL before the first */
+	struct loam_span *partial; /* owned, with room, not current */
+	uint64_t mallocs, frees;   /* slots claimed; slots freed by this thread, anybody's */
+};
+_Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
+
+struct loam_cache {
+	uint64_t magic;
+	const void *stack_base;
+	uint32_t inside;       /* atomic: in the allocator, not to be stopped */
+	uint32_t stop_request; /* atomic: park when leaving */
+	uint32_t id;	       /* of the inbox; never 0 */
+	uint32_t spare_count;
+	struct loam_span *spare;  /* records for the next spans */
+	struct loam_span *owned;  /* spans that this thread owns */
+	struct loam_cache *next;  /* heap.lock; stopped */
+	uintptr_t tiny, tiny_end; /* rest of the block that tiny objects share; 0: none */
+	uint64_t tiny_allocs;
+	uint64_t unlive; /* bytes freed and not yet taken off heap.live */
+	struct loam_pagecache pages;
+	struct loam_bin bin[LOAM_SPAN_CLASSES] __attribute__((aligned(64)));
+};
+_Static_assert(sizeof(struct loam_cache) <= sizeof(struct loam_thread), "the opaque part holds it");
+
+/* The calling thread's; panics if it is not attached. */
+struct loam_cache *loam_cache_self(void);
+
+static inline void loam_cache_enter(struct loam_cache *cache)
+{
+	/* relaxed: only this thread's own signal or interrupt handler must see it in order */
+	__atomic_store_n(&cache->inside, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void loam_cache_park(struct loam_cache *cache);
+
+static inline void loam_cache_leave(struct loam_cache *cache)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* release: partner of loam_thread_may_stop's acquire, when another CPU asks */
+	__atomic_store_n(&cache->inside, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_load_n(&cache->stop_request, __ATOMIC_RELAXED) != 0, 0))
+		loam_cache_park(cache);
+}
+
+/* Counters that their thread alone writes and anybody reads. */
+static inline void loam_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+/* Slots of the bin that are claimed and not handed out. Exact for the caller's own, and stopped. */
+static inline uint64_t loam_bin_unhanded(const struct loam_bin *bin)
+{
+	uintptr_t next = __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
+	uintptr_t end = __atomic_load_n(&bin->end, __ATOMIC_RELAXED);
+
+	return next < end ? (end - next) / bin->slot_bytes : 0;
+}
+
+/* Is the object at `p` claimed and not handed out? Same. */
+static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p)
+{
+	return p - __atomic_load_n(&bin->next, __ATOMIC_RELAXED) <
+	       __atomic_load_n(&bin->end, __ATOMIC_RELAXED) -
+		       __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
+}
+
+/* ---- refill.c: inside ---- */
+/* Make the bin hold a claimed slot; false: out of memory. May collect: leaves and re-enters. */
+bool loam_bin_refill(struct loam_cache *cache, unsigned span_class);
+/* The bin's unhanded slots are free again, and its span is no longer current. */
+void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);
+/* Put a span with room on its owner's list. */
+void loam_bin_list(struct loam_bin *bin, struct loam_span *span);
+/* The span is now, or no longer, among those that the thread owns. */
+void loam_cache_own(struct loam_cache *cache, struct loam_span *span);
+void loam_cache_disown(struct loam_cache *cache, struct loam_span *span);
+/* All bins, pages, records and spans go back to the heap: before detaching. */
+void loam_cache_flush(struct loam_cache *cache);
+/* Slots of a span that the caller owns have become free; `before`: how many were used. */
+void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uint32_t before);
+
+/* ---- central.c: spans that nobody owns ---- */
+/* A span of the class with room, now the caller's; NULL: none. */
+struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_class);
+/* The span is the caller's no longer. */
+void loam_central_give(struct loam_cache *cache, struct loam_span *span);
+/* Become the owner of a span that nobody owns; false: somebody does. */
+bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span);
+/* With the world stopped: empty all lists; put a span on its class's. */
+void loam_central_reset(void);
+void loam_central_list_stopped(struct loam_span *span);
+
+/* ---- remote.c: frees by threads that do not own the span ---- */
+/* Free `slot` of a span that another thread owns. Fails: NOENT freed already. */
+enum loam_err loam_remote_free(struct loam_cache *cache, struct loam_span *span, uint64_t slot,
+			       uint32_t owner);
+/* Take in what others have freed of our spans. */
+void loam_remote_collect(struct loam_cache *cache);
+/* Apply the remote frees of one span that the caller owns. */
+void loam_remote_apply(struct loam_cache *cache, struct loam_span *span);
+/* The same with the world stopped, for anybody's span; lists are left as they are. */
+void loam_remote_apply_stopped(struct loam_span *span);
+/* The cache with that id. Inside its own thread, or stopped. */
+struct loam_cache *loam_cache_by_id(uint32_t id);
+LOAM_MUST_USE enum loam_err loam_inbox_open(struct loam_cache *cache);
+void loam_inbox_close(struct loam_cache *cache);
+LOAM_MUST_USE enum loam_err loam_remote_init(void);
+void loam_remote_reset(void);
+
+#endif

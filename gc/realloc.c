@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changing the size of an object.
+ *
+ * A block stays where it is if its size class does. A large one first tries to grow into the pages
+ * behind it, or gives those at its end back. If it must move and is big, its memory moves by page-table
+ * entries instead of bytes (loam_sys_move). Otherwise: allocate, copy, free.
+ */
+#include "gc/heap.h"
+#include "mm/print.h"
+
+void *memset(void *dst, int c, size_t n);
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+
+static void *alloc_like(const struct loam_span *span, size_t size)
+{
+	return span->scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
+}
+
+static void count_resize(uint64_t from, uint64_t to)
+{
+	struct loam_heap *h = &loam_heap;
+
+	if (to > from)
+		__atomic_add_fetch(&h->large_alloc_bytes, to - from, __ATOMIC_RELAXED);
+	else
+		__atomic_add_fetch(&h->large_free_bytes, from - to, __ATOMIC_RELAXED);
+	loam_live_add((int64_t)to - (int64_t)from);
+}
+
+/* A large object becomes `size` bytes, in place; false: the pages behind it are taken. */
+static bool resize_large(struct loam_span *span, size_t size)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
+	uint64_t bytes = span->slot_bytes;
+	bool ok;
+
+	if (size <= LOAM_SMALL_MAX || pages > UINT32_MAX || span->base != loam_span_start(span))
+		return false;
+	loam_cache_enter(cache);
+	ok = pages == span->pages || loam_span_resize(cache, span, pages);
+	if (ok && span->slot_bytes > bytes && span->scan == LOAM_SCAN_TYPED)
+		span->scan = LOAM_SCAN_WORDS; /* nobody told the type of the rest */
+	if (ok)
+		count_resize(bytes, span->slot_bytes);
+	loam_cache_leave(cache);
+	return ok;
+}
+
+/* Does a block of `size` bytes belong where the object is already? */
+static bool stays(struct loam_span *span, size_t size)
+{
+	if (span->magic == 0)
+		return size <= LOAM_ALLOC_MAX && resize_large(span, size);
+	return size <= span->slot_bytes &&
+	       loam_class_of(size) == loam_span_class_size(span->span_class);
+}
+
+void *loam_realloc(void *p, size_t size)
+{
+	struct loam_span *span;
+	uintptr_t base;
+	enum loam_err err;
+	size_t keep;
+	void *to;
+
+	if (p == NULL || p == loam_zero_byte)
+		return loam_alloc(size);
+	if (size == 0) {
+		(void)loam_free(p); /* a wrong one has been told of */
+		return NULL;
+	}
+	span = loam_object_find(p, &base);
+	if (span == NULL || base != (uintptr_t)p || span->span_class == LOAM_SPAN_TINY) {
+		loam_log(LOAM_LOG_ERROR, "loam: realloc of %p: not the start of an object\n", p);
+		return NULL;
+	}
+	if (stays(span, size)) {
+		/* zero behind the end, so that growing again later finds zeros there */
+		memset((char *)p + size, 0, span->slot_bytes - size);
+		return p;
+	}
+	to = alloc_like(span, size);
+	if (to == NULL)
+		return NULL;
+	keep = size < span->slot_bytes ? size : span->slot_bytes;
+	memcpy(to, p, keep);
+	err = loam_free(p);
+	LOAM_CHECK(err == LOAM_OK, "the old block vanished during realloc");
+	return to;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a thread's bin gets its slots from, from near to far: the current word of the current
+ * span, the span's next words, other spans that the thread owns, what others have freed of its
+ * spans, the central list of the class, and new pages.
+ *
+ * Claiming takes a run of neighbouring free slots of one word: their alloc bits are set, and the
+ * fast path hands them out one by one with an addition. Of slots that must be zeroed and are
+ * small, a run is at most CLAIM_BYTES, zeroed at once. Slots that are freed meanwhile, of this word or of
+ * those before, are found on the next pass over the span.
+ *
+ *   [BIN-1] A current span is owned by the bin's thread and not listed. A span is listed by its owner
+ *           if it has room and is not current.
+ *   [BIN-2] `window` holds free slots of the current word only.
+ *
+ * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
+ * grows by the span's free slots at once (an over-estimate by design, as in Go).
+ */
+#include "gc/heap.h"
+
+void *memset(void *dst, int c, size_t n);
+
+#define CLAIM_BYTES 1024u
+
+/* ---- lists of one thread ---- */
+
+void loam_bin_list(struct loam_bin *bin, struct loam_span *span)
+{
+	span->listed = true;
+	span->prev = NULL;
+	span->next = bin->partial;
+	if (bin->partial != NULL)
+		bin->partial->prev = span;
+	bin->partial = span;
+}
+
+static void unlist(struct loam_bin *bin, struct loam_span *span)
+{
+	span->listed = false;
+	if (span->next != NULL)
+		span->next->prev = span->prev;
+	if (span->prev != NULL)
+		span->prev->next = span->next;
+	else
+		bin->partial = span->next;
+	span->next = span->prev = NULL;
+}
+
+void loam_cache_own(struct loam_cache *cache, struct loam_span *span)
+{
+	span->owned_prev = NULL;
+	span->owned_next = cache->owned;
+	if (cache->owned != NULL)
+		cache->owned->owned_prev = span;
+	cache->owned = span;
+}
+
+void loam_cache_disown(struct loam_cache *cache, struct loam_span *span)
+{
+	if (span->owned_next != NULL)
+		span->owned_next->owned_prev = span->owned_prev;
+	if (span->owned_prev != NULL)
+		span->owned_prev->owned_next = span->owned_next;
+	else
+		cache->owned = span->owned_next;
+	span->owned_next = span->owned_prev = NULL;
+}
+
+/* ---- claiming ---- */
+
+/* Slots of word `w` that are free. Those freed by others stay taken until they are applied. */
+static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
+{
+	uint32_t rest = span->slots - w * 64;
+	uint64_t exist = rest >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << rest) - 1;
+
+	return ~loam_span_alloc_word(span, w) & exist;
+}
+
+static unsigned run_limit(const struct loam_span *span)
+{
+	if (loam_heap.singly)
+		return 1;
+	if (span->needzero && span->slot_bytes < LOAM_ZERO_RUN_BYTES)
+		return CLAIM_BYTES / (unsigned)span->slot_bytes;
+	return 64;
+}
+
+/* Claim the first run of the window. It is not empty. */
+static void claim(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+	unsigned first = (unsigned)__builtin_ctzll(bin->window), run, limit = run_limit(span);
+	uint64_t behind = ~(bin->window >> first), mask;
+	uintptr_t start;
+
+	run = behind != 0 ? (unsigned)__builtin_ctzll(behind) : 64;
+	run = run < limit ? run : limit;
+	mask = (run == 64 ? ~(uint64_t)0 : ((uint64_t)1 << run) - 1) << first;
+	bin->window &= ~mask;
+	loam_span_set_word(span, span->window_word,
+			   loam_span_alloc_word(span, span->window_word) | mask);
+	span->used += run;
+	loam_count(&bin->mallocs, run);
+	start = span->base + (span->window_word * 64u + first) * span->slot_bytes;
+	bin->zero_bytes = 0;
+	if (span->needzero && span->slot_bytes < LOAM_ZERO_RUN_BYTES)
+		memset((void *)start, 0, run * span->slot_bytes);
+	else if (span->needzero)
+		bin->zero_bytes = bin->slot_bytes;
+	__atomic_store_n(&bin->next, start, __ATOMIC_RELAXED);
+	__atomic_store_n(&bin->end, start + run * span->slot_bytes, __ATOMIC_RELAXED);
+}
+
+/* Move the window to the next word with a free slot, around the span once; false: it is full. */
+static bool advance(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+	uint32_t words = loam_span_words(span);
+
+	if (span->used == span->slots)
+		return false;
+	for (uint32_t i = 0; i < words; i++) {
+		uint32_t w = span->next_word < words ? span->next_word : 0;
+
+		span->next_word = (uint16_t)(w + 1);
+		bin->window = free_slots_of(span, w);
+		if (bin->window != 0) {
+			span->window_word = (uint16_t)w;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void make_current(struct loam_bin *bin, struct loam_span *span)
+{
+	bin->span = span;
+	bin->window = 0;
+	span->current = true;
+	span->next_word = 0;
+}
+
+/* ---- letting go ---- */
+
+static void retire(struct loam_cache *cache, struct loam_span *span)
+{
+	loam_cache_disown(cache, span);
+	loam_span_free(cache, span);
+}
+
+void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uint32_t before)
+{
+	struct loam_bin *bin = loam_bin_of(cache, span);
+
+	if (span->current)
+		return;
+	if (before == span->slots)
+		loam_bin_list(bin, span);
+	/* the last of its class is kept, or one object coming and going would cost a span each time */
+	if (span->used == 0 && (bin->partial != span || span->next != NULL)) {
+		unlist(bin, span);
+		retire(cache, span);
+	}
+}
+
+/* The current span is current no longer. What was claimed of it has been handed out. */
+static void leave_span(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+
+	bin->span = NULL;
+	bin->window = 0;
+	span->current = false;
+	if (span->used < span->slots)
+		loam_bin_list(bin, span);
+}
+
+void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+	uint64_t bits = 0;
+	unsigned count = 0;
+
+	if (span == NULL)
+		return;
+	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes, count++)
+		bits |= (uint64_t)1 << (loam_span_slot(span, p) % 64);
+	bin->next = bin->end = 0;
+	loam_count(&bin->mallocs, -(uint64_t)count);
+	span->used -= count;
+	loam_span_set_word(span, span->window_word,
+			   loam_span_alloc_word(span, span->window_word) & ~bits);
+	leave_span(bin);
+	if (span->used == 0) {
+		unlist(bin, span);
+		retire(cache, span);
+	}
+}
+
+void loam_cache_flush(struct loam_cache *cache)
+{
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		loam_bin_drop(cache, &cache->bin[i]);
+	loam_inbox_close(cache); /* may make us the owner of more */
+	while (cache->owned != NULL) {
+		struct loam_span *span = cache->owned;
+
+		if (span->listed)
+			unlist(loam_bin_of(cache, span), span);
+		if (span->used == 0)
+			retire(cache, span);
+		else
+			loam_central_give(cache, span);
+	}
+	cache->tiny = cache->tiny_end = 0;
+	loam_pagecache_flush(&cache->pages);
+	loam_span_records_flush(cache);
+}
+
+/* ---- refilling ---- */
+
+static bool take_partial(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->partial;
+
+	if (span == NULL)
+		return false;
+	unlist(bin, span);
+	make_current(bin, span);
+	return advance(bin);
+}
+
+/* A span with room from the heap; it costs heap.live its free slots. */
+static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned span_class)
+{
+	struct loam_span *span = loam_central_take(cache, span_class);
+
+	if (span == NULL) {
+		span = loam_span_alloc(cache, span_class,
+				       loam_size_class[loam_span_class_size(span_class)].pages, 1);
+		if (span == NULL)
+			return false;
+		loam_cache_own(cache, span);
+	}
+	loam_live_add((int64_t)((span->slots - span->used) * span->slot_bytes));
+	make_current(bin, span);
+	return advance(bin);
+}
+
+static bool collection_due(struct loam_cache *cache)
+{
+	int64_t live = loam_live_add(-(int64_t)cache->unlive);
+
+	cache->unlive = 0;
+	return live >= __atomic_load_n(&loam_heap.next_gc, __ATOMIC_RELAXED);
+}
+
+bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
+{
+	struct loam_bin *bin = &cache->bin[span_class];
+
+	for (unsigned attempt = 0;; attempt++) {
+		uint64_t seen = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
+
+		if (bin->window != 0 || (bin->span != NULL && advance(bin)))
+			break;
+		if (bin->span != NULL)
+			leave_span(bin);
+		loam_remote_collect(cache);
+		if (take_partial(bin))
+			break;
+		if (!(attempt == 0 && collection_due(cache)) && take_new(cache, bin, span_class))
+			break;
+		if (attempt == 2)
+			return false;
+		/* stoppable while somebody else collects; the second time all must go */
+		loam_cache_leave(cache);
+		loam_collect(seen, attempt == 1);
+		loam_cache_enter(cache);
+	}
+	claim(bin);
+	return true;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Spans: runs of heap pages cut into slots of one size; the record of one, and how it is found from
+ * an address. Theory: span.c.
+ */
+#ifndef LOAM_GC_SPAN_H
+#define LOAM_GC_SPAN_H
+
+#include <loam/types.h>
+
+#include "gc/sizeclass.h"
+
+/* What a scan does with an object of the span. */
+enum loam_scan {
+	LOAM_SCAN_NONE,	 /* holds no pointers */
+	LOAM_SCAN_WORDS, /* every word may be a pointer */
+	LOAM_SCAN_TYPED, /* pointer bits tell */
+	LOAM_SCAN_COUNT,
+};
+
+/* One span class for each size class and kind of scan, and one for the blocks that tiny objects
+ * share. */
+#define LOAM_SPAN_TINY	  (LOAM_CLASS_COUNT * LOAM_SCAN_COUNT)
+#define LOAM_SPAN_CLASSES (LOAM_SPAN_TINY + 1)
+_Static_assert(LOAM_SPAN_CLASSES <= UINT8_MAX + 1, "a span class fits a byte");
+
+static inline unsigned loam_span_class(unsigned size_class, enum loam_scan scan)
+{
+	return size_class * LOAM_SCAN_COUNT + scan;
+}
+
+#define LOAM_TINY_CLASS 2u /* the size class of 16 bytes */
+
+static inline unsigned loam_span_class_size(unsigned span_class)
+{
+	return span_class == LOAM_SPAN_TINY ? LOAM_TINY_CLASS : span_class / LOAM_SCAN_COUNT;
+}
+
+static inline enum loam_scan loam_span_class_scan(unsigned span_class)
+{
+	return span_class == LOAM_SPAN_TINY ? LOAM_SCAN_NONE
+					    : (enum loam_scan)(span_class % LOAM_SCAN_COUNT);
+}
+
+/*
+ * Who touches what: `span` fields are set before the table of spans leads to the record, and stay.
+ * `owner` fields belong to the thread that owns the span; of a span that nobody owns, to the holder
+ * of its class's central lock; to the collector when the world is stopped.
+ */
+struct loam_span {
+	/* what each free reads */
+	uintptr_t base;	      /* span: address of slot 0 */
+	uint64_t slot_bytes;  /* span */
+	uint64_t *alloc_bits; /* span; the words: written by `owner`, read by all */
+	uint32_t magic;	      /* span: 0 for a large object */
+	uint32_t slots;	      /* span */
+	uint32_t owner;	      /* atomic: id of the owning thread's cache, 0: nobody */
+	uint32_t used;	      /* owner: slots whose alloc bit is set */
+	uint16_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
+	uint8_t span_class;   /* span */
+	uint8_t scan;	      /* span: enum loam_scan */
+	bool listed;	      /* owner: on the owner's partial list, or central's */
+	bool current;	      /* owner: the owner allocates from it */
+	bool needzero;	      /* owner: a free slot may hold old bytes */
+	bool in_use;	      /* false: the record is spare */
+	uint16_t window_word; /* owner: the word that the bin's window is of */
+	bool posted;	      /* atomic, the inbox's; outlives the span */
+	bool pinned;	      /* atomic: some object of it is or was pinned */
+	uint8_t padding[12];
+
+	/* what is touched less */
+	uint64_t *remote_bits;	       /* span; the words: atomic, freed by another thread */
+	uint64_t *mark_bits;	       /* span; the words: stopped */
+	struct loam_span *next, *prev; /* owner: partial list; `next` also of the spare list */
+	struct loam_span *owned_next, *owned_prev; /* owner: all that the owner has */
+	struct loam_span *inbox_next;		   /* the inbox's (remote.c); outlives the span */
+	uint32_t pages;				   /* span */
+	bool rescan; /* stopped: the mark stack overflowed on an object of this span */
+};
+_Static_assert(sizeof(struct loam_span) == 128, "two cache lines: what free reads is one");
+
+/* ---- span.c ---- */
+struct loam_cache;
+
+/* A new span, on no list, owned by the caller; a large one by nobody. NULL: no memory. */
+struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class, uint64_t pages,
+				  uint64_t align_pages);
+/* Its pages go back. It is empty, on no list, and the caller's or nobody's. */
+void loam_span_free(struct loam_cache *cache, struct loam_span *span);
+/* A large span becomes `pages` long, its end moving; false: the pages behind it are not free. */
+bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages);
+/* The in-use span behind `span` by address; the first for NULL. Context: stopped, or nobody else
+ * is about. */
+struct loam_span *loam_span_next(struct loam_span *span);
+/* Give a thread's spare records back. */
+void loam_span_records_flush(struct loam_cache *cache);
+
+/* First heap page of the span. */
+static inline uintptr_t loam_span_start(const struct loam_span *span)
+{
+	return loam_align_down(span->base, LOAM_HEAP_PAGE);
+}
+
+/* Slot that an address in the span falls into; may be span->slots for the tail. */
+static inline uint64_t loam_span_slot(const struct loam_span *span, uintptr_t addr)
+{
+	return span->magic == 0 ? 0 : (uint64_t)(uint32_t)(addr - span->base) * span->magic >> 32;
+}
+
+static inline uint32_t loam_span_words(const struct loam_span *span)
+{
+	return (span->slots + 63) / 64;
+}
+
+/* acquire: pairs with the release stores of loam_span_set_word */
+static inline uint64_t loam_span_alloc_word(const struct loam_span *span, uint64_t word)
+{
+	return __atomic_load_n(&span->alloc_bits[word], __ATOMIC_ACQUIRE);
+}
+
+/* By the owner alone. release: what was done to the slots comes first; partner:
+ * loam_span_alloc_word */
+static inline void loam_span_set_word(struct loam_span *span, uint64_t word, uint64_t bits)
+{
+	__atomic_store_n(&span->alloc_bits[word], bits, __ATOMIC_RELEASE);
+}
+
+static inline bool loam_span_slot_used(const struct loam_span *span, uint64_t slot)
+{
+	return (loam_span_alloc_word(span, slot / 64) >> (slot % 64) & 1) != 0;
+}
+
+static inline unsigned loam_popcount(uint64_t x)
+{
+	x -= x >> 1 & UINT64_C(0x5555555555555555);
+	x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
+	x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(x * UINT64_C(0x0101010101010101) >> 56);
+}
+
+#endif
