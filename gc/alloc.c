@@ -5,12 +5,12 @@
  * The fast path adds the slot size to a pointer in the thread's bin: no lock, no atomic operation,
  * no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
  * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
- * above 1 KiB, goes through alloc_slow.
+ * above 1 KiB, goes through alloc_refill or alloc_big.
  *
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
  */
-#include "gc/heap.h"
+#include "gc/spanlist.h"
 
 void *memset(void *dst, int c, size_t n);
 
@@ -37,11 +37,10 @@ void loam_alloc_init(void)
 
 /* ---- the slow way ---- */
 
-static void collect_if_stressed(struct loam_cache *cache)
+static inline void collect_if_stressed(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	(void)cache;
 	if (__builtin_expect(h->stress != 0, 0) &&
 	    __atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress == 0)
 		loam_collect(0, true);
@@ -58,19 +57,57 @@ static inline void *take(struct loam_bin *bin)
 	return (void *)p;
 }
 
-static void *alloc_small(struct loam_cache *cache, unsigned span_class, bool clear)
+/*
+ * A slot of the first span of the bin's partial list, handed out at once; NULL: it has so much room that
+ * it should become current. Last freed first: a program that frees and allocates in turns gets
+ * memory that is still in its CPU's cache. The list is not empty, and nothing is claimed.
+ */
+static inline __attribute__((always_inline)) void *take_single(struct loam_bin *bin)
 {
-	struct loam_bin *bin = &cache->bin[span_class];
-	void *p = take(bin);
+	struct loam_span *span = loam_span_record(bin->partial);
+	uint64_t slot = span->hint, word = span->alloc_bits[slot / 64];
 
-	if (p == NULL) {
-		if (!loam_bin_refill(cache, span_class))
+	if (__builtin_expect(span->used < span->slots / 4 * 3, 0) ||
+	    __builtin_expect((word >> (slot % 64) & 1) != 0, 0)) {
+		slot = loam_span_find_free(span);
+		if (slot == LOAM_SLOT_NONE)
+			return NULL;
+		word = span->alloc_bits[slot / 64];
+	}
+	loam_span_set_word(span, slot / 64, word | (uint64_t)1 << (slot % 64));
+	loam_count(&bin->mallocs, 1);
+	bin->zero_bytes = bin->slot_bytes;
+	if (++span->used == span->slots)
+		loam_spanlist_pop(&bin->partial, span);
+	return (void *)(span->base + slot * span->slot_bytes);
+}
+
+/* From an empty bin, which may have to be filled. Inside. */
+static inline __attribute__((always_inline)) void *alloc_small(struct loam_cache *cache,
+							       struct loam_bin *bin, bool clear)
+{
+	void *p = NULL;
+
+	if (__builtin_expect(bin->window == 0 && bin->partial != 0, 1))
+		p = take_single(bin);
+	if (__builtin_expect(p == NULL, 0)) {
+		if (!loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
 			return NULL;
 		p = take(bin);
 	}
 	if (clear && bin->zero_bytes != 0)
 		memset(p, 0, bin->zero_bytes);
 	return p;
+}
+
+static void *alloc_class(struct loam_cache *cache, unsigned span_class, bool clear)
+{
+	struct loam_bin *bin = &cache->bin[span_class];
+	void *p = take(bin);
+
+	if (p == NULL)
+		return alloc_small(cache, bin, clear);
+	return clear && bin->zero_bytes != 0 ? memset(p, 0, bin->zero_bytes) : p;
 }
 
 static struct loam_span *large_span(struct loam_cache *cache, uint64_t pages, uint64_t align_pages,
@@ -122,19 +159,32 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 }
 
 /* `clear`: the bytes must be zero. */
-__attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan scan, bool clear)
+__attribute__((noinline)) static void *alloc_big(size_t size, enum loam_scan scan, bool clear)
 {
 	struct loam_cache *cache = loam_cache_self();
 	void *p;
 
-	if (size == 0)
-		return loam_zero_byte;
-	collect_if_stressed(cache);
+	collect_if_stressed();
 	loam_cache_enter(cache);
 	if (size <= LOAM_SMALL_MAX)
-		p = alloc_small(cache, loam_span_class(loam_class_of(size), scan), clear);
+		p = alloc_class(cache, loam_span_class(loam_class_of(size), scan), clear);
 	else
 		p = alloc_large(cache, size, 0, scan, clear);
+	loam_cache_leave(cache);
+	return p;
+}
+
+/* The bin is empty. */
+__attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, struct loam_bin *bin,
+						    bool clear, size_t size)
+{
+	void *p;
+
+	if (__builtin_expect(bin->slot_bytes == 0, 0)) /* nothing; or so much that it wrapped */
+		return size == 0 ? loam_zero_byte : NULL;
+	collect_if_stressed();
+	loam_cache_enter(cache);
+	p = alloc_small(cache, bin, clear);
 	loam_cache_leave(cache);
 	return p;
 }
@@ -145,20 +195,20 @@ static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_
 							 bool clear)
 {
 	char *cache = (char *)loam_host_thread();
-	/* wraps to 0 for sizes at the top: the empty bin, and alloc_slow judges */
+	/* sizes at the very top wrap to 0: alloc_refill sees to them */
 	size_t granules = (size + LOAM_GRANULE - 1) / LOAM_GRANULE;
+	struct loam_bin *bin;
+	void *p;
 
-	if (__builtin_expect(granules <= 1024 / LOAM_GRANULE && cache != NULL, 1)) {
-		struct loam_bin *bin = (struct loam_bin *)(cache + bin_at[scan][granules]);
-		void *p = take(bin);
-
-		if (__builtin_expect(p != NULL, 1)) {
-			if (clear && __builtin_expect(bin->zero_bytes != 0, 0))
-				return memset(p, 0, bin->zero_bytes);
-			return p;
-		}
-	}
-	return alloc_slow(size, scan, clear);
+	if (__builtin_expect(granules > 1024 / LOAM_GRANULE || cache == NULL, 0))
+		return alloc_big(size, scan, clear);
+	bin = (struct loam_bin *)(cache + bin_at[scan][granules]);
+	p = take(bin);
+	if (__builtin_expect(p == NULL, 0))
+		return alloc_refill((struct loam_cache *)(void *)cache, bin, clear, size);
+	if (clear && __builtin_expect(bin->zero_bytes != 0, 0))
+		return memset(p, 0, bin->zero_bytes);
+	return p;
 }
 
 void *loam_alloc(size_t size)
@@ -195,7 +245,7 @@ void *loam_alloc_aligned(size_t size, size_t align)
 		}
 	}
 	cache = loam_cache_self();
-	collect_if_stressed(cache);
+	collect_if_stressed();
 	loam_cache_enter(cache);
 	p = alloc_large(cache, size > LOAM_SMALL_MAX ? size : LOAM_SMALL_MAX + 1, align,
 			LOAM_SCAN_WORDS, true);
@@ -218,12 +268,12 @@ void *loam_alloc_tiny(size_t size)
 	if (size == 0 || size >= LOAM_GRANULE)
 		return loam_alloc_noscan(size);
 	cache = loam_cache_self();
-	collect_if_stressed(cache);
+	collect_if_stressed();
 	loam_cache_enter(cache);
 	loam_count(&cache->tiny_allocs, 1);
 	p = loam_align_up(cache->tiny, tiny_align(size));
 	if (cache->tiny == 0 || p + size > cache->tiny_end) {
-		block = alloc_small(cache, LOAM_SPAN_TINY, true);
+		block = alloc_class(cache, LOAM_SPAN_TINY, true);
 		p = (uintptr_t)block;
 		if (block == NULL) {
 			loam_count(&cache->tiny_allocs, -(uint64_t)1);
@@ -259,12 +309,12 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 	if (scan != LOAM_SCAN_TYPED)
 		return scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
 	cache = loam_cache_self();
-	collect_if_stressed(cache);
+	collect_if_stressed();
 	/* inside to the end: the pointer bits share words with those of the span's other slots, so the
 	 * span must stay ours */
 	loam_cache_enter(cache);
 	if (size <= LOAM_SMALL_MAX)
-		p = alloc_small(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED), true);
+		p = alloc_class(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED), true);
 	else
 		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, true);
 	if (p != NULL)

@@ -25,13 +25,14 @@
 
 /* What a thread has of one span class. One cache line. */
 struct loam_bin {
-	uintptr_t next, end;	/* claimed slots, not yet handed out: [CACHE-1] */
-	uint32_t slot_bytes;	/* init */
-	uint32_t zero_bytes;	/* to be zeroed of a slot when it is handed out: 0 or slot_bytes */
-	uint64_t window;	/* slots of the current word that are free and not yet claimed */
-	struct loam_span *span; /* current: NULL before the first */
-	struct loam_span *partial; /* owned, with room, not current */
-	uint64_t mallocs, frees;   /* slots claimed; slots freed by this thread, anybody's */
+	uintptr_t next, end;	 /* claimed slots, not yet handed out: [CACHE-1] */
+	uint32_t slot_bytes;	 /* init */
+	uint32_t zero_bytes;	 /* to be zeroed of a slot when it is handed out: 0 or slot_bytes */
+	uint64_t window;	 /* slots of the current word that are free and not yet claimed */
+	struct loam_span *span;	 /* current: NULL before the first */
+	uint32_t partial;	 /* list: owned, with room, not current */
+	uint32_t frees_seen;	 /* frees that heap.live knows of, modulo 2^32 */
+	uint64_t mallocs, frees; /* slots claimed; slots freed by this thread, anybody's */
 };
 _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
 
@@ -40,14 +41,13 @@ struct loam_cache {
 	const void *stack_base;
 	uint32_t inside;       /* atomic: in the allocator, not to be stopped */
 	uint32_t stop_request; /* atomic: park when leaving */
-	uint32_t id;	       /* of the inbox; never 0 */
+	uint16_t id;	       /* of the inbox; never 0 */
 	uint32_t spare_count;
 	struct loam_span *spare;  /* records for the next spans */
 	struct loam_span *owned;  /* spans that this thread owns */
 	struct loam_cache *next;  /* heap.lock; stopped */
 	uintptr_t tiny, tiny_end; /* rest of the block that tiny objects share; 0: none */
 	uint64_t tiny_allocs;
-	uint64_t unlive; /* bytes freed and not yet taken off heap.live */
 	struct loam_pagecache pages;
 	struct loam_bin bin[LOAM_SPAN_CLASSES] __attribute__((aligned(64)));
 };
@@ -103,8 +103,6 @@ static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p)
 bool loam_bin_refill(struct loam_cache *cache, unsigned span_class);
 /* The bin's unhanded slots are free again, and its span is no longer current. */
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);
-/* Put a span with room on its owner's list. */
-void loam_bin_list(struct loam_bin *bin, struct loam_span *span);
 /* The span is now, or no longer, among those that the thread owns. */
 void loam_cache_own(struct loam_cache *cache, struct loam_span *span);
 void loam_cache_disown(struct loam_cache *cache, struct loam_span *span);
@@ -127,7 +125,7 @@ void loam_central_list_stopped(struct loam_span *span);
 /* ---- remote.c: frees by threads that do not own the span ---- */
 /* Free `slot` of a span that another thread owns. Fails: NOENT freed already. */
 enum loam_err loam_remote_free(struct loam_cache *cache, struct loam_span *span, uint64_t slot,
-			       uint32_t owner);
+			       uint16_t owner);
 /* Take in what others have freed of our spans. */
 void loam_remote_collect(struct loam_cache *cache);
 /* Apply the remote frees of one span that the caller owns. */
@@ -135,7 +133,7 @@ void loam_remote_apply(struct loam_cache *cache, struct loam_span *span);
 /* The same with the world stopped, for anybody's span; lists are left as they are. */
 void loam_remote_apply_stopped(struct loam_span *span);
 /* The cache with that id. Inside its own thread, or stopped. */
-struct loam_cache *loam_cache_by_id(uint32_t id);
+struct loam_cache *loam_cache_by_id(uint16_t id);
 LOAM_MUST_USE enum loam_err loam_inbox_open(struct loam_cache *cache);
 void loam_inbox_close(struct loam_cache *cache);
 LOAM_MUST_USE enum loam_err loam_remote_init(void);

@@ -11,48 +11,26 @@
  *   [CENTRAL-2] A span becomes owned, from nobody's, under its class's lock, or with its record
  *               not yet found by anybody.
  */
-#include "gc/heap.h"
+#include "gc/spanlist.h"
 
 static struct central {
 	struct loam_gc_lock lock;
-	struct loam_span *list; /* lock to write; atomic */
-	struct loam_span *last; /* stopped: end of the list */
+	uint32_t list; /* lock to write; atomic */
+	uint32_t last; /* stopped: end of the list */
 } __attribute__((aligned(64))) central[LOAM_SPAN_CLASSES];
-
-static void list_locked(struct central *c, struct loam_span *span)
-{
-	span->listed = true;
-	span->prev = NULL;
-	span->next = c->list;
-	if (c->list != NULL)
-		c->list->prev = span;
-	__atomic_store_n(&c->list, span, __ATOMIC_RELAXED);
-}
-
-static void unlist_locked(struct central *c, struct loam_span *span)
-{
-	span->listed = false;
-	if (span->next != NULL)
-		span->next->prev = span->prev;
-	if (span->prev != NULL)
-		span->prev->next = span->next;
-	else
-		__atomic_store_n(&c->list, span->next, __ATOMIC_RELAXED);
-	span->next = span->prev = NULL;
-}
 
 struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_class)
 {
 	struct central *c = &central[span_class];
-	struct loam_span *span;
+	struct loam_span *span = NULL;
 
 	/* relaxed: what comes just now is found the next time */
-	if (__atomic_load_n(&c->list, __ATOMIC_RELAXED) == NULL)
+	if (__atomic_load_n(&c->list, __ATOMIC_RELAXED) == 0)
 		return NULL;
 	loam_gc_lock(&c->lock);
-	span = c->list;
-	if (span != NULL) {
-		unlist_locked(c, span);
+	if (c->list != 0) {
+		span = loam_span_record(c->list);
+		loam_spanlist_remove(&c->list, span);
 		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
 	}
 	loam_gc_unlock(&c->lock);
@@ -69,7 +47,7 @@ void loam_central_give(struct loam_cache *cache, struct loam_span *span)
 	loam_cache_disown(cache, span);
 	loam_gc_lock(&c->lock);
 	if (span->used < span->slots)
-		list_locked(c, span);
+		loam_spanlist_push(&c->list, span);
 	/* release: all we did to the span comes first; partner: the acquire in adopt */
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
 	loam_gc_unlock(&c->lock);
@@ -87,14 +65,14 @@ bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
 	       &central[span->span_class] == c;
 	if (ours) {
 		if (span->listed)
-			unlist_locked(c, span);
+			loam_spanlist_remove(&c->list, span);
 		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
 	}
 	loam_gc_unlock(&c->lock);
 	if (ours) {
 		loam_cache_own(cache, span);
 		if (span->used < span->slots)
-			loam_bin_list(loam_bin_of(cache, span), span);
+			loam_spanlist_push(&loam_bin_of(cache, span)->partial, span);
 		loam_remote_apply(cache, span);
 	}
 	return ours;
@@ -103,20 +81,21 @@ bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
 void loam_central_reset(void)
 {
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-		central[i].list = central[i].last = NULL;
+		central[i].list = central[i].last = 0;
 }
 
 /* At the end: sweeping goes upwards, and the lowest span shall be used first. */
 void loam_central_list_stopped(struct loam_span *span)
 {
 	struct central *c = &central[span->span_class];
+	uint32_t number = loam_span_number(span);
 
 	span->listed = true;
 	span->prev = c->last;
-	span->next = NULL;
-	if (c->last != NULL)
-		c->last->next = span;
+	span->next = 0;
+	if (c->last != 0)
+		loam_span_record(c->last)->next = number;
 	else
-		c->list = span;
-	c->last = span;
+		c->list = number;
+	c->last = number;
 }

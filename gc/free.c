@@ -8,7 +8,7 @@
  * (remote.c); if it is nobody's, it becomes ours first (central.c). Large objects give their pages back
  * at once.
  */
-#include "gc/heap.h"
+#include "gc/spanlist.h"
 #include "mm/print.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -43,14 +43,15 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	if (addr != span->base + slot * span->slot_bytes)
 		return "points into an object, not to its start";
 	*err = LOAM_NOENT;
-	if (!loam_span_slot_used(span, slot) || (span->owner == cache->id && span->current &&
-						 loam_bin_holds(loam_bin_of(cache, span), addr)))
+	if (!loam_span_slot_used(span, slot) ||
+	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id && span->current &&
+	     loam_bin_holds(loam_bin_of(cache, span), addr)))
 		return "freed already";
 	if (span->magic != 0 &&
 	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
 		return "freed already, by another thread";
 	*err = LOAM_BUSY;
-	if (span->pinned && loam_pin_count((void *)addr) > 0)
+	if (span->special && loam_pin_count((void *)addr) > 0)
 		return "pinned: loam_unpin comes first";
 	return NULL;
 }
@@ -73,18 +74,20 @@ static enum loam_err free_large(struct loam_cache *cache, struct loam_span *span
 }
 
 /* The slot is in a span of ours. */
-static inline void free_own(struct loam_cache *cache, struct loam_bin *bin, struct loam_span *span,
-			    uint64_t slot)
+static inline __attribute__((always_inline)) void
+free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64_t word)
 {
-	uint32_t before = span->used;
+	struct loam_bin *bin = loam_bin_of(cache, span);
+	uint16_t before = span->used;
 
 	span->needzero = true;
-	loam_span_set_word(span, slot / 64,
-			   span->alloc_bits[slot / 64] & ~((uint64_t)1 << (slot % 64)));
+	span->hint = (uint16_t)slot;
+	loam_span_set_word(span, slot / 64, word & ~((uint64_t)1 << (slot % 64)));
 	loam_count(&bin->frees, 1);
-	cache->unlive += bin->slot_bytes;
-	span->used = before - 1;
-	if (__builtin_expect(before == span->slots || before == 1, 0))
+	span->used = (uint16_t)(before - 1);
+	if (before == span->slots && before != 1 && !span->current)
+		loam_spanlist_push(&bin->partial, span);
+	else if (__builtin_expect(before == 1, 0))
 		loam_span_freed_slots(cache, span, before);
 }
 
@@ -92,9 +95,8 @@ static inline void free_own(struct loam_cache *cache, struct loam_bin *bin, stru
 __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cache, uintptr_t addr)
 {
 	struct loam_span *span;
-	struct loam_bin *bin;
 	enum loam_err err;
-	uint32_t owner;
+	uint16_t owner;
 	uint64_t slot;
 	const char *bad;
 
@@ -112,37 +114,38 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 	if (LOAM_DEBUG >= 3)
 		memset((void *)addr, LOAM_POISON, span->slot_bytes);
 	err = LOAM_OK;
-	bin = loam_bin_of(cache, span);
 	if (span->magic == 0) {
 		err = free_large(cache, span);
 	} else if (owner == cache->id) {
-		free_own(cache, bin, span, slot);
+		free_own(cache, span, slot, loam_span_alloc_word(span, slot / 64));
 	} else {
 		err = loam_remote_free(cache, span, slot, owner);
-		loam_count(&bin->frees, err == LOAM_OK);
-		cache->unlive += err == LOAM_OK ? bin->slot_bytes : 0;
+		loam_count(&loam_bin_of(cache, span)->frees, err == LOAM_OK);
 	}
 	if (err == LOAM_NOENT)
 		complain("freed already, just now by another thread", (void *)addr, span);
 	return err;
 }
 
-static inline enum loam_err free_in_heap(struct loam_cache *cache, uintptr_t addr)
+static inline __attribute__((always_inline)) enum loam_err free_in_heap(struct loam_cache *cache,
+									uintptr_t addr)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(addr));
-	uint64_t slot = loam_span_slot(span, addr), bit = (uint64_t)1 << (slot % 64);
-	struct loam_bin *bin = loam_bin_of(cache, span);
+	uintptr_t offset = addr - span->base;
+	uint64_t slot = loam_span_slot(span, addr), word;
 
-	if (LOAM_DEBUG < 3 && span->owner == cache->id &&
-	    addr == span->base + slot * span->slot_bytes &&
-	    (span->alloc_bits[slot / 64] & bit) != 0 &&
-	    !(span->current && loam_bin_holds(bin, addr)) &&
-	    !__atomic_load_n(&span->posted, __ATOMIC_RELAXED) && !span->pinned &&
-	    span->span_class != LOAM_SPAN_TINY) {
-		free_own(cache, bin, span, slot);
-		return LOAM_OK;
-	}
-	return free_slow(cache, addr);
+	/* relaxed: if it is ours, nobody else changes that */
+	if (LOAM_DEBUG >= 3 ||
+	    __builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
+		return free_slow(cache, addr);
+	word = span->alloc_bits[slot / 64];
+	if (__builtin_expect(offset != slot * span->slot_bytes || (word >> (slot % 64) & 1) == 0 ||
+				     (span->current | span->special |
+				      __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
+			     0))
+		return free_slow(cache, addr);
+	free_own(cache, span, slot, word);
+	return LOAM_OK;
 }
 
 enum loam_err loam_free_inside(struct loam_cache *cache, void *p)
@@ -153,19 +156,25 @@ enum loam_err loam_free_inside(struct loam_cache *cache, void *p)
 	return LOAM_INVAL;
 }
 
+/* NULL, an object of size 0, or no object at all. */
+__attribute__((noinline)) static enum loam_err free_odd(void *p)
+{
+	if (p == NULL || p == loam_zero_byte)
+		return LOAM_OK;
+	return loam_free_inside(loam_cache_self(), p); /* without a thread: panics, and says why */
+}
+
 enum loam_err loam_free(void *p)
 {
 	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
 	enum loam_err err;
 
-	if (p == NULL || p == loam_zero_byte)
-		return LOAM_OK;
-	if (__builtin_expect(cache == NULL, 0))
-		cache = loam_cache_self(); /* panics, and says why */
+	if (__builtin_expect(cache == NULL || !loam_heap_has((uintptr_t)p), 0))
+		return free_odd(p);
 	if (LOAM_DEBUG >= 2)
 		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));
 	loam_cache_enter(cache);
-	err = loam_free_inside(cache, p);
+	err = free_in_heap(cache, (uintptr_t)p);
 	loam_cache_leave(cache);
 	return err;
 }
@@ -184,8 +193,8 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return NULL;
 	*base = span->base + slot * span->slot_bytes;
-	if (cache != NULL && span->owner == cache->id && span->current &&
-	    loam_bin_holds(loam_bin_of(cache, span), *base))
+	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
+	    span->current && loam_bin_holds(loam_bin_of(cache, span), *base))
 		return NULL; /* claimed, and nobody's yet */
 	return span;
 }

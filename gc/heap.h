@@ -42,10 +42,11 @@ struct loam_heap {
 	uint64_t first_free;		  /* lock: no free page below this index */
 	uint64_t pages_used, pages_ready; /* lock */
 	/* spans */
-	struct loam_span *spare;    /* lock */
-	uint64_t record_count;	    /* lock: ever made, and number 0 */
-	uint64_t spans_used;	    /* atomic */
-	struct loam_cache *threads; /* lock; stopped */
+	struct loam_span *spare;		 /* lock */
+	uint64_t record_count;			 /* lock: ever made, and number 0 */
+	uint64_t spans_used;			 /* atomic */
+	uint32_t class_spans[LOAM_SPAN_CLASSES]; /* atomic: how many there are */
+	struct loam_cache *threads;		 /* lock; stopped */
 	/* pacing */
 	int percent;
 	uint64_t limit;

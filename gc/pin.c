@@ -99,7 +99,7 @@ enum loam_err loam_pin(void *p)
 		taken += pin->object == 0;
 		pin->object = object;
 		pin->count++;
-		__atomic_store_n(&span->pinned, true, __ATOMIC_RELAXED);
+		__atomic_store_n(&span->special, true, __ATOMIC_RELAXED);
 	}
 	loam_gc_unlock(&lock);
 	loam_cache_leave(cache);

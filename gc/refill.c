@@ -16,35 +16,13 @@
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
  * grows by the span's free slots at once (an over-estimate by design, as in Go).
  */
-#include "gc/heap.h"
+#include "gc/spanlist.h"
 
 void *memset(void *dst, int c, size_t n);
 
 #define CLAIM_BYTES 1024u
 
 /* ---- lists of one thread ---- */
-
-void loam_bin_list(struct loam_bin *bin, struct loam_span *span)
-{
-	span->listed = true;
-	span->prev = NULL;
-	span->next = bin->partial;
-	if (bin->partial != NULL)
-		bin->partial->prev = span;
-	bin->partial = span;
-}
-
-static void unlist(struct loam_bin *bin, struct loam_span *span)
-{
-	span->listed = false;
-	if (span->next != NULL)
-		span->next->prev = span->prev;
-	if (span->prev != NULL)
-		span->prev->next = span->next;
-	else
-		bin->partial = span->next;
-	span->next = span->prev = NULL;
-}
 
 void loam_cache_own(struct loam_cache *cache, struct loam_span *span)
 {
@@ -100,7 +78,7 @@ static void claim(struct loam_bin *bin)
 	bin->window &= ~mask;
 	loam_span_set_word(span, span->window_word,
 			   loam_span_alloc_word(span, span->window_word) | mask);
-	span->used += run;
+	span->used = (uint16_t)(span->used + run);
 	loam_count(&bin->mallocs, run);
 	start = span->base + (span->window_word * 64u + first) * span->slot_bytes;
 	bin->zero_bytes = 0;
@@ -123,10 +101,10 @@ static bool advance(struct loam_bin *bin)
 	for (uint32_t i = 0; i < words; i++) {
 		uint32_t w = span->next_word < words ? span->next_word : 0;
 
-		span->next_word = (uint16_t)(w + 1);
+		span->next_word = (uint8_t)(w + 1);
 		bin->window = free_slots_of(span, w);
 		if (bin->window != 0) {
-			span->window_word = (uint16_t)w;
+			span->window_word = (uint8_t)w;
 			return true;
 		}
 	}
@@ -156,10 +134,10 @@ void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uin
 	if (span->current)
 		return;
 	if (before == span->slots)
-		loam_bin_list(bin, span);
+		loam_spanlist_push(&bin->partial, span);
 	/* the last of its class is kept, or one object coming and going would cost a span each time */
-	if (span->used == 0 && (bin->partial != span || span->next != NULL)) {
-		unlist(bin, span);
+	if (span->used == 0 && (span->prev != 0 || span->next != 0)) {
+		loam_spanlist_remove(&bin->partial, span);
 		retire(cache, span);
 	}
 }
@@ -173,7 +151,7 @@ static void leave_span(struct loam_bin *bin)
 	bin->window = 0;
 	span->current = false;
 	if (span->used < span->slots)
-		loam_bin_list(bin, span);
+		loam_spanlist_push(&bin->partial, span);
 }
 
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
@@ -188,12 +166,12 @@ void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
 		bits |= (uint64_t)1 << (loam_span_slot(span, p) % 64);
 	bin->next = bin->end = 0;
 	loam_count(&bin->mallocs, -(uint64_t)count);
-	span->used -= count;
+	span->used = (uint16_t)(span->used - count);
 	loam_span_set_word(span, span->window_word,
 			   loam_span_alloc_word(span, span->window_word) & ~bits);
 	leave_span(bin);
 	if (span->used == 0) {
-		unlist(bin, span);
+		loam_spanlist_remove(&bin->partial, span);
 		retire(cache, span);
 	}
 }
@@ -207,7 +185,7 @@ void loam_cache_flush(struct loam_cache *cache)
 		struct loam_span *span = cache->owned;
 
 		if (span->listed)
-			unlist(loam_bin_of(cache, span), span);
+			loam_spanlist_remove(&loam_bin_of(cache, span)->partial, span);
 		if (span->used == 0)
 			retire(cache, span);
 		else
@@ -222,11 +200,12 @@ void loam_cache_flush(struct loam_cache *cache)
 
 static bool take_partial(struct loam_bin *bin)
 {
-	struct loam_span *span = bin->partial;
+	struct loam_span *span;
 
-	if (span == NULL)
+	if (bin->partial == 0)
 		return false;
-	unlist(bin, span);
+	span = loam_span_record(bin->partial);
+	loam_spanlist_remove(&bin->partial, span);
 	make_current(bin, span);
 	return advance(bin);
 }
@@ -237,8 +216,7 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 	struct loam_span *span = loam_central_take(cache, span_class);
 
 	if (span == NULL) {
-		span = loam_span_alloc(cache, span_class,
-				       loam_size_class[loam_span_class_size(span_class)].pages, 1);
+		span = loam_span_alloc(cache, span_class, loam_span_pages(span_class), 1);
 		if (span == NULL)
 			return false;
 		loam_cache_own(cache, span);
@@ -248,11 +226,13 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 	return advance(bin);
 }
 
-static bool collection_due(struct loam_cache *cache)
+/* What this thread has freed of the class since it was last here comes off heap.live. */
+static bool collection_due(struct loam_bin *bin)
 {
-	int64_t live = loam_live_add(-(int64_t)cache->unlive);
+	uint32_t freed = (uint32_t)bin->frees - bin->frees_seen;
+	int64_t live = loam_live_add(-(int64_t)((uint64_t)freed * bin->slot_bytes));
 
-	cache->unlive = 0;
+	bin->frees_seen += freed;
 	return live >= __atomic_load_n(&loam_heap.next_gc, __ATOMIC_RELAXED);
 }
 
@@ -270,7 +250,7 @@ bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
 		loam_remote_collect(cache);
 		if (take_partial(bin))
 			break;
-		if (!(attempt == 0 && collection_due(cache)) && take_new(cache, bin, span_class))
+		if (!(attempt == 0 && collection_due(bin)) && take_new(cache, bin, span_class))
 			break;
 		if (attempt == 2)
 			return false;

@@ -75,19 +75,19 @@ enum loam_err loam_inbox_open(struct loam_cache *cache)
 	loam_gc_unlock(&loam_heap.lock);
 	if (err != LOAM_OK)
 		return err;
-	cache->id = id;
+	cache->id = (uint16_t)id;
 	inbox(id)->cache = cache;
 	/* release: a sender that finds it open finds an empty list */
 	__atomic_store_n(&inbox(id)->head, NULL, __ATOMIC_RELEASE);
 	return LOAM_OK;
 }
 
-struct loam_cache *loam_cache_by_id(uint32_t id)
+struct loam_cache *loam_cache_by_id(uint16_t id)
 {
 	return inbox(id)->cache;
 }
 
-static bool post(struct loam_span *span, uint32_t owner)
+static bool post(struct loam_span *span, uint16_t owner)
 {
 	struct inbox *box = inbox(owner);
 	struct loam_span *head = __atomic_load_n(&box->head, __ATOMIC_RELAXED);
@@ -103,7 +103,7 @@ static bool post(struct loam_span *span, uint32_t owner)
 }
 
 /* The owner looks at the span sooner or later; false: there is no such owner any more. */
-static bool announce(struct loam_span *span, uint32_t owner)
+static bool announce(struct loam_span *span, uint16_t owner)
 {
 	/* seq_cst: after the remote bit was set; partner: the exchange in empty_inbox */
 	if (__atomic_load_n(&span->posted, __ATOMIC_SEQ_CST) ||
@@ -159,7 +159,7 @@ static uint32_t apply(struct loam_bin *bin, struct loam_span *span)
 		loam_span_set_word(span, w, used & ~good);
 		count += loam_popcount(good);
 	}
-	span->used -= count;
+	span->used = (uint16_t)(span->used - count);
 	return count;
 }
 
@@ -185,7 +185,7 @@ void loam_remote_apply_stopped(struct loam_span *span)
 static void send_on(struct loam_cache *cache, struct loam_span *span)
 {
 	for (;;) {
-		uint32_t owner = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
+		uint16_t owner = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
 
 		if (owner == cache->id) {
 			loam_remote_apply(cache, span);
@@ -202,7 +202,7 @@ static void send_on(struct loam_cache *cache, struct loam_span *span)
 }
 
 enum loam_err loam_remote_free(struct loam_cache *cache, struct loam_span *span, uint64_t slot,
-			       uint32_t owner)
+			       uint16_t owner)
 {
 	uint64_t bit = (uint64_t)1 << (slot % 64);
 

@@ -8,7 +8,8 @@
  * a span of its own, whose `base` may be past the start of its pages.
  *
  * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number:
- * one word is 64 slots. A heap page has 64 bytes of alloc bits and 64 of mark bits, enough for its
+ * one word is 64 slots. If one word is enough for the alloc bits, it is in the record, for a free to
+ * find both with one look. Else: a heap page has 64 bytes of alloc bits and 64 of mark bits, enough for its
  * 512 slots of 16 bytes. Of larger slots there are at most 256 a page, so that the remote bits (freed
  * by a thread that does not own the span: remote.c) fit in the same cache line, behind the
  * alloc bits. The remote bits of 16-byte slots stand where their pointer bits would: of 128 bytes a
@@ -26,6 +27,7 @@
 
 void *memset(void *dst, int c, size_t n);
 
+#define SPAN_PAGES  8u /* a class with many spans gets them as large as this */
 #define SPARE_BATCH 8u /* records that a thread takes at once */
 
 static uint32_t *table(void)
@@ -41,7 +43,7 @@ static struct loam_span *record_make_locked(void)
 	struct loam_span *span = h->spare;
 
 	if (span != NULL) {
-		h->spare = span->next;
+		h->spare = span->spare_next;
 		return span;
 	}
 	if ((h->record_count + 1) * sizeof(*span) > h->records.size ||
@@ -57,7 +59,7 @@ static struct loam_span *record_take(struct loam_cache *cache)
 	if (cache->spare == NULL) {
 		loam_gc_lock(&loam_heap.lock);
 		while (cache->spare_count < SPARE_BATCH && (span = record_make_locked()) != NULL) {
-			span->next = cache->spare;
+			span->spare_next = cache->spare;
 			cache->spare = span;
 			cache->spare_count++;
 		}
@@ -65,7 +67,7 @@ static struct loam_span *record_take(struct loam_cache *cache)
 	}
 	span = cache->spare;
 	if (span != NULL) {
-		cache->spare = span->next;
+		cache->spare = span->spare_next;
 		cache->spare_count--;
 	}
 	return span;
@@ -77,8 +79,8 @@ void loam_span_records_flush(struct loam_cache *cache)
 	while (cache->spare != NULL) {
 		struct loam_span *span = cache->spare;
 
-		cache->spare = span->next;
-		span->next = loam_heap.spare;
+		cache->spare = span->spare_next;
+		span->spare_next = loam_heap.spare;
 		loam_heap.spare = span;
 	}
 	cache->spare_count = 0;
@@ -87,7 +89,7 @@ void loam_span_records_flush(struct loam_cache *cache)
 
 static void record_put(struct loam_cache *cache, struct loam_span *span)
 {
-	span->next = cache->spare;
+	span->spare_next = cache->spare;
 	cache->spare = span;
 	if (++cache->spare_count >= 4 * SPARE_BATCH)
 		loam_span_records_flush(cache);
@@ -104,7 +106,7 @@ static void set_table(uint64_t page, uint64_t pages, uint32_t number)
 
 /* Fill in the record of a span of these pages; but for what outlives the span. */
 static void describe(struct loam_span *span, unsigned span_class, uintptr_t base, uint64_t pages,
-		     uint32_t owner)
+		     uint16_t owner)
 {
 	unsigned size_class = loam_span_class_size(span_class);
 	const struct loam_size_class *c = &loam_size_class[size_class];
@@ -120,18 +122,22 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->alloc_bits = (uint64_t *)loam_heap.alloc_bits.base + page * 8;
 	span->mark_bits = (uint64_t *)loam_heap.mark_bits.base + page * 8;
 	span->remote_bits = span->alloc_bits + pages * 4;
+	if (span->slots <= 64)
+		span->alloc_bits = &span->alloc_word;
 	if (span->slot_bytes == LOAM_GRANULE)
 		span->remote_bits = loam_pointer_words(page);
 	/* relaxed: nobody can find the span before the table leads to it */
 	__atomic_store_n(&span->owner, owner, __ATOMIC_RELAXED);
 	span->used = 0;
 	span->next_word = 0;
+	span->hint = 0;
 	span->window_word = 0;
 	span->listed = false;
 	span->current = false;
 	span->rescan = false;
-	span->pinned = false;
-	span->next = span->prev = span->owned_next = span->owned_prev = NULL;
+	span->special = span_class == LOAM_SPAN_TINY;
+	span->next = span->prev = 0;
+	span->owned_next = span->owned_prev = NULL;
 }
 
 /* Only the words the span has: its pages' bits are its own. */
@@ -172,6 +178,7 @@ struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class,
 	__atomic_store_n(&span->in_use, true, __ATOMIC_RELEASE);
 	set_table(loam_page_index(base), pages, loam_span_number(span));
 	__atomic_add_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loam_heap.class_spans[span_class], 1, __ATOMIC_RELAXED);
 	return span;
 }
 
@@ -186,7 +193,31 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 	set_table(loam_page_index(start), span->pages, 0);
 	loam_pages_free(&cache->pages, start, span->pages);
 	__atomic_sub_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
 	record_put(cache, span);
+}
+
+uint64_t loam_span_pages(unsigned span_class)
+{
+	uint64_t pages = loam_size_class[loam_span_class_size(span_class)].pages, times;
+
+	times = 1 + __atomic_load_n(&loam_heap.class_spans[span_class], __ATOMIC_RELAXED) / 4;
+	if (times > SPAN_PAGES / pages)
+		times = SPAN_PAGES / pages;
+	return times > 1 ? pages * times : pages;
+}
+
+uint64_t loam_span_find_free(const struct loam_span *span)
+{
+	if (span->used < span->slots / 4 * 3)
+		return LOAM_SLOT_NONE;
+	for (uint32_t w = 0; w < loam_span_words(span); w++) {
+		uint64_t slot = w * 64, word = ~loam_span_alloc_word(span, w);
+
+		if (word != 0 && slot + (unsigned)__builtin_ctzll(word) < span->slots)
+			return slot + (unsigned)__builtin_ctzll(word);
+	}
+	return LOAM_SLOT_NONE;
 }
 
 bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages)

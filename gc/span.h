@@ -48,36 +48,41 @@ static inline enum loam_scan loam_span_class_scan(unsigned span_class)
  * of its class's central lock; to the collector when the world is stopped.
  */
 struct loam_span {
-	/* what each free reads */
+	/* what a free reads, and what taking it from a list reads: one cache line */
 	uintptr_t base;	      /* span: address of slot 0 */
 	uint64_t slot_bytes;  /* span */
 	uint64_t *alloc_bits; /* span; the words: written by `owner`, read by all */
-	uint32_t magic;	      /* span: 0 for a large object */
-	uint32_t slots;	      /* span */
-	uint32_t owner;	      /* atomic: id of the owning thread's cache, 0: nobody */
-	uint32_t used;	      /* owner: slots whose alloc bit is set */
-	uint16_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
-	uint8_t span_class;   /* span */
-	uint8_t scan;	      /* span: enum loam_scan */
-	bool listed;	      /* owner: on the owner's partial list, or central's */
-	bool current;	      /* owner: the owner allocates from it */
-	bool needzero;	      /* owner: a free slot may hold old bytes */
-	bool in_use;	      /* false: the record is spare */
-	uint16_t window_word; /* owner: the word that the bin's window is of */
-	bool posted;	      /* atomic, the inbox's; outlives the span */
-	bool pinned;	      /* atomic: some object of it is or was pinned */
-	uint8_t padding[12];
+	uint64_t alloc_word;  /* those words, if one is enough */
+	uint32_t next, prev; /* owner: numbers of the records before and after on a list; 0: none */
+	uint32_t magic;	     /* span: 0 for a large object */
+	uint16_t owner;	     /* atomic: id of the owning thread's cache, 0: nobody */
+	uint16_t slots;	     /* span */
+	uint16_t used;	     /* owner: slots whose alloc bit is set */
+	uint16_t hint;	     /* owner: the slot that was freed last */
+	uint8_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
+	uint8_t window_word; /* owner: the word that the bin's window is of */
+	uint8_t span_class;  /* span */
+	uint8_t scan;	     /* span: enum loam_scan */
+	bool listed;	     /* owner: on the owner's partial list, or central's */
+	bool needzero;	     /* owner: a free slot may hold old bytes */
+	bool in_use;	     /* false: the record is spare */
+	/* reasons to look closer before a slot is freed */
+	bool current; /* owner: the owner allocates from it */
+	bool posted;  /* atomic, the inbox's; outlives the span */
+	bool special; /* atomic: tiny, or some object of it is or was pinned */
 
 	/* what is touched less */
-	uint64_t *remote_bits;	       /* span; the words: atomic, freed by another thread */
-	uint64_t *mark_bits;	       /* span; the words: stopped */
-	struct loam_span *next, *prev; /* owner: partial list; `next` also of the spare list */
-	struct loam_span *owned_next, *owned_prev; /* owner: all that the owner has */
-	struct loam_span *inbox_next;		   /* the inbox's (remote.c); outlives the span */
-	uint32_t pages;				   /* span */
+	uint64_t *remote_bits __attribute__((aligned(64))); /* span; the words: atomic, freed by
+							     * another thread */
+	uint64_t *mark_bits;				    /* span; the words: stopped */
+	struct loam_span *owned_next, *owned_prev;	    /* owner: all that the owner has */
+	struct loam_span *inbox_next; /* the inbox's (remote.c); outlives the span */
+	struct loam_span *spare_next; /* of a spare record */
+	uint32_t pages;		      /* span */
 	bool rescan; /* stopped: the mark stack overflowed on an object of this span */
 };
-_Static_assert(sizeof(struct loam_span) == 128, "two cache lines: what free reads is one");
+_Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
+	       "two cache lines: what free reads is one");
 
 /* ---- span.c ---- */
 struct loam_cache;
@@ -85,6 +90,12 @@ struct loam_cache;
 /* A new span, on no list, owned by the caller; a large one by nobody. NULL: no memory. */
 struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class, uint64_t pages,
 				  uint64_t align_pages);
+/* The first free slot; LOAM_SLOT_NONE if there are so many (over a quarter) that they should be claimed
+ * in runs. */
+#define LOAM_SLOT_NONE UINT64_MAX
+uint64_t loam_span_find_free(const struct loam_span *span);
+/* How long the next span of the class shall be: the pages of Go's table, or a multiple. */
+uint64_t loam_span_pages(unsigned span_class);
 /* Its pages go back. It is empty, on no list, and the caller's or nobody's. */
 void loam_span_free(struct loam_cache *cache, struct loam_span *span);
 /* A large span becomes `pages` long, its end moving; false: the pages behind it are not free. */
@@ -104,7 +115,8 @@ static inline uintptr_t loam_span_start(const struct loam_span *span)
 /* Slot that an address in the span falls into; may be span->slots for the tail. */
 static inline uint64_t loam_span_slot(const struct loam_span *span, uintptr_t addr)
 {
-	return span->magic == 0 ? 0 : (uint64_t)(uint32_t)(addr - span->base) * span->magic >> 32;
+	/* of a large object the magic is 0, and so is the slot */
+	return (uint64_t)(uint32_t)(addr - span->base) * span->magic >> 32;
 }
 
 static inline uint32_t loam_span_words(const struct loam_span *span)

@@ -57,7 +57,7 @@ static uint32_t sweep_span(struct loam_span *span)
 		span->needzero = true;
 		span->alloc_bits[w] = marked;
 	}
-	span->used = live;
+	span->used = (uint16_t)live;
 	return live;
 }
 
@@ -70,7 +70,7 @@ static void reset_lists(void)
 		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 			struct loam_bin *bin = &t->bin[i];
 
-			bin->partial = NULL;
+			bin->partial = 0;
 			bin->window = 0;
 			if (bin->span == NULL || loam_bin_unhanded(bin) > 0)
 				continue;
@@ -83,7 +83,8 @@ static void reset_lists(void)
 static void place(struct loam_cache *cache, struct loam_span *span)
 {
 	span->listed = false;
-	span->next = span->prev = span->owned_next = span->owned_prev = NULL;
+	span->next = span->prev = 0;
+	span->owned_next = span->owned_prev = NULL;
 	span->next_word = 0;
 	if (span->used == 0 && !span->current) {
 		span->owner = 0;

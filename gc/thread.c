@@ -103,7 +103,6 @@ static void count_locked(const struct loam_cache *cache)
 		h->frees[i] += cache->bin[i].frees;
 	}
 	h->tiny_allocs += cache->tiny_allocs;
-	loam_live_add(-(int64_t)cache->unlive);
 }
 
 enum loam_err loam_thread_detach(struct loam_thread *thread)
