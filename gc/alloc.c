@@ -211,19 +211,27 @@ static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_
 	return p;
 }
 
+/* For the history of objects: where in the program this one was made. */
+static inline __attribute__((always_inline)) void *noted(void *p, size_t size)
+{
+	if (LOAM_DEBUG >= 2 && p != NULL)
+		loam_history_note(LOAM_HISTORY_ALLOC, p, size, __builtin_return_address(0));
+	return p;
+}
+
 void *loam_alloc(size_t size)
 {
-	return alloc(size, LOAM_SCAN_WORDS, true);
+	return noted(alloc(size, LOAM_SCAN_WORDS, true), size);
 }
 
 void *loam_alloc_noscan(size_t size)
 {
-	return alloc(size, LOAM_SCAN_NONE, true);
+	return noted(alloc(size, LOAM_SCAN_NONE, true), size);
 }
 
 void *loam_alloc_raw(size_t size)
 {
-	return alloc(size, LOAM_SCAN_NONE, false);
+	return noted(alloc(size, LOAM_SCAN_NONE, false), size);
 }
 
 /* ---- alignment, tiny objects ---- */
@@ -250,7 +258,7 @@ void *loam_alloc_aligned(size_t size, size_t align)
 	p = alloc_large(cache, size > LOAM_SMALL_MAX ? size : LOAM_SMALL_MAX + 1, align,
 			LOAM_SCAN_WORDS, true);
 	loam_cache_leave(cache);
-	return p;
+	return noted(p, size);
 }
 
 /* Natural alignment of a tiny object, as in Go. */
@@ -287,7 +295,7 @@ void *loam_alloc_tiny(size_t size)
 	cache->tiny = p + size;
 out:
 	loam_cache_leave(cache);
-	return (void *)p;
+	return noted((void *)p, size);
 }
 
 /* ---- typed objects ---- */
@@ -320,5 +328,5 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 	if (p != NULL)
 		loam_pointer_bits_set((uintptr_t)p, type, n);
 	loam_cache_leave(cache);
-	return p;
+	return noted(p, size);
 }

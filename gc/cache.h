@@ -135,7 +135,9 @@ void loam_remote_apply_stopped(struct loam_span *span);
 /* The cache with that id. Inside its own thread, or stopped. */
 struct loam_cache *loam_cache_by_id(uint16_t id);
 LOAM_MUST_USE enum loam_err loam_inbox_open(struct loam_cache *cache);
+/* Nothing comes in from now on. The id is still the thread's, as long as spans carry it. */
 void loam_inbox_close(struct loam_cache *cache);
+void loam_inbox_release(struct loam_cache *cache);
 LOAM_MUST_USE enum loam_err loam_remote_init(void);
 void loam_remote_reset(void);
 

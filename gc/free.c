@@ -95,6 +95,7 @@ free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64
 __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cache, uintptr_t addr)
 {
 	struct loam_span *span;
+	struct loam_bin *bin;
 	enum loam_err err;
 	uint16_t owner;
 	uint64_t slot;
@@ -114,13 +115,14 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 	if (LOAM_DEBUG >= 3)
 		memset((void *)addr, LOAM_POISON, span->slot_bytes);
 	err = LOAM_OK;
+	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
 	if (span->magic == 0) {
 		err = free_large(cache, span);
 	} else if (owner == cache->id) {
 		free_own(cache, span, slot, loam_span_alloc_word(span, slot / 64));
 	} else {
 		err = loam_remote_free(cache, span, slot, owner);
-		loam_count(&loam_bin_of(cache, span)->frees, err == LOAM_OK);
+		loam_count(&bin->frees, err == LOAM_OK);
 	}
 	if (err == LOAM_NOENT)
 		complain("freed already, just now by another thread", (void *)addr, span);
@@ -171,11 +173,11 @@ enum loam_err loam_free(void *p)
 
 	if (__builtin_expect(cache == NULL || !loam_heap_has((uintptr_t)p), 0))
 		return free_odd(p);
-	if (LOAM_DEBUG >= 2)
-		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));
 	loam_cache_enter(cache);
 	err = free_in_heap(cache, (uintptr_t)p);
 	loam_cache_leave(cache);
+	if (LOAM_DEBUG >= 2 && err == LOAM_OK)
+		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));
 	return err;
 }
 

@@ -191,6 +191,7 @@ void loam_cache_flush(struct loam_cache *cache)
 		else
 			loam_central_give(cache, span);
 	}
+	loam_inbox_release(cache); /* no span carries our id any more */
 	cache->tiny = cache->tiny_end = 0;
 	loam_pagecache_flush(&cache->pages);
 	loam_span_records_flush(cache);

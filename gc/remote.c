@@ -244,6 +244,10 @@ void loam_remote_collect(struct loam_cache *cache)
 void loam_inbox_close(struct loam_cache *cache)
 {
 	empty_inbox(cache, CLOSED);
+}
+
+void loam_inbox_release(struct loam_cache *cache)
+{
 	loam_gc_lock(&loam_heap.lock);
 	inbox(cache->id)->next_free = first_free;
 	first_free = cache->id;

@@ -32,6 +32,37 @@ static inline int heap_up(void **state)
 	return 0;
 }
 
+/* [HEAP-1] to [HEAP-6], at a quiet point. */
+static inline void check_identities(void)
+{
+	uint64_t mallocs = 0, frees = 0, bytes = 0, owners = 0;
+	struct loam_sys_stats sys;
+	struct loam_stats s;
+
+	loam_stats_read(&s);
+	loam_sys_stats(&sys);
+	assert_int_equal(s.heap_sys, s.heap_inuse + s.heap_idle);
+	assert_true(s.heap_idle >= s.heap_released);
+	assert_int_equal(s.heap_sys - s.heap_released, sys.ready_bytes[LOAM_OWNER_HEAP]);
+	assert_int_equal(s.heap_objects, s.mallocs - s.frees);
+	assert_int_equal(s.alloc, s.heap_alloc);
+	assert_true(s.heap_alloc <= s.heap_inuse && s.alloc <= s.total_alloc);
+	assert_int_equal(s.sys, s.heap_sys + s.stack_sys + s.mspan_sys + s.mcache_sys +
+					s.buck_hash_sys + s.gc_sys + s.other_sys);
+	for (unsigned i = 0; i < LOAM_STATS_CLASSES; i++) {
+		assert_true(s.by_size[i].mallocs >= s.by_size[i].frees);
+		mallocs += s.by_size[i].mallocs;
+		frees += s.by_size[i].frees;
+		bytes += (s.by_size[i].mallocs - s.by_size[i].frees) * s.by_size[i].size;
+	}
+	assert_int_equal(s.mallocs, mallocs + s.tiny_allocs);
+	assert_int_equal(s.frees, frees + s.tiny_allocs);
+	assert_true(bytes <= s.alloc);
+	for (unsigned i = 0; i < LOAM_OWNER_COUNT; i++)
+		owners += s.owner_bytes[i];
+	assert_int_equal(owners, sys.state_bytes[LOAM_STATE_READY]);
+}
+
 static inline int heap_down(void **state)
 {
 	struct loam_sys_stats sys;
@@ -43,6 +74,7 @@ static inline int heap_down(void **state)
 	loam_mark_limit(0);
 	loam_heap_verify();
 	loam_sys_verify();
+	check_identities();
 	assert_int_equal(loam_thread_detach(&test_thread), LOAM_OK);
 	loam_gc_shutdown();
 	/* everything is given back: not one byte of the heap's or the collector's is left */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The heap's calls, one by one: zeroing, alignment, free, realloc, running out. [SPAN-1], [SPAN-2],
- * [PAGES-1] to [PAGES-3], [CENTRAL-1], [CENTRAL-2], [HEAP-1] to [HEAP-3] are verified throughout. */
+ * [SPAN-3], [PAGES-1] to [PAGES-3], [CENTRAL-1], [BIN-1], [BIN-2], [CACHE-1] and [HEAP-1] to [HEAP-6]
+ * are verified throughout. */
 #include "tests/host/heap_setup.h"
 
 static bool all_zero(const void *p, size_t n)

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* Kinds of objects: tiny, raw, typed [TYPED-1], pinned [PIN-1]; and what is told of them when they are
+ * freed wrongly [HISTORY-1]. */
+#include "tests/host/heap_setup.h"
+
+static char log_text[8192];
+
+static void keep_log(enum loam_log_level level, const char *buf, size_t len)
+{
+	(void)level;
+	strncat(log_text, buf, len < sizeof(log_text) - strlen(log_text) - 1 ? len : 0);
+}
+
+static void *root[256];
+
+static int up(void **state)
+{
+	int r = heap_up(state);
+
+	memset(root, 0, sizeof(root));
+	log_text[0] = '\0';
+	assert_int_equal(loam_root_add(root, root + 256), LOAM_OK);
+	return r;
+}
+
+static int down(void **state)
+{
+	assert_int_equal(loam_root_remove(root, root + 256), LOAM_OK);
+	return heap_down(state);
+}
+
+static uintptr_t hide(const void *p)
+{
+	return ~(uintptr_t)p;
+}
+
+static void *shown(uintptr_t hidden)
+{
+	return (void *)~hidden;
+}
+
+/* ---- tiny ---- */
+
+static void tiny_objects_share_blocks(void **state)
+{
+	static const size_t size[] = {1, 2, 3, 4, 5, 8, 7, 12, 15};
+	struct loam_stats before, after;
+	unsigned blocks = 0;
+	uintptr_t last = 0;
+
+	(void)state;
+	loam_stats_read(&before);
+	for (unsigned i = 0; i < 180; i++) {
+		size_t n = size[i % COUNT_OF(size)];
+		unsigned char *p = loam_alloc_tiny(n);
+
+		assert_non_null(p);
+		for (size_t b = 0; b < n; b++)
+			assert_int_equal(p[b], 0);
+		memset(p, (int)i + 1, n);
+		if (n % 8 == 0)
+			assert_true(loam_is_aligned((uintptr_t)p, 8));
+		else if (n % 4 == 0)
+			assert_true(loam_is_aligned((uintptr_t)p, 4));
+		else if (n % 2 == 0)
+			assert_true(loam_is_aligned((uintptr_t)p, 2));
+		blocks += ((uintptr_t)p & ~(uintptr_t)15) != last;
+		last = (uintptr_t)p & ~(uintptr_t)15;
+		root[i] = p;
+		assert_int_equal(loam_free(p), LOAM_INVAL);
+	}
+	assert_true(blocks < 130);
+	loam_gc();
+	for (unsigned i = 0; i < 180; i++) {
+		for (size_t b = 0; b < size[i % COUNT_OF(size)]; b++)
+			assert_int_equal(((unsigned char *)root[i])[b], (unsigned char)(i + 1));
+	}
+	loam_stats_read(&after);
+	assert_int_equal(after.tiny_allocs - before.tiny_allocs, 180);
+	assert_int_equal(after.heap_objects, after.mallocs - after.frees);
+	assert_null(loam_realloc(root[0], 64));
+}
+
+/* ---- raw ---- */
+
+__attribute__((noinline)) static void fill_raw(uintptr_t *hidden, void *kept)
+{
+	void **p = loam_alloc_raw(64);
+
+	p[0] = loam_alloc_noscan(64);
+	hidden[0] = hide(p[0]);
+	*(void ***)kept = p;
+}
+
+static void raw_memory_is_not_scanned(void **state)
+{
+	uintptr_t hidden;
+
+	(void)state;
+	fill_raw(&hidden, &root[0]);
+	clear_stack();
+	loam_gc();
+	assert_null(loam_object_base(shown(hidden)));
+	for (unsigned i = 0; i < 1000; i++) {
+		unsigned char *raw = loam_alloc_raw(300), *clear;
+
+		memset(raw, 0xa5, 300);
+		assert_int_equal(loam_free(raw), LOAM_OK);
+		clear = loam_alloc_noscan(300);
+		for (unsigned b = 0; b < 300; b++)
+			assert_int_equal(clear[b], 0);
+		if (i % 2)
+			assert_int_equal(loam_free(clear), LOAM_OK);
+	}
+	assert_ptr_equal(loam_alloc_raw(0), loam_alloc(0));
+	assert_null(loam_alloc_raw(SIZE_MAX));
+}
+
+/* ---- typed ---- */
+
+/* Words of the type at random; each non-pointer word holds an address all the same. */
+__attribute__((noinline)) static void fill_typed(struct rng *rng, uint64_t *bits, size_t words,
+						 size_t n, uintptr_t *kept, uintptr_t *lost)
+{
+	struct loam_type type = {.size = words * 8, .ptr_words = words, .ptr_bits = bits};
+	void **p;
+
+	for (size_t i = 0; i < (words + 63) / 64; i++)
+		bits[i] = rng_next(rng);
+	p = loam_alloc_type(&type, n);
+	assert_non_null(p);
+	root[0] = p;
+	*kept = *lost = 0;
+	for (size_t i = 0; i < words * n; i++) {
+		size_t in = i % words;
+		bool pointer = bits[in / 64] >> (in % 64) & 1;
+
+		if (pointer ? *kept != 0 : *lost != 0)
+			continue; /* one of each will do */
+		p[i] = loam_alloc_noscan(48);
+		*(pointer ? kept : lost) = hide(p[i]);
+	}
+}
+
+static void types_of_every_shape_are_precise(void **state)
+{
+	static const size_t shape[][2] = {{2, 1},   {1, 1},  {1, 2},  {3, 1},	{6, 1},
+					  {6, 50},  {8, 16}, {64, 1}, {65, 1},	{100, 3},
+					  {128, 1}, {33, 9}, {2, 40}, {5, 5000}};
+	struct rng rng = {test_seed()};
+	unsigned freed = 0, tried = 0;
+	static uint64_t bits[2];
+
+	(void)state;
+	for (unsigned round = 0; round < 30; round++) {
+		for (unsigned s = 0; s < COUNT_OF(shape); s++) {
+			uintptr_t kept, lost;
+
+			fill_typed(&rng, bits, shape[s][0], shape[s][1], &kept, &lost);
+			/* neighbours with all bits and with none: they must not leak into ours */
+			loam_alloc_type(&(struct loam_type){shape[s][0] * 8, 0, NULL, "none"},
+					shape[s][1]);
+			clear_stack();
+			loam_gc();
+			if (kept != 0)
+				assert_non_null(loam_object_base(shown(kept)));
+			/* two words, both pointers or of one word each: scanned word by word */
+			if (lost != 0 && shape[s][0] * shape[s][1] > 1) {
+				freed += loam_object_base(shown(lost)) == NULL;
+				tried++;
+			}
+			root[0] = NULL;
+		}
+	}
+	/* a word on the stack may look like an address now and then */
+	assert_true(tried > 200 && freed * 100 >= tried * 97);
+}
+
+/* ---- pinned ---- */
+
+__attribute__((noinline)) static void make_pinned(uintptr_t *hidden)
+{
+	char *p = loam_alloc(100);
+
+	strcpy(p, "held by a device");
+	assert_int_equal(loam_pin(p), LOAM_OK);
+	assert_int_equal(loam_pin(p + 50), LOAM_OK);
+	assert_int_equal(loam_free(p), LOAM_BUSY);
+	*hidden = hide(p);
+}
+
+static void pinned_objects_stay(void **state)
+{
+	uintptr_t hidden[600];
+	int local;
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(hidden); i++)
+		make_pinned(&hidden[i]);
+	clear_stack();
+	loam_gc();
+	for (unsigned i = 0; i < COUNT_OF(hidden); i++) {
+		assert_string_equal(shown(hidden[i]), "held by a device");
+		assert_int_equal(loam_unpin(shown(hidden[i])), LOAM_OK);
+		assert_int_equal(loam_free(shown(hidden[i])), LOAM_BUSY);
+		assert_int_equal(loam_unpin(shown(hidden[i])), LOAM_OK);
+		assert_int_equal(loam_unpin(shown(hidden[i])), LOAM_NOENT);
+		if (i % 2 == 0)
+			assert_int_equal(loam_free(shown(hidden[i])), LOAM_OK);
+	}
+	clear_stack();
+	loam_gc();
+	for (unsigned i = 10; i < COUNT_OF(hidden) - 10; i++)
+		assert_null(loam_object_base(shown(hidden[i])));
+	assert_int_equal(loam_pin(&local), LOAM_NOENT);
+	assert_int_equal(loam_pin(NULL), LOAM_NOENT);
+	assert_int_equal(loam_unpin(&local), LOAM_NOENT);
+}
+
+/* ---- what a report says ---- */
+
+static void reports_tell_the_history(void **state)
+{
+	char *p = loam_alloc(200), *q = loam_alloc(48);
+
+	(void)state;
+	loam_host_on_log(keep_log);
+	assert_int_equal(loam_free(p + 16), LOAM_INVAL);
+	assert_non_null(strstr(log_text, "points into an object, not to its start"));
+	assert_non_null(strstr(log_text, "class of 208 bytes"));
+	assert_non_null(strstr(log_text, "allocated by thread"));
+	assert_null(strstr(log_text, "freed by thread"));
+	log_text[0] = '\0';
+	assert_int_equal(loam_free(p), LOAM_OK);
+	assert_int_equal(loam_free(q), LOAM_OK);
+	assert_int_equal(loam_free(p), LOAM_NOENT);
+	assert_non_null(strstr(log_text, "freed already"));
+	assert_non_null(strstr(log_text, "freed by thread"));
+	loam_host_on_log(quiet_log);
+}
+
+#define object_test(f) cmocka_unit_test_setup_teardown(f, up, down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		object_test(tiny_objects_share_blocks),
+		object_test(raw_memory_is_not_scanned),
+		object_test(types_of_every_shape_are_precise),
+		object_test(pinned_objects_stay),
+		object_test(reports_tell_the_history),
+	};
+	return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
+}
