@@ -49,10 +49,11 @@ static inline void collect_if_stressed(void)
 /* The next claimed slot of the bin; NULL: none. Its bytes are not yet zeroed if zero_bytes says so. */
 static inline void *take(struct loam_bin *bin)
 {
-	uintptr_t p = __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
+	uintptr_t p = bin->next;
 
-	if (__builtin_expect(p == __atomic_load_n(&bin->end, __ATOMIC_RELAXED), 0))
+	if (__builtin_expect(p == bin->end, 0))
 		return NULL;
+	/* one store: [CACHE-1]; only this thread writes it, others look */
 	__atomic_store_n(&bin->next, p + bin->slot_bytes, __ATOMIC_RELAXED);
 	return (void *)p;
 }
@@ -176,12 +177,12 @@ __attribute__((noinline)) static void *alloc_big(size_t size, enum loam_scan sca
 
 /* The bin is empty. */
 __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, struct loam_bin *bin,
-						    bool clear, size_t size)
+						    bool clear)
 {
 	void *p;
 
-	if (__builtin_expect(bin->slot_bytes == 0, 0)) /* nothing; or so much that it wrapped */
-		return size == 0 ? loam_zero_byte : NULL;
+	if (__builtin_expect(bin->slot_bytes == 0, 0))
+		return loam_zero_byte; /* size 0 */
 	collect_if_stressed();
 	loam_cache_enter(cache);
 	p = alloc_small(cache, bin, clear);
@@ -191,24 +192,30 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 
 /* ---- the fast way ---- */
 
+/* Slots that are not small are zeroed when they are handed out. */
+__attribute__((noinline)) static void *cleared(void *p, const struct loam_bin *bin)
+{
+	return memset(p, 0, bin->zero_bytes);
+}
+
 static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_scan scan,
 							 bool clear)
 {
 	char *cache = (char *)loam_host_thread();
-	/* sizes at the very top wrap to 0: alloc_refill sees to them */
-	size_t granules = (size + LOAM_GRANULE - 1) / LOAM_GRANULE;
 	struct loam_bin *bin;
-	void *p;
+	uintptr_t p;
 
-	if (__builtin_expect(granules > 1024 / LOAM_GRANULE || cache == NULL, 0))
+	if (__builtin_expect(size > 1024 || cache == NULL, 0))
 		return alloc_big(size, scan, clear);
-	bin = (struct loam_bin *)(cache + bin_at[scan][granules]);
-	p = take(bin);
-	if (__builtin_expect(p == NULL, 0))
-		return alloc_refill((struct loam_cache *)(void *)cache, bin, clear, size);
+	bin = (struct loam_bin *)(cache + bin_at[scan][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
+	p = bin->next;
+	if (__builtin_expect(p == bin->end, 0))
+		return alloc_refill((struct loam_cache *)(void *)cache, bin, clear);
+	/* one store: [CACHE-1]; only this thread writes it, others look */
+	__atomic_store_n(&bin->next, p + bin->slot_bytes, __ATOMIC_RELAXED);
 	if (clear && __builtin_expect(bin->zero_bytes != 0, 0))
-		return memset(p, 0, bin->zero_bytes);
-	return p;
+		return cleared((void *)p, bin);
+	return (void *)p;
 }
 
 /* For the history of objects: where in the program this one was made. */
@@ -300,7 +307,8 @@ out:
 
 /* ---- typed objects ---- */
 
-void *loam_alloc_type(const struct loam_type *type, size_t n)
+/* Any type and number; or NULL. */
+static void *alloc_types(const struct loam_type *type, size_t n)
 {
 	struct loam_cache *cache;
 	enum loam_scan scan;
@@ -318,8 +326,6 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 		return scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
 	cache = loam_cache_self();
 	collect_if_stressed();
-	/* inside to the end: the pointer bits share words with those of the span's other slots, so the
-	 * span must stay ours */
 	loam_cache_enter(cache);
 	if (size <= LOAM_SMALL_MAX)
 		p = alloc_class(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED), true);
@@ -327,6 +333,38 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, true);
 	if (p != NULL)
 		loam_pointer_bits_set((uintptr_t)p, type, n);
+	loam_cache_leave(cache);
+	return p;
+}
+
+/*
+ * The usual case first: one object with its bits in one word of the type. Inside to the end: the pointer
+ * bits share words with those of the span's other slots, so the span must stay ours.
+ */
+void *loam_alloc_type(const struct loam_type *type, size_t n)
+{
+	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	size_t size = type->size;
+	struct loam_bin *bin;
+	void *p;
+
+	if (__builtin_expect(n != 1 || cache == NULL || size <= LOAM_GRANULE || size > 512 ||
+				     size % 8 != 0 || type->ptr_words == 0 ||
+				     type->ptr_words > size / 8,
+			     0))
+		return noted(alloc_types(type, n), size * n);
+	bin = (struct loam_bin *)((char *)cache + bin_at[LOAM_SCAN_TYPED]
+							[(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
+	loam_cache_enter(cache);
+	p = take(bin);
+	if (__builtin_expect(p == NULL || bin->zero_bytes != 0, 0)) {
+		if (p == NULL) {
+			loam_cache_leave(cache);
+			return noted(alloc_types(type, n), size);
+		}
+		memset(p, 0, bin->zero_bytes);
+	}
+	loam_pointer_bits_set_one((uintptr_t)p, bin->slot_bytes / 8, type);
 	loam_cache_leave(cache);
 	return noted(p, size);
 }

@@ -90,12 +90,10 @@ static inline uint64_t loam_bin_unhanded(const struct loam_bin *bin)
 	return next < end ? (end - next) / bin->slot_bytes : 0;
 }
 
-/* Is the object at `p` claimed and not handed out? Same. */
+/* Is the object at `p` claimed and not handed out? For the caller's own, and stopped. */
 static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p)
 {
-	return p - __atomic_load_n(&bin->next, __ATOMIC_RELAXED) <
-	       __atomic_load_n(&bin->end, __ATOMIC_RELAXED) -
-		       __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
+	return p - bin->next < bin->end - bin->next;
 }
 
 /* ---- refill.c: inside ---- */

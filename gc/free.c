@@ -141,10 +141,12 @@ static inline __attribute__((always_inline)) enum loam_err free_in_heap(struct l
 	    __builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
 		return free_slow(cache, addr);
 	word = span->alloc_bits[slot / 64];
-	if (__builtin_expect(offset != slot * span->slot_bytes || (word >> (slot % 64) & 1) == 0 ||
-				     (span->current | span->special |
-				      __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
-			     0))
+	if (__builtin_expect(
+		    offset != slot * span->slot_bytes || (word >> (slot % 64) & 1) == 0 ||
+			    (span->special | __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
+		    0))
+		return free_slow(cache, addr);
+	if (span->current && __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), addr), 0))
 		return free_slow(cache, addr);
 	free_own(cache, span, slot, word);
 	return LOAM_OK;

@@ -134,6 +134,30 @@ static inline uint64_t *loam_pointer_words(uint64_t page)
 	return (uint64_t *)loam_heap.pointer_bits.base + page * 16;
 }
 
+/* Put the low `count` bits (1 to 64) of `value` at bit `at`. */
+static inline void loam_put_bits(uint64_t *bits, uint64_t at, uint64_t value, unsigned count)
+{
+	uint64_t mask = ~(uint64_t)0 >> (64 - count);
+	unsigned shift = at % 64;
+	uint64_t *word = &bits[at / 64];
+
+	value &= mask;
+	word[0] = (word[0] & ~(mask << shift)) | value << shift;
+	if (shift + count > 64)
+		word[1] = (word[1] & ~(mask >> (64 - shift))) | value >> (64 - shift);
+}
+
+/* One element of up to 64 words in a slot of more than a granule, the usual small object, with
+ * everything behind it in the slot. */
+static inline void loam_pointer_bits_set_one(uintptr_t p, uint64_t slot_words,
+					     const struct loam_type *type)
+{
+	uint64_t known = ~(uint64_t)0 >> (64 - type->ptr_words);
+
+	loam_put_bits((uint64_t *)loam_heap.pointer_bits.base, (p - loam_heap.base) / 8,
+		      type->ptr_bits[0] & known, (unsigned)slot_words);
+}
+
 /* ---- free.c ---- */
 enum loam_err loam_free_inside(struct loam_cache *cache, void *p);
 /* The object around `p` that is in use and somebody's; NULL: none. */

@@ -83,33 +83,12 @@ enum loam_scan loam_type_scan(const struct loam_type *type, size_t n)
 
 /* ---- bits ---- */
 
-/* Put the low `count` bits (1 to 64) of `value` at bit `at`. */
-static void put_bits(uint64_t *bits, uint64_t at, uint64_t value, unsigned count)
-{
-	uint64_t mask = count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
-	unsigned shift = at % 64;
-	uint64_t *word = &bits[at / 64];
-
-	word[0] = (word[0] & ~(mask << shift)) | (value & mask) << shift;
-	if (shift + count > 64)
-		word[1] = (word[1] & ~(mask >> (64 - shift))) | (value & mask) >> (64 - shift);
-}
-
-/* One element of up to 64 words, with everything behind it in the slot: the usual small object. */
-static void set_one(uint64_t *bits, uint64_t at, uint64_t slot_words, const struct loam_type *type)
-{
-	uint64_t known =
-		type->ptr_words >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << type->ptr_words) - 1;
-
-	put_bits(bits, at, type->ptr_bits[0] & known, (unsigned)slot_words);
-}
-
 static void clear(uint64_t *bits, uint64_t at, uint64_t count)
 {
 	while (count > 0) {
 		unsigned step = count > 64 ? 64 : (unsigned)count;
 
-		put_bits(bits, at, 0, step);
+		loam_put_bits(bits, at, 0, step);
 		at += step;
 		count -= step;
 	}
@@ -120,7 +99,8 @@ static void set_element(uint64_t *bits, uint64_t at, const struct loam_type *typ
 	for (uint64_t i = 0; i < type->ptr_words; i += 64) {
 		uint64_t rest = type->ptr_words - i;
 
-		put_bits(bits, at + i, type->ptr_bits[i / 64], rest < 64 ? (unsigned)rest : 64);
+		loam_put_bits(bits, at + i, type->ptr_bits[i / 64],
+			      rest < 64 ? (unsigned)rest : 64);
 	}
 }
 
@@ -134,7 +114,7 @@ static void set_which(struct loam_span *span, uintptr_t p, const struct loam_typ
 {
 	uint64_t slot = loam_span_slot(span, p);
 
-	put_bits(which_words(span), slot, type->size == LOAM_GRANULE && type_bit(type, 1), 1);
+	loam_put_bits(which_words(span), slot, type->size == LOAM_GRANULE && type_bit(type, 1), 1);
 }
 
 void loam_pointer_bits_set(uintptr_t p, const struct loam_type *type, size_t n)
@@ -145,8 +125,6 @@ void loam_pointer_bits_set(uintptr_t p, const struct loam_type *type, size_t n)
 
 	if (span->slot_bytes == LOAM_GRANULE) {
 		set_which(span, p, type);
-	} else if (n == 1 && slot_words <= 64) {
-		set_one(bits, at, slot_words, type);
 	} else {
 		clear(bits, at, slot_words);
 		for (size_t i = 0; i < n; i++)

@@ -318,30 +318,38 @@ static void typed_objects_fill_their_table(void **state)
 	loam_root_remove(&list, &list + 1);
 }
 
-__attribute__((noinline)) static uintptr_t make_hidden(bool noscan)
+/* Objects that only root_slot leads to, each with a pointer to one that is counted. */
+__attribute__((noinline)) static void make_hidden(bool noscan, uintptr_t hidden[16])
 {
-	void **outer = noscan ? loam_alloc_noscan(64) : loam_alloc(64);
+	for (unsigned i = 0; i < 16; i++) {
+		void **outer = noscan ? loam_alloc_noscan(64) : loam_alloc(64);
 
-	outer[0] = loam_alloc_noscan(48);
-	root_slot[0] = (struct object *)(void *)outer;
-	return hide(outer[0]);
+		outer[0] = loam_alloc_noscan(48);
+		root_slot[i] = (struct object *)(void *)outer;
+		hidden[i] = hide(outer[0]);
+	}
+}
+
+static unsigned count_kept(bool noscan)
+{
+	uintptr_t hidden[16];
+	unsigned kept = 0;
+
+	make_hidden(noscan, hidden);
+	clear_stack();
+	loam_gc();
+	for (unsigned i = 0; i < 16; i++)
+		kept += loam_object_base((void *)~hidden[i]) != NULL;
+	return kept;
 }
 
 static void noscan_objects_are_not_scanned(void **state)
 {
-	uintptr_t hidden;
-
 	(void)state;
 	assert_int_equal(loam_root_add(root_slot, root_slot + 16), LOAM_OK);
 	memset(root_slot, 0, sizeof(root_slot));
-	hidden = make_hidden(true);
-	clear_stack();
-	loam_gc();
-	assert_null(loam_object_base((void *)~hidden));
-	hidden = make_hidden(false);
-	clear_stack();
-	loam_gc();
-	assert_non_null(loam_object_base((void *)~hidden));
+	assert_true(count_kept(true) <= 2); /* a dead word of the stack may keep one */
+	assert_int_equal(count_kept(false), 16);
 	loam_root_remove(root_slot, root_slot + 16);
 	memset(root_slot, 0, sizeof(root_slot));
 }
