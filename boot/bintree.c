@@ -72,7 +72,7 @@ static uint64_t count(const struct node *root)
 	return sum;
 }
 
-static const char *one_depth(unsigned depth, uint64_t trees)
+static const char *one_depth(unsigned depth, uint64_t trees, bool quiet)
 {
 	uint64_t sum = 0, want = trees * (((uint64_t)2 << depth) - 1);
 
@@ -83,31 +83,33 @@ static const char *one_depth(unsigned depth, uint64_t trees)
 			return "out of memory";
 		sum += count(tree);
 	}
-	loam_log(LOAM_LOG_INFO, "  %6llu trees of depth %2u: %llu nodes\n",
-		 (unsigned long long)trees, depth, (unsigned long long)sum);
+	if (!quiet)
+		loam_log(LOAM_LOG_INFO, "  %6llu trees of depth %2u: %llu nodes\n",
+			 (unsigned long long)trees, depth, (unsigned long long)sum);
 	return sum == want ? NULL : "a tree has lost nodes";
 }
 
-const char *loam_bintree_run(unsigned depth)
+const char *loam_bintree_run(unsigned depth, bool quiet)
 {
 	const struct node *lasting;
 	const char *bad;
 
 	if (depth < DEPTH_MIN || depth > DEPTH_MAX)
 		return "depth must be from 4 to 24";
-	bad = one_depth(depth + 1 <= DEPTH_MAX ? depth + 1 : depth, 1);
+	bad = one_depth(depth + 1 <= DEPTH_MAX ? depth + 1 : depth, 1, quiet);
 	if (bad != NULL)
 		return bad;
 	lasting = build(depth);
 	if (lasting == NULL)
 		return "out of memory";
 	for (unsigned d = DEPTH_MIN; d <= depth; d += 2) {
-		bad = one_depth(d, (uint64_t)1 << (depth - d + DEPTH_MIN));
+		bad = one_depth(d, (uint64_t)1 << (depth - d + DEPTH_MIN), quiet);
 		if (bad != NULL)
 			return bad;
 	}
 	if (count(lasting) != ((uint64_t)2 << depth) - 1)
 		return "the long-lived tree has lost nodes";
-	loam_log(LOAM_LOG_INFO, "  the long-lived tree of depth %u is whole\n", depth);
+	if (!quiet)
+		loam_log(LOAM_LOG_INFO, "  the long-lived tree of depth %u is whole\n", depth);
 	return NULL;
 }

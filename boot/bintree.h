@@ -5,8 +5,8 @@
 
 #include <loam/types.h>
 
-/* Trees of up to `depth` levels (4 to 24); a line of text for each depth. Returns NULL, or what
- * went wrong. Context: thread (attached). */
-const char *loam_bintree_run(unsigned depth);
+/* Trees of up to `depth` levels (4 to 24); a line of text for each depth, unless `quiet`. Returns NULL, or
+ * what went wrong. Context: thread (attached), any number at once. */
+const char *loam_bintree_run(unsigned depth, bool quiet);
 
 #endif

@@ -31,7 +31,8 @@ int loam_kernel_main(const struct loam_boot_info *info);
 
 #define LOAM_BOOT_ENTRIES 320u
 #define LOAM_BOOT_CPUS	  16u
-#define LOAM_BOOT_NODES	  32u /* ranges */
+#define LOAM_BOOT_NODES	  32u	   /* ranges */
+#define LOAM_GICR_BYTES	  0x20000u /* registers of one redistributor */
 
 struct loam_boot_map {
 	struct loam_mem_entry entry[LOAM_BOOT_ENTRIES];
@@ -45,6 +46,9 @@ struct loam_boot_map {
 	bool cpu_guessed;    /* the firmware said nothing: cpu_hw_id are to be tried */
 	uint64_t cpu_hw_id[LOAM_BOOT_CPUS]; /* local APIC ids, or MPIDRs */
 	uint64_t lapic_pa;		    /* x86_64: registers of the local APIC, or 0 */
+	unsigned gic;	      /* aarch64: version of the GIC, 2 or 3; 0: none we know */
+	uint64_t gic_dist_pa; /* its distributor */
+	uint64_t gic_cpu_pa, gic_cpu_bytes; /* its CPU interface, or all redistributors */
 	uint64_t rsdp_pa;		    /* x86_64: where ACPI begins, or 0 */
 	uint64_t trampoline_pa;		    /* x86_64: a frame below 1 MiB, or 0 */
 	struct loam_node_range node_range[LOAM_BOOT_NODES];
@@ -124,7 +128,8 @@ __attribute__((noreturn)) void loam_boot_fatal(const struct loam_fault *fault, c
 
 /* Value of `name=value` in the command line as a number, or `otherwise`. */
 uint64_t loam_cmdline_number(const char *cmdline, const char *name, uint64_t otherwise);
-/* Does `name=value` stand in the command line? */
+/* Does any `name=` stand in the command line? Does `name=value`? */
+bool loam_cmdline_has(const char *cmdline, const char *name);
 bool loam_cmdline_is(const char *cmdline, const char *name, const char *value);
 
 /* Sections of the image (linker script). */

@@ -12,7 +12,7 @@ INPUT ?= $(wildcard $(TRACE))
 
 define boot_rules
 boot_obj_$(1) := $$(addprefix $(call outdir,$(1))/,$$(addsuffix .o,$$(basename $$(loam_boot_src) $$(loam_boot_$(1)_src))))
-demo_obj_$(1) := $$(addprefix $(call outdir,$(1))/,$$(addsuffix .o,$$(basename $$(loam_demo_src))))
+demo_obj_$(1) := $$(addprefix $(call outdir,$(1))/,$$(addsuffix .o,$$(basename $$(loam_demo_src) $$(loam_selftest_$(1)_src))))
 $(call outdir,$(1))/loam.elf: $$(boot_obj_$(1)) $$(demo_obj_$(1)) $(call outdir,$(1))/libloam.a linker/$(1).ld
 	$$(Q)echo "  LD      $$@"
 	$$(Q)$$(ld_$(1)) -nostdlib --gc-sections -z max-page-size=4096 --no-warn-rwx-segments -T linker/$(1).ld \

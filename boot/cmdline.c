@@ -36,6 +36,11 @@ uint64_t loam_cmdline_number(const char *cmdline, const char *name, uint64_t oth
 	return n;
 }
 
+bool loam_cmdline_has(const char *cmdline, const char *name)
+{
+	return value_of(cmdline, name) != NULL;
+}
+
 bool loam_cmdline_is(const char *cmdline, const char *name, const char *value)
 {
 	const char *p = value_of(cmdline, name);

@@ -25,6 +25,7 @@ struct node {
 	uint32_t reg_bytes;
 	uint32_t numa_node;
 	bool has_numa_node;
+	unsigned gic; /* version, or 0 */
 	bool is_memory, is_cpu, is_pl011, disabled, judged;
 };
 
@@ -123,6 +124,19 @@ static void add_cpu(struct reader *r, const struct node *n, const struct node *p
 	r->map->cpu_hw_id[r->map->cpu_count++] = cells(n->reg, ac);
 }
 
+/* `reg` of an interrupt controller: the distributor; the CPU interface, or the redistributors. */
+static void add_gic(struct reader *r, const struct node *n, const struct node *parent)
+{
+	uint32_t ac = parent->address_cells, sc = parent->size_cells, step = 4 * (ac + sc);
+
+	if (ac < 1 || ac > 2 || sc < 1 || sc > 2 || n->reg_bytes < 2 * step || r->map->gic != 0)
+		return;
+	r->map->gic = n->gic;
+	r->map->gic_dist_pa = cells(n->reg, ac);
+	r->map->gic_cpu_pa = cells(n->reg + step, ac);
+	r->map->gic_cpu_bytes = cells(n->reg + step + 4 * ac, sc);
+}
+
 static void judge(struct reader *r)
 {
 	struct node *n = &r->node[r->depth - 1];
@@ -139,6 +153,8 @@ static void judge(struct reader *r)
 		add_regs(r, n, parent, LOAM_MEM_RESERVED, NULL);
 	else if (n->is_cpu && node_is(parent->name, "cpus"))
 		add_cpu(r, n, parent);
+	else if (n->gic != 0)
+		add_gic(r, n, parent);
 	else if (n->is_pl011 && r->map->console_pa == 0 && parent->address_cells >= 1 &&
 		 parent->address_cells <= 2 && n->reg_bytes >= 4 * parent->address_cells)
 		r->map->console_pa = cells(n->reg, parent->address_cells);
@@ -177,6 +193,11 @@ static void property(struct reader *r, const char *name, const uint8_t *value, u
 		n->is_cpu = list_has(value, len, "cpu");
 	} else if (same(name, "compatible")) {
 		n->is_pl011 = list_has(value, len, "arm,pl011");
+		n->gic = list_has(value, len, "arm,gic-v3") ? 3
+			 : list_has(value, len, "arm,cortex-a15-gic") ||
+					 list_has(value, len, "arm,gic-400")
+				 ? 2
+				 : 0;
 	} else if (same(name, "numa-node-id") && len == 4) {
 		n->numa_node = be32(value);
 		n->has_numa_node = true;

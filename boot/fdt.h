@@ -11,7 +11,7 @@ uint32_t loam_fdt_size(const void *blob);
 
 /*
  * Fill in the map from a tree of `size` bytes: memory and reserved-memory nodes, the memory
- * reservation block, initrd, command line (a pointer into the blob), console, PSCI conduit, CPUs, and the
+ * reservation block, initrd, command line (a pointer into the blob), console, PSCI conduit, interrupt controller, CPUs, and the
  * nodes of CPUs and memory ("numa-node-id"; how far they are from each other is not read).
  * Reads nothing outside [blob, blob + size), however corrupt. Returns NULL, or what is wrong.
  */

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hooks of <loam/host.h> for our stub: any number of CPUs, of which the boot CPU alone uses the
- * heap. A kernel with threads writes its own.
+ * The hooks of <loam/host.h> for our stub, where there may be several CPUs. Threads, and how they
+ * are stopped, are in boot/world.c; loam_host_thread, which every allocation calls, is with each ISA.
  */
 #include "boot/smp.h"
-
-#include "arch/check.h"
-
-static struct loam_thread *attached;
 
 unsigned loam_host_cpu_id(void)
 {
@@ -27,34 +23,4 @@ void loam_host_ipi(unsigned cpu)
 uint64_t loam_host_now_ns(void)
 {
 	return loam_machine_now_ns();
-}
-
-struct loam_thread *loam_host_thread(void)
-{
-	return loam_machine_cpu_id() == 0 ? attached : NULL;
-}
-
-void loam_host_thread_set(struct loam_thread *thread)
-{
-	LOAM_CHECK(loam_machine_cpu_id() == 0, "the heap is for the boot CPU of this kernel");
-	attached = thread;
-}
-
-/* Nobody else uses the heap: there is nobody to stop. */
-void loam_host_world_stop(void)
-{
-}
-
-void loam_host_world_start(void)
-{
-}
-
-void loam_host_thread_parked(void)
-{
-}
-
-void loam_host_stacks(void (*visit)(void *arg, const void *lo, const void *hi), void *arg)
-{
-	(void)visit;
-	(void)arg;
 }

@@ -4,7 +4,10 @@
 
 #include "boot/bintree.h"
 #include "boot/replay.h"
+#include "boot/smp.h"
 #include "boot/vmbench.h"
+#include "boot/world.h"
+#include "arch/check.h"
 #include "mm/print.h"
 
 #define DEPTH 12
@@ -15,14 +18,67 @@ static int failed(const char *what, const char *why)
 	return 1;
 }
 
+static unsigned depth_wanted(const struct loam_boot_info *info)
+{
+	return (unsigned)loam_cmdline_number(info->cmdline, "depth", DEPTH);
+}
+
+/* One CPU's share of job=cpus: all of the trees. */
+static struct share {
+	struct loam_thread thread;
+	unsigned depth;
+	const char *bad;
+} share[LOAM_BOOT_CPUS];
+
+static void trees_on_this_cpu(void *arg)
+{
+	struct share *s = arg;
+	enum loam_err err = loam_thread_attach(&s->thread, loam_smp_stack_base());
+
+	LOAM_CHECK(err == LOAM_OK, "loam_thread_attach failed");
+	s->bad = loam_bintree_run(s->depth, true);
+	err = loam_thread_detach(&s->thread);
+	LOAM_CHECK(err == LOAM_OK, "loam_thread_detach failed");
+}
+
+static int trees_on_every_cpu(const struct loam_boot_info *info)
+{
+	struct loam_world_stats before, after;
+	unsigned depth = depth_wanted(info), cpus = loam_smp_count();
+	uint64_t start = loam_host_now_ns(), stops;
+	int failures = 0;
+
+	loam_log(LOAM_LOG_INFO, "\nbinary trees, depth %u, on each of %u CPUs\n", depth, cpus);
+	loam_world_stats(&before);
+	for (unsigned cpu = 1; cpu < cpus; cpu++) {
+		share[cpu].depth = depth;
+		loam_smp_post(cpu, trees_on_this_cpu, &share[cpu]);
+	}
+	share[0].bad = loam_bintree_run(depth, false); /* this thread is attached already */
+	loam_smp_wait();
+	loam_world_stats(&after);
+	for (unsigned cpu = 0; cpu < cpus; cpu++) {
+		if (share[cpu].bad != NULL)
+			failures += failed("binary trees", share[cpu].bad);
+	}
+	stops = after.stops - before.stops;
+	loam_log(LOAM_LOG_INFO, "  all of it on %u CPUs, %llu ms; %llu stops, %llu us each\n",
+		 cpus - (unsigned)failures,
+		 (unsigned long long)((loam_host_now_ns() - start) / 1000000),
+		 (unsigned long long)stops,
+		 (unsigned long long)(stops > 0 ? (after.stop_ns - before.stop_ns) / stops / 1000
+						: 0));
+	return failures > 0;
+}
+
 static int trees(const struct loam_boot_info *info)
 {
-	unsigned depth = (unsigned)loam_cmdline_number(info->cmdline, "depth", DEPTH);
+	unsigned depth = depth_wanted(info);
 	uint64_t start = loam_host_now_ns();
 	const char *bad;
 
 	loam_log(LOAM_LOG_INFO, "\nbinary trees, depth %u\n", depth);
-	bad = loam_bintree_run(depth);
+	bad = loam_bintree_run(depth, false);
 	if (bad != NULL)
 		return failed("binary trees", bad);
 	loam_log(LOAM_LOG_INFO, "  %llu ms\n",
@@ -59,6 +115,8 @@ int loam_job_run(const struct loam_boot_info *info)
 		why = loam_vmbench_run();
 		return why != NULL ? failed("benchmark", why) : 0;
 	}
+	if (loam_cmdline_is(info->cmdline, "job", "cpus"))
+		return trees_on_every_cpu(info);
 	if (!loam_cmdline_is(info->cmdline, "job", "replay"))
 		bad |= trees(info);
 	if (loam_cmdline_is(info->cmdline, "job", "trees"))

@@ -6,7 +6,7 @@
  *                below the stacks stay unmapped
  *   direct map   all RAM but the image, rw-, the largest leaves there are; the image is left out
  *                so that its text has no writable alias
- *   console      one device page, where the console is memory-mapped
+ *   registers    device pages: of the console where it is memory-mapped, of interrupt controllers
  *
  * Nothing else is mapped: not the null page, nor anything of the low half.
  * The tables' frames come from the early allocator in one block, below what the early direct map
@@ -25,7 +25,8 @@ struct piece {
 	unsigned max_level;
 };
 
-#define PIECES (LOAM_MEMMAP_MAX + 8u)
+#define PIECES	      (LOAM_MEMMAP_MAX + 8u)
+#define GIC_CPU_BYTES (LOAM_BOOT_CPUS * LOAM_GICR_BYTES)
 
 static struct loam_mmu mmu;
 static struct loam_ptab final;
@@ -49,11 +50,12 @@ static void add_image_part(const char *from, const char *to, uint32_t attr)
 		  LOAM_LEVEL_PAGE);
 }
 
-/* One page of registers, in the direct map like RAM. */
-static void add_device(uint64_t pa)
+/* Pages of registers, in the direct map like RAM. */
+static void add_device(uint64_t pa, uint64_t bytes)
 {
+	bytes = loam_align_up(pa + bytes, LOAM_PAGE_SIZE);
 	pa = loam_align_down(pa, LOAM_PAGE_SIZE);
-	add_piece(LOAM_BOOT_DIRECT + pa, pa, LOAM_PAGE_SIZE, LOAM_ATTR_DATA | LOAM_ATTR_MEM_DEV,
+	add_piece(LOAM_BOOT_DIRECT + pa, pa, bytes - pa, LOAM_ATTR_DATA | LOAM_ATTR_MEM_DEV,
 		  LOAM_LEVEL_PAGE);
 }
 
@@ -70,9 +72,15 @@ static void plan(const struct loam_boot_map *map)
 		add_piece(LOAM_BOOT_DIRECT + ram.range[i].base, ram.range[i].base,
 			  ram.range[i].end - ram.range[i].base, LOAM_ATTR_DATA, LOAM_LEVEL_GIANT);
 	if (map->lapic_pa != 0)
-		add_device(map->lapic_pa);
+		add_device(map->lapic_pa, LOAM_PAGE_SIZE);
 	if (map->console_pa != 0)
-		add_device(map->console_pa);
+		add_device(map->console_pa, LOAM_PAGE_SIZE);
+	if (map->gic != 0) {
+		add_device(map->gic_dist_pa, LOAM_PAGE_SIZE);
+		/* redistributors: of as many CPUs as we start, if they are in order */
+		add_device(map->gic_cpu_pa,
+			   map->gic_cpu_bytes < GIC_CPU_BYTES ? map->gic_cpu_bytes : GIC_CPU_BYTES);
+	}
 }
 
 /* Enough tables for every piece: each alone in an empty root needs at least what it adds here. */
@@ -150,7 +158,7 @@ void loam_boot_paging(struct loam_boot_map *map, struct loam_config *config)
 	for (size_t i = 0; i < piece_count; i++) {
 		err = loam_ptab_map(&final, &pool, piece[i].va, loam_paddr(piece[i].pa),
 				    piece[i].size, piece[i].attr, piece[i].max_level);
-		LOAM_CHECK(err == LOAM_OK, "could not map the image, RAM or the console");
+		LOAM_CHECK(err == LOAM_OK, "could not map the image, RAM or a device");
 	}
 	loam_mmu_root_set(&mmu, final.root);
 	loam_machine_console_init(map);

@@ -38,6 +38,7 @@ static bool stacks(struct loam_percpu *cpu)
 	    loam_sys_used(stack.low, STACK_BYTES, NULL) != LOAM_OK ||
 	    loam_sys_alloc(LOAM_TRAP_BYTES, LOAM_OWNER_STACK, &trap) != LOAM_OK)
 		return false;
+	cpu->stack_low = stack.low;
 	cpu->stack_high = stack.high;
 	cpu->trap_high = (uintptr_t)trap + LOAM_TRAP_BYTES;
 	return true;
@@ -73,6 +74,8 @@ static bool start(struct loam_percpu *cpu, uint64_t limit_ns)
 
 unsigned loam_smp_start(unsigned limit)
 {
+	loam_percpu[0].stack_low = (uintptr_t)loam_stack_low;
+	loam_percpu[0].stack_high = (uintptr_t)loam_stack_base;
 	loam_machine_smp_init(firmware);
 	for (unsigned i = 0; i < firmware->cpu_count; i++) {
 		if (firmware->cpu_hw_id[i] == loam_percpu[0].hw_id)
@@ -128,6 +131,8 @@ void loam_smp_main(struct loam_percpu *cpu)
 		loam_cpu_quiescent(); /* also between two helpings of idle work */
 		if (fn != NULL) {
 			fn(cpu->arg);
+			LOAM_CHECK(cpu->thread == NULL,
+				   "work that attached a thread must detach it");
 			loam_cpu_quiescent();
 			/* release: what fn did, to loam_smp_wait */
 			__atomic_store_n(&cpu->fn, NULL, __ATOMIC_RELEASE);
@@ -141,6 +146,11 @@ void loam_smp_post(unsigned cpu, void (*fn)(void *arg), void *arg)
 	loam_percpu[cpu].arg = arg;
 	__atomic_store_n(&loam_percpu[cpu].fn, fn, __ATOMIC_RELEASE);
 	loam_machine_cpu_wake(cpu);
+}
+
+void *loam_smp_stack_base(void)
+{
+	return (void *)loam_percpu[loam_machine_cpu_id()].stack_high;
 }
 
 void loam_smp_wait(void)

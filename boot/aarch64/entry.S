@@ -28,6 +28,15 @@
 	msr cntvoff_el2, xzr
 	mov x0, #0x33ff
 	msr cptr_el2, x0
+	mrs x0, id_aa64pfr0_el1
+	ubfx x0, x0, #24, #4
+	cbz x0, .Lno_gic\@
+	mrs x0, S3_4_C12_C9_5	/* ICC_SRE_EL2: EL1 may use the GIC's system registers */
+	mov x1, #9
+	orr x0, x0, x1
+	msr S3_4_C12_C9_5, x0
+	isb
+.Lno_gic\@:
 	mov x0, #0x3c5		/* EL1h, all masked */
 	msr spsr_el2, x0
 	adr x0, \label

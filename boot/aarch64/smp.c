@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Starting CPUs through PSCI (Arm DEN 0022, CPU_ON), by the conduit that the device tree names.
- * Work is announced with SEV: no interrupt controller is needed, because TLB invalidations are
- * broadcast in hardware.
+ * An interrupt controller is needed only for several threads on one heap, which must be stopped: TLB
+ * invalidations are broadcast in hardware, and work can be announced with SEV.
  */
+#include "boot/aarch64/gic.h"
 #include "boot/smp.h"
 
 #include "arch/mmu.h"
@@ -24,6 +25,9 @@ void loam_machine_smp_init(const struct loam_boot_map *map)
 	by_smc = map->psci_smc;
 	__asm__ volatile("mrs %0, ttbr1_el1" : "=r"(loam_ap_root));
 	__asm__ volatile("mrs %0, tcr_el1" : "=r"(loam_ap_tcr));
+	loam_gic_init(map);
+	loam_percpu[0].irqs = loam_gic_cpu_init(&loam_percpu[0]);
+	loam_machine_irqs_on();
 }
 
 void loam_machine_cpu_start(struct loam_percpu *cpu)
@@ -44,7 +48,6 @@ void loam_machine_cpu_start(struct loam_percpu *cpu)
 		__asm__ volatile("hvc #0" : "+r"(x0) : "r"(x1), "r"(x2), "r"(x3) : "memory");
 }
 
-/* Shootdowns never come this way (mmu->broadcast). */
 /* PSCI names a CPU or says that there is none: nothing is probed here. */
 bool loam_machine_cpu_give_up(struct loam_percpu *cpu)
 {
@@ -54,21 +57,29 @@ bool loam_machine_cpu_give_up(struct loam_percpu *cpu)
 
 void loam_machine_ipi(unsigned cpu)
 {
-	(void)cpu;
+	loam_gic_send(cpu);
 }
 
 void loam_machine_cpu_wake(unsigned cpu)
 {
-	(void)cpu;
-	__asm__ volatile("dsb ishst; sev" : : : "memory");
+	if (loam_percpu[cpu].irqs)
+		loam_gic_send(cpu);
+	else
+		__asm__ volatile("dsb ishst; sev" : : : "memory");
 }
 
 void loam_machine_irqs_on(void)
 {
+	if (loam_percpu[loam_machine_cpu_id()].irqs)
+		__asm__ volatile("msr daifclr, #2" : : : "memory");
 }
 
-/* An event that was sent between the look at the work and here is remembered: WFE returns. */
+/* An interrupt that is pending, if masked, ends WFI; an event that was sent between the look at the work
+ * and here is remembered, and ends WFE. */
 void loam_machine_cpu_idle(void)
 {
-	__asm__ volatile("wfe" : : : "memory");
+	if (loam_percpu[loam_machine_cpu_id()].irqs)
+		__asm__ volatile("dsb sy; wfi" : : : "memory");
+	else
+		__asm__ volatile("wfe" : : : "memory");
 }

@@ -3,8 +3,12 @@
  * The trap handler. Exceptions run on SP_EL1 while the kernel runs on SP_EL0, so a stack overflow
  * is reported like any other fault. Source: Arm ARM, "ESR_EL1, Exception Syndrome Register".
  */
+#include "boot/aarch64/gic.h"
 #include "boot/smp.h"
+#include "boot/world.h"
 #include "mm/print.h"
+
+#include <loam/cpu.h>
 
 struct trap_frame {
 	uint64_t x[31];
@@ -13,6 +17,7 @@ struct trap_frame {
 _Static_assert(sizeof(struct trap_frame) == 288, "vectors.S has the same layout");
 
 #define EC_INSTRUCTION 0x21u /* instruction abort, same exception level */
+#define KIND_IRQ       1u    /* second of the vectors */
 #define EC_DATA	       0x25u /* data abort, same exception level */
 
 void loam_arm_trap(struct trap_frame *frame);
@@ -36,6 +41,7 @@ void loam_machine_traps_init(void)
 void loam_machine_cpu_init(struct loam_percpu *cpu)
 {
 	load_vectors(cpu);
+	cpu->irqs = loam_gic_cpu_init(cpu);
 }
 
 unsigned loam_machine_cpu_id(void)
@@ -44,6 +50,15 @@ unsigned loam_machine_cpu_id(void)
 
 	__asm__ volatile("mrs %0, tpidr_el1" : "=r"(cpu));
 	return (unsigned)cpu->id;
+}
+
+/* Two instructions: every allocation asks. */
+struct loam_thread *loam_host_thread(void)
+{
+	const struct loam_percpu *cpu;
+
+	__asm__ volatile("mrs %0, tpidr_el1" : "=r"(cpu));
+	return cpu->thread;
 }
 
 static const char *name_of(unsigned ec)
@@ -91,6 +106,13 @@ void loam_arm_trap(struct trap_frame *f)
 	uint64_t esr;
 	unsigned ec, status;
 
+	if (f->kind == KIND_IRQ) {
+		/* a shootdown, a stop of the world, or just a knock */
+		loam_gic_take();
+		loam_cpu_poll();
+		loam_world_interrupt(f, f + 1, f->sp);
+		return;
+	}
 	__asm__ volatile("mrs %0, esr_el1" : "=r"(esr));
 	__asm__ volatile("mrs %0, far_el1" : "=r"(fault.addr));
 	ec = (unsigned)(esr >> 26) & 0x3f;

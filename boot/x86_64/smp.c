@@ -111,6 +111,7 @@ void loam_machine_smp_init(const struct loam_boot_map *map)
 	at = page + (loam_ap_far - loam_ap_trampoline);
 	put32(at, get32(at) + (uint32_t)trampoline_pa);
 	loam_x86_lapic_enable();
+	loam_percpu[0].irqs = true;
 	/* the old interrupt controllers would send their timer to vector 8 */
 	outb(0x21, 0xff);
 	outb(0xa1, 0xff);
@@ -138,6 +139,7 @@ bool loam_machine_cpu_give_up(struct loam_percpu *cpu)
 	return __atomic_exchange_n(&loam_ap_cpu, 0, __ATOMIC_ACQ_REL) != 0;
 }
 
+/* A store to uncached memory, which the APIC's registers are, comes after all stores before it. */
 void loam_machine_ipi(unsigned cpu)
 {
 	uint64_t flags;

@@ -5,6 +5,7 @@
  * Source: Intel SDM volume 3A, "Interrupt and Exception Handling".
  */
 #include "boot/smp.h"
+#include "boot/world.h"
 #include "mm/print.h"
 
 #include <loam/cpu.h>
@@ -104,6 +105,7 @@ void loam_machine_cpu_init(struct loam_percpu *cpu)
 {
 	load_tables((unsigned)cpu->id, cpu->trap_high);
 	loam_x86_lapic_enable();
+	cpu->irqs = true;
 }
 
 unsigned loam_machine_cpu_id(void)
@@ -112,6 +114,15 @@ unsigned loam_machine_cpu_id(void)
 
 	__asm__ volatile("movq %%gs:0, %0" : "=r"(id));
 	return (unsigned)id;
+}
+
+/* One instruction: every allocation asks. */
+struct loam_thread *loam_host_thread(void)
+{
+	struct loam_thread *thread;
+
+	__asm__ volatile("movq %%gs:8, %0" : "=r"(thread));
+	return thread;
 }
 
 static const char *const name[32] = {
@@ -175,10 +186,11 @@ void loam_x86_trap(struct trap_frame *f)
 	struct loam_fault fault = {.pc = f->rip, .sp = f->rsp};
 
 	if (f->vector >= VECTOR_IRQ) {
-		/* a request of another CPU, or just a knock */
+		/* a shootdown, a stop of the world, or just a knock */
 		loam_cpu_poll();
 		if (f->vector != VECTORS - 1)
 			loam_x86_lapic_eoi();
+		loam_world_interrupt(f, f + 1, f->rsp);
 		return;
 	}
 	__asm__ volatile("movq %%cr2, %0" : "=r"(fault.addr));

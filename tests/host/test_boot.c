@@ -160,6 +160,17 @@ static void a_tree_of_everything(void **state)
 	prop("compatible", "arm,pl011\0arm,primecell", 24);
 	CELLS("reg", 0, 0x9000000, 0, 0x1000);
 	end();
+	begin("intc@8000000");
+	prop_text("compatible", "arm,gic-v3");
+	CELLS("reg", 0, 0x8000000, 0, 0x10000, 0, 0x80a0000, 0, 0xf60000);
+	begin("v2m@8020000"); /* a child, and no controller */
+	CELLS("reg", 0, 0x8020000, 0, 0x1000);
+	end();
+	end();
+	begin("intc@9000000"); /* the first one counts */
+	prop_text("compatible", "arm,gic-400");
+	CELLS("reg", 0, 0x9000000, 0, 0x10000, 0, 0x90a0000, 0, 0xf60000);
+	end();
 	begin("chosen");
 	prop_text("bootargs", "depth=3 x");
 	CELLS("linux,initrd-start", 0x48100000);
@@ -181,6 +192,10 @@ static void a_tree_of_everything(void **state)
 	assert_string_equal(map.cmdline, "depth=3 x");
 	assert_int_equal(map.console_pa, 0x9000000);
 	assert_int_equal(map.cpu_count, 3);
+	assert_int_equal(map.gic, 3);
+	assert_int_equal(map.gic_dist_pa, 0x8000000);
+	assert_int_equal(map.gic_cpu_pa, 0x80a0000);
+	assert_int_equal(map.gic_cpu_bytes, 0xf60000);
 	assert_true(map.psci_smc);
 	assert_int_equal(map.node_range_count, 2);
 	assert_int_equal(map.node_range[1].base, UINT64_C(0x100000000));
@@ -219,6 +234,9 @@ static void a_real_tree(void **state)
 	assert_true(has(0x40000000, UINT64_C(5) << 30, LOAM_MEM_USABLE));
 	assert_int_equal(map.console_pa, 0x9000000);
 	assert_int_equal(map.cpu_count, 4);
+	assert_int_equal(map.gic, 2);
+	assert_int_equal(map.gic_dist_pa, 0x8000000);
+	assert_int_equal(map.gic_cpu_pa, 0x8010000);
 	assert_string_equal(map.cmdline, "depth=9 gctrace=1");
 	assert_int_not_equal(map.initrd_pa, 0);
 	assert_int_equal(map.lost, 0);

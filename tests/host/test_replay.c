@@ -19,16 +19,16 @@ static unsigned char *trace_bytes(size_t *size)
 static void trees(void **state)
 {
 	(void)state;
-	assert_null(loam_bintree_run(10));
-	assert_non_null(loam_bintree_run(3));
-	assert_non_null(loam_bintree_run(25));
+	assert_null(loam_bintree_run(10, true));
+	assert_non_null(loam_bintree_run(3, true));
+	assert_non_null(loam_bintree_run(25, true));
 }
 
 static void trees_that_do_not_fit(void **state)
 {
 	(void)state;
 	loam_sys_set_limit(4 << 20);
-	assert_string_equal(loam_bintree_run(18), "out of memory");
+	assert_string_equal(loam_bintree_run(18, true), "out of memory");
 }
 
 static void shipped_trace(void **state)

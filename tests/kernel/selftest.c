@@ -13,8 +13,9 @@
 #define SEED 20261124u
 
 static const struct selftest *const table[] = {
-	loam_selftest_mmu, loam_selftest_frame, loam_selftest_sys,  loam_selftest_vm,
-	loam_selftest_smp, loam_selftest_numa,	loam_selftest_soak, loam_selftest_heap,
+	loam_selftest_mmu,  loam_selftest_frame, loam_selftest_sys,
+	loam_selftest_vm,   loam_selftest_smp,	 loam_selftest_numa,
+	loam_selftest_soak, loam_selftest_heap,	 loam_selftest_world,
 };
 #define TABLES (sizeof(table) / sizeof(table[0]))
 
@@ -62,6 +63,21 @@ static void verify_all(void)
 	loam_heap_verify();
 }
 
+/* With selftest=WORD, those tests whose name begins with it and a colon. */
+static bool wanted(const struct loam_boot_info *info, const struct selftest *s)
+{
+	char word[16];
+	size_t n = 0;
+
+	while (n + 1 < sizeof(word) && s->name[n] != ':') {
+		word[n] = s->name[n];
+		n++;
+	}
+	word[n] = '\0';
+	return !loam_cmdline_has(info->cmdline, "selftest") ||
+	       loam_cmdline_is(info->cmdline, "selftest", word);
+}
+
 int loam_selftest_run(const struct loam_boot_info *info)
 {
 	unsigned count = 0, n = 0;
@@ -71,7 +87,7 @@ int loam_selftest_run(const struct loam_boot_info *info)
 	random_state = loam_cmdline_number(info->cmdline, "seed", SEED);
 	for (size_t t = 0; t < TABLES; t++) {
 		for (const struct selftest *s = table[t]; s->name != NULL; s++)
-			count++;
+			count += wanted(info, s);
 	}
 	loam_log(LOAM_LOG_INFO, "\nself-tests, seed=%llu\n1..%u\n",
 		 (unsigned long long)random_state, count);
@@ -79,6 +95,8 @@ int loam_selftest_run(const struct loam_boot_info *info)
 		for (const struct selftest *s = table[t]; s->name != NULL; s++) {
 			uint64_t start = loam_host_now_ns();
 
+			if (!wanted(info, s))
+				continue;
 			fail_what = NULL;
 			s->run(info);
 			loam_log(LOAM_LOG_INFO, "%s %u - %s (%llu us)\n",

@@ -8,7 +8,8 @@
 
 #include "boot/boot.h"
 
-/* Run all; returns how many failed. `seed=` on the command line seeds the random ones. */
+/* Run all, or those whose name begins with WORD if selftest=WORD is on the command line; returns how many
+ * failed. `seed=` seeds the random ones. */
 int loam_selftest_run(const struct loam_boot_info *info);
 
 /* With fault=null|reserved|prepared|sysfault|text|exec|stack|loamstack on the command line: cause that
@@ -25,7 +26,7 @@ struct selftest {
 /* Tables of tests, one a file; a null name ends each. */
 extern const struct selftest loam_selftest_mmu[], loam_selftest_frame[], loam_selftest_sys[],
 	loam_selftest_vm[], loam_selftest_smp[], loam_selftest_numa[], loam_selftest_soak[],
-	loam_selftest_heap[];
+	loam_selftest_heap[], loam_selftest_world[];
 
 /* Note the first failure of the running test. */
 void loam_selftest_fail(const char *file, int line, const char *what);
