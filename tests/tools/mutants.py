@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # name, file, what stands there, what the fault makes of it, tests that must notice, on which configs
 BOTH = ("fake-x86_64", "fake-aarch64")
 HOST = ("host",)
+BOOT = ("boot-x86_64", "boot-aarch64")  # the test is a word in the name of a boot
 MUTANTS = [
     ("unmap forgets to invalidate", "mm/ptab.c",
      "\t\t\t\tpages++;\n", "\t\t\t\t(void)0;\n", "ptab", BOTH),
@@ -175,12 +176,42 @@ MUTANTS = [
      "\t\tloam_epoch_settle(slot->va, LOAM_PAGE_SIZE);\n", "\t\t(void)0;\n", "epoch", BOTH),
     ("frames that wait are settled without telling the TLBs", "mm/epoch.c",
      "\t\tloam_tlb_everywhere_all(mmu_used);\n", "", "epoch", BOTH),
+    ("the registers of an interrupted thread are no roots", "boot/world.c",
+     "\t\tif (p->regs != NULL)\n", "\t\tif (false)\n", "one heap, 2 CPUs", BOOT),
+    ("the stack of a stopped thread is no root", "boot/world.c",
+     "\t\tvisit(arg, (const void *)p->sp,", "\t\tvisit(arg, (const void *)loam_percpu[cpu].stack_high,", "one heap, 2 CPUs", BOOT),
+    ("a thread is stopped in the allocator", "boot/world.c",
+     "\tif (loam_thread_may_stop(self->thread))\n", "\tif (true)\n", "one heap, 2 CPUs", BOOT),
+    ("who stops the world does not wait", "boot/world.c",
+     "\t\t\twait_for(cpu, now, began);\n", "\t\t\tif (began == 1)\n\t\t\t\twait_for(cpu, now, began);\n", "one heap, 2 CPUs", BOOT),
+    ("a thread attaches while the world is stopped", "boot/world.c",
+     "\tuintptr_t irq = enter();\n\tstruct loam_percpu *self", "\tuintptr_t irq = thread ? loam_irq_save() : enter();\n\tstruct loam_percpu *self",
+     "one heap, 2 CPUs", BOOT),
+    ("a parked CPU answers no shootdown", "boot/world.c",
+     "\t\tloam_cpu_poll(); /* [WORLD-4] */\n\t\tloam_cpu_relax();\n\t}\n}\n\nvoid loam_world_interrupt", "\t\tloam_cpu_relax();\n\t}\n}\n\nvoid loam_world_interrupt",
+     "one heap, 2 CPUs", ("boot-x86_64",)),
+    ("the link register of an interrupted thread is no root", "boot/aarch64/traps.c",
+     "loam_world_interrupt(f, f + 1, f->sp);", "loam_world_interrupt(f, &f->x[30], f->sp);", "one heap, 2 CPUs", ("boot-aarch64",)),
+    ("whoever has no thread is waited for", "boot/world.c",
+     "\t\tif (cpu != self && loam_percpu[cpu].thread != NULL)\n\t\t\twait_for", "\t\tif (cpu != self && loam_percpu[cpu].irqs)\n\t\t\twait_for",
+     "one heap, 2 CPUs", BOOT),
 ]
 
 
 def run(tree, target, env):
     return subprocess.run(["make", "--no-print-directory", "TIMEOUT=60", *target], cwd=tree, env=env, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def attempt_boot(tree, arch, test, jobs, env):
+    """The same, of the self-tests in the image."""
+    image = f"build/{arch}-debug/loam.{'elf' if arch == 'x86_64' else 'img'}"
+    built = run(tree, [f"-j{jobs}", image], env)
+    if built.returncode != 0:
+        return "does not compile:\n" + built.stdout.decode(errors="replace")[-2000:]
+    booted = subprocess.run([sys.executable, "tests/tools/qemu_test.py", "--trace", "tests/tools/traces/perl.loamtrace", "--hang", "60",
+                             "--only", test, f"{arch}={image}"], cwd=tree, env=env, check=False, stdout=subprocess.DEVNULL)
+    return None if booted.returncode != 0 else f"boot-{arch}: no test noticed"
 
 
 def attempt(tree, mutant, jobs, env):
@@ -193,6 +224,10 @@ def attempt(tree, mutant, jobs, env):
     file.write_text(text.replace(old, new))
     try:
         for config in configs:
+            if config.startswith("boot-"):
+                if why := attempt_boot(tree, config.removeprefix("boot-"), test, jobs, env):
+                    return why
+                continue
             args = [f"-j{jobs}", "test-flavour", f"T={test}", f"CONFIGS={config}"]
             built = run(tree, [f"-j{jobs}", "test-build", f"T={test}", f"CONFIGS={config}"], env)
             if built.returncode != 0:

@@ -58,19 +58,21 @@ class Tap:
 class Boot:
     """One run of the image: its text and its exit status."""
 
+    hang_seconds = HANG_SECONDS
+
     def __init__(self, arch, image, **kw):
         argv = qemu_run.command(arch, image, kw.get("mem", "256M"), kw.get("append", ""),
                                 kw.get("initrd"), kw.get("cpu", "max"), kw.get("smp", 1), kw.get("extra", ()))
         start = time.monotonic()
         self.looks = []
         if kw.get("oracle"):
-            watched = oracle.Oracle(arch, argv, kw.get("smp", 1), HANG_SECONDS)
+            watched = oracle.Oracle(arch, argv, kw.get("smp", 1), self.hang_seconds)
             self.text, self.status, self.looks = watched.text, watched.status, watched.results
             self.seconds = time.monotonic() - start
             return
         try:
             proc = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=HANG_SECONDS, check=False)
+                                  stderr=subprocess.STDOUT, timeout=self.hang_seconds, check=False)
             text, self.status = proc.stdout, qemu_run.status(arch, proc.returncode)
         except subprocess.TimeoutExpired as e:
             text, self.status = (e.stdout or b"") + b"\n# hung\n", "hung"
@@ -194,7 +196,7 @@ class Suite:
             # on virt, GICv2 is what one gets unasked; from EL2 the stub must let EL1 use GICv3's registers
             kinds += [(3, ("-M", "virt,gic-version=3"), ""), (10, ("-M", "virt,gic-version=3,virtualization=on"), "")]
         for cpus, extra, words in kinds:
-            name = f"one heap for {cpus} CPUs" + (f", {extra[1]}" if extra else "")
+            name = f"self-tests and main job on one heap, {cpus} CPUs" + (f", {extra[1]}" if extra else "")
             b = self.boot(name, 0, lines + [rf"^  all of it on {cpus} CPUs, \d+ ms; \d+ stops"], guest=True,
                           smp=cpus, extra=extra, append=f"{words}selftest=world job=cpus depth=10")
             for line in re.findall(r"^# \d+ CPUs: threads.*$|^# \d+ CPUs on one heap.*$", b.text, re.M) if b is not None else []:
@@ -305,8 +307,10 @@ def main():
     parser.add_argument("--soak", type=int, default=2, help="seconds that all CPUs work at once")
     parser.add_argument("--embed", help="the kernel of tests/embed")
     parser.add_argument("--recorded", help="a trace that was made just now")
+    parser.add_argument("--hang", type=int, default=HANG_SECONDS, help="a boot that takes longer hangs")
     parser.add_argument("image", metavar="ARCH=IMAGE")
     args = parser.parse_args()
+    Boot.hang_seconds = args.hang
     tap = Tap()
     arch, image = args.image.split("=", 1)
     Suite(tap, arch, image, args.trace, args.only, args.soak).run()
