@@ -195,6 +195,19 @@ MUTANTS = [
     ("whoever has no thread is waited for", "boot/world.c",
      "\t\tif (cpu != self && loam_percpu[cpu].thread != NULL)\n\t\t\twait_for", "\t\tif (cpu != self && loam_percpu[cpu].irqs)\n\t\t\twait_for",
      "one heap, 2 CPUs", BOOT),
+    ("memory that persists: pieces overlap where one was aligned", "gc/persistent.c",
+     "\t*at = base + bytes;\n", "\t*at += bytes;\n", "fixalloc", HOST),
+    ("memory that persists: a range without a record is lost", "gc/persistent.c",
+     "\t\tgive_back((uintptr_t)memory, bytes);\n", "", "fixalloc", HOST),
+    ("memory that persists: large ranges stay at the end", "gc/persistent.c",
+     "\t\tfree_list(pool[o].singles); /* first: their records lie in chunks */\n", "", "fixalloc", HOST),
+    ("fixed-size objects: a failed step stays Prepared", "gc/fixalloc.c",
+     "\tundone = loam_sys_fault(at, bytes);", "\tundone = LOAM_OK;", "fixalloc", HOST),
+    ("fixed-size objects: free ones but the last are forgotten", "gc/fixalloc.c",
+     "\t\tf->free = *item;\n", "\t\tf->free = 0;\n", "fixalloc", HOST),
+    ("fixed-size objects: a freed one loses its contents", "gc/fixalloc.c",
+     "\t*(uint32_t *)item = f->free;\n", "\tmemset(item, 0, f->item_bytes);\n\t*(uint32_t *)item = f->free;\n",
+     "fixalloc", HOST),
 ]
 
 
