@@ -46,13 +46,25 @@ static bool mend_leaf(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 	return true;
 }
 
+static enum loam_err fill_once(const struct loam_region *r, const struct loam_ptab_slot *slot,
+			       uint64_t *bytes)
+{
+	if (!loam_sys_may_fill(LOAM_PAGE_SIZE))
+		return LOAM_LIMIT;
+	return loam_space_fill(r, slot, r->hugepage && loam_sys_may_fill(LOAM_HUGE_SIZE), bytes);
+}
+
 static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 {
+	enum loam_err err;
 	uint64_t bytes;
 
-	if (!r->lazy || r->mapped || !loam_sys_may_fill(LOAM_PAGE_SIZE) ||
-	    loam_space_fill(r, slot, r->hugepage && loam_sys_may_fill(LOAM_HUGE_SIZE), &bytes) !=
-		    LOAM_OK)
+	if (!r->lazy || r->mapped || r->pooled)
+		return false;
+	do /* kept stacks that are freed meanwhile are neither this region nor under this table's slot */
+		err = fill_once(r, slot, &bytes);
+	while (loam_sys_short(err));
+	if (err != LOAM_OK)
 		return false;
 	loam_sys_filled((enum loam_owner)r->owner, bytes);
 	return true;

@@ -78,8 +78,9 @@ static void say_window(const struct loam_fault *f, const struct loam_sys_info *i
 				   "now");
 		break;
 	case LOAM_STATE_PREPARED:
-		loam_log(LOAM_LOG_ERROR,
-			 "  cause    touch of Prepared memory: loam_sys_used comes first\n");
+		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
+			 revoked ? "touch of a stack after loam_stack_free"
+				 : "touch of Prepared memory: loam_sys_used comes first");
 		break;
 	default:
 		if (say_stack(f->addr))

@@ -178,6 +178,18 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 	}
 }
 
+void *loam_space_plain(uintptr_t addr)
+{
+	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER;
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(&loam_space_table, addr, LOAM_LEVEL_PAGE, &slot);
+	if (slot.kind != LOAM_PTE_LEAF || slot.level != LOAM_LEVEL_PAGE ||
+	    (loam_pte_attr(&mmu, slot.pte, slot.level) & rights) != LOAM_ATTR_WRITE)
+		return NULL;
+	return loam_frame_ptr(loam_pte_pa(&mmu, slot.pte, slot.level));
+}
+
 /* ---- prepare ---- */
 
 static enum loam_err fill_pool(struct loam_ptab_pool *pool, size_t count)

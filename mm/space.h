@@ -86,6 +86,10 @@ LOAM_MUST_USE enum loam_err loam_space_fill(const struct loam_region *r,
 /* Fill in state (never None: see above), leaf_bytes, dirty, pa. */
 void loam_space_query(uintptr_t addr, struct loam_sys_info *info);
 
+/* The memory of a Ready page of 4 KiB with the rights that loam gives, as loam itself may touch it at any
+ * time; NULL: it is none. Context: space lock held. */
+void *loam_space_plain(uintptr_t addr);
+
 /* Huge-leaf sizes the back end can make: bit 21 for 2 MiB, bit 30 for 1 GiB; 0 none. */
 uint64_t loam_space_huge_sizes(void);
 

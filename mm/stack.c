@@ -3,7 +3,8 @@
  * Stacks: <loam/stack.h>. One reservation each: a guard page, the body, a guard page. The guards
  * stay Reserved, so a touch of one traps, and the report finds the stack beside it. The body is
  * Prepared and lazy: the fault handler fills it. Its cost is what it uses, its share of the page
- * tables (4 KiB a 2 MiB of addresses) and three region records.
+ * tables (4 KiB a 2 MiB of addresses) and three region records. Freed stacks of usual sizes are
+ * kept (mm/stackpool.c).
  *
  *   [STACK-1] [low - page, low) and [high, high + page) are Reserved as long as the stack lives.
  */
@@ -11,7 +12,18 @@
 #include <loam/sys.h>
 #include <loam/vm.h>
 
+#include "mm/stackpool.h"
+#include "mm/sys.h"
+
 #define GUARD ((size_t)LOAM_PAGE_SIZE)
+
+static uintptr_t from_pool(size_t size)
+{
+	uintptr_t irq = loam_sys_enter(), low = loam_stackpool_take_locked(size);
+
+	(void)loam_sys_leave(irq, LOAM_OK);
+	return low;
+}
 
 enum loam_err loam_stack_alloc(size_t size, struct loam_stack *stack)
 {
@@ -21,6 +33,11 @@ enum loam_err loam_stack_alloc(size_t size, struct loam_stack *stack)
 	if (stack == NULL || size == 0 || size > SIZE_MAX / 2)
 		return LOAM_INVAL;
 	size = loam_align_up(size, LOAM_PAGE_SIZE);
+	low = from_pool(size);
+	if (low != 0) {
+		*stack = (struct loam_stack){low, low + size, LOAM_PAGE_SIZE};
+		return LOAM_OK;
+	}
 	err = loam_sys_reserve(0, size + 2 * GUARD, 0, &base);
 	if (err != LOAM_OK)
 		return err;
@@ -42,15 +59,44 @@ enum loam_err loam_stack_alloc(size_t size, struct loam_stack *stack)
 	return LOAM_OK;
 }
 
+static bool is_guard(const struct loam_region *guard, const struct loam_region *body)
+{
+	return guard != NULL && guard->reservation == body->reservation &&
+	       guard->owner == LOAM_OWNER_NONE;
+}
+
+/* Is [low, high) a stack that somebody has, with its guards? Then the region that it begins with. */
+static struct loam_region *stack_locked(uintptr_t low, uintptr_t high)
+{
+	struct loam_region *r = loam_vspace_find(low);
+
+	if (r == NULL || r->base != low || r->reservation == 0 || r->owner != LOAM_OWNER_STACK ||
+	    r->pooled || !is_guard(loam_vspace_find(low - 1), r) ||
+	    !is_guard(loam_vspace_find(high), r) || is_guard(loam_vspace_find(high - 1), r))
+		return NULL;
+	return r;
+}
+
+static enum loam_err free_locked(uintptr_t low, uintptr_t high)
+{
+	struct loam_region *r = stack_locked(low, high);
+
+	if (r == NULL)
+		return LOAM_INVAL;
+	if (r->size == high - low && loam_stackpool_put_locked(r))
+		return LOAM_OK;
+	return loam_sys_free_locked(low - GUARD, high - low + 2 * GUARD);
+}
+
 enum loam_err loam_stack_free(struct loam_stack *stack)
 {
-	struct loam_sys_info info;
 	enum loam_err err;
+	uintptr_t irq;
 
-	if (stack == NULL || stack->low >= stack->high ||
-	    loam_sys_query(stack->low, &info) != LOAM_OK || info.owner != LOAM_OWNER_STACK)
+	if (stack == NULL || stack->low >= stack->high)
 		return LOAM_INVAL;
-	err = loam_sys_free(stack->low - GUARD, stack->high - stack->low + 2 * GUARD);
+	irq = loam_sys_enter();
+	err = loam_sys_leave(irq, free_locked(stack->low, stack->high));
 	if (err == LOAM_OK)
 		*stack = (struct loam_stack){0};
 	return err;

@@ -23,6 +23,7 @@
 #include "arch/check.h"
 #include "mm/lock.h"
 #include "mm/space.h"
+#include "mm/stackpool.h"
 #include "mm/vspace.h"
 
 static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_SPACE);
@@ -175,6 +176,12 @@ enum loam_err loam_sys_leave(uintptr_t irq, enum loam_err err)
 	return err;
 }
 
+bool loam_sys_short(enum loam_err err)
+{
+	return (err == LOAM_NOMEM || err == LOAM_NOVIRT || err == LOAM_LIMIT) &&
+	       loam_stackpool_release_locked() > 0;
+}
+
 /* ---- reserve, map ---- */
 
 enum loam_err loam_sys_reserve_locked(uintptr_t hint, size_t size, size_t align,
@@ -205,7 +212,9 @@ enum loam_err loam_sys_reserve(uintptr_t hint, size_t size, size_t align, uintpt
 		return LOAM_INVAL;
 	size = loam_align_up(size, LOAM_PAGE_SIZE);
 	irq = loam_lock(&lock);
-	err = loam_sys_reserve_locked(hint, size, align, LOAM_CALL_RESERVE, &r);
+	do
+		err = loam_sys_reserve_locked(hint, size, align, LOAM_CALL_RESERVE, &r);
+	while (loam_sys_short(err));
 	if (err == LOAM_OK)
 		*base = r->base;
 	return loam_sys_leave(irq, err);
@@ -239,12 +248,16 @@ static enum loam_err map_locked(uintptr_t base, size_t size, enum loam_owner own
 
 enum loam_err loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner)
 {
+	enum loam_err err;
 	uintptr_t irq;
 
 	if ((unsigned)owner <= LOAM_OWNER_NONE || (unsigned)owner >= LOAM_OWNER_COUNT)
 		return LOAM_INVAL;
 	irq = loam_lock(&lock);
-	return loam_sys_leave(irq, map_locked(base, size, owner));
+	do
+		err = map_locked(base, size, owner);
+	while (loam_sys_short(err));
+	return loam_sys_leave(irq, err);
 }
 
 /* ---- used, unused, fault ---- */
@@ -291,8 +304,12 @@ static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
 enum loam_err loam_sys_used(uintptr_t base, size_t size, bool *zeroed)
 {
 	uintptr_t irq = loam_lock(&lock);
+	enum loam_err err;
 
-	return loam_sys_leave(irq, used_locked(base, size, zeroed));
+	do
+		err = used_locked(base, size, zeroed);
+	while (loam_sys_short(err));
+	return loam_sys_leave(irq, err);
 }
 
 /* Nothing of the range is in a sum any more, nor in memory. */
@@ -323,6 +340,11 @@ static enum loam_err unused_locked(uintptr_t base, size_t size, bool later)
 	account_as(base, size, LOAM_STATE_PREPARED);
 	loam_sys_note(base, size, LOAM_CALL_UNUSED);
 	return LOAM_OK;
+}
+
+enum loam_err loam_sys_unused_locked(uintptr_t base, size_t size)
+{
+	return unused_locked(base, size, false);
 }
 
 enum loam_err loam_sys_unused(uintptr_t base, size_t size)
@@ -380,7 +402,7 @@ void loam_sys_mapped(uint64_t bytes, int sign)
 	mapped_bytes += sign > 0 ? bytes : -bytes;
 }
 
-static enum loam_err free_locked(uintptr_t base, size_t size)
+enum loam_err loam_sys_free_locked(uintptr_t base, size_t size)
 {
 	if (!range_ok(base, size))
 		return LOAM_INVAL;
@@ -395,35 +417,44 @@ enum loam_err loam_sys_free(uintptr_t base, size_t size)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	return loam_sys_leave(irq, free_locked(base, size));
+	return loam_sys_leave(irq, loam_sys_free_locked(base, size));
+}
+
+static enum loam_err alloc_locked(size_t size, enum loam_owner owner, uintptr_t *base)
+{
+	struct loam_region *r;
+	enum loam_err err = loam_sys_reserve_locked(0, size, LOAM_PAGE_SIZE, LOAM_CALL_ALLOC, &r);
+
+	if (err != LOAM_OK)
+		return err;
+	*base = r->base;
+	err = map_locked(*base, size, owner);
+	if (err == LOAM_OK)
+		err = used_locked(*base, size, NULL);
+	if (err != LOAM_OK) {
+		/* a whole region needs no record to go */
+		enum loam_err freed = loam_sys_free_locked(*base, size);
+
+		LOAM_CHECK(freed == LOAM_OK, "a range just reserved could not be freed");
+	}
+	return err;
 }
 
 enum loam_err loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
 {
-	struct loam_region *r;
+	uintptr_t irq, at = 0;
 	enum loam_err err;
-	uintptr_t irq, at;
 
 	if (!initialised || base == NULL || size == 0 || size > SIZE_MAX - LOAM_PAGE_SIZE + 1 ||
 	    (unsigned)owner <= LOAM_OWNER_NONE || (unsigned)owner >= LOAM_OWNER_COUNT)
 		return LOAM_INVAL;
 	size = loam_align_up(size, LOAM_PAGE_SIZE);
 	irq = loam_lock(&lock);
-	err = loam_sys_reserve_locked(0, size, LOAM_PAGE_SIZE, LOAM_CALL_ALLOC, &r);
-	if (err != LOAM_OK)
-		return loam_sys_leave(irq, err);
-	at = r->base;
-	err = map_locked(at, size, owner);
+	do
+		err = alloc_locked(size, owner, &at);
+	while (loam_sys_short(err));
 	if (err == LOAM_OK)
-		err = used_locked(at, size, NULL);
-	if (err == LOAM_OK) {
 		*base = (void *)at;
-	} else {
-		/* a whole region needs no record to go */
-		enum loam_err freed = free_locked(at, size);
-
-		LOAM_CHECK(freed == LOAM_OK, "a range just reserved could not be freed");
-	}
 	return loam_sys_leave(irq, err);
 }
 
@@ -662,6 +693,7 @@ void loam_mm_reset(void)
 	lock.held = 0; /* a test may come here out of an expected panic */
 	loam_lockrank_reset();
 	initialised = false;
+	loam_stackpool_reset();
 	loam_vspace_reset();
 	loam_space_reset();
 	reserved_bytes = 0;

@@ -37,6 +37,13 @@ LOAM_MUST_USE enum loam_err loam_sys_reserve_locked(uintptr_t hint, size_t size,
 LOAM_MUST_USE enum loam_err loam_sys_stock_for(uintptr_t base, size_t size);
 void loam_sys_release(uintptr_t base, size_t size, enum loam_call call);
 
+/* loam_sys_unused and loam_sys_free. */
+LOAM_MUST_USE enum loam_err loam_sys_unused_locked(uintptr_t base, size_t size);
+LOAM_MUST_USE enum loam_err loam_sys_free_locked(uintptr_t base, size_t size);
+
+/* Has something run short that kept stacks have? True: they are freed, it is worth another try. */
+bool loam_sys_short(enum loam_err err);
+
 void loam_sys_note(uintptr_t base, size_t size, enum loam_call call);
 void loam_sys_cut_ends(uintptr_t base, size_t size);
 void loam_sys_merge(uintptr_t base, size_t size);

@@ -118,7 +118,9 @@ enum loam_err loam_vm_map(uintptr_t at, struct loam_paddr pa, size_t size, unsig
 	attr = attr_of(rights) | memory_attr(memory) | LOAM_ATTR_ACCESSED;
 	attr |= (rights & LOAM_VM_WRITE) != 0 ? LOAM_ATTR_DIRTY : 0;
 	irq = loam_sys_enter();
-	err = map_locked(at, pa, size, attr, &where);
+	do
+		err = map_locked(at, pa, size, attr, &where);
+	while (loam_sys_short(err));
 	if (err == LOAM_OK && base != NULL)
 		*base = where;
 	return loam_sys_leave(irq, err);
@@ -227,6 +229,10 @@ static enum loam_err lazy_locked(uintptr_t base, size_t size, bool lazy)
 enum loam_err loam_vm_lazy(uintptr_t base, size_t size, bool lazy)
 {
 	uintptr_t irq = loam_sys_enter();
+	enum loam_err err;
 
-	return loam_sys_leave(irq, lazy_locked(base, size, lazy));
+	do
+		err = lazy_locked(base, size, lazy);
+	while (loam_sys_short(err));
+	return loam_sys_leave(irq, err);
 }

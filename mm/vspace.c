@@ -240,6 +240,7 @@ void loam_vspace_cut(uintptr_t addr)
 	high->hugepage = r->hugepage;
 	high->lazy = r->lazy;
 	high->mapped = r->mapped;
+	high->pooled = r->pooled;
 	for (unsigned i = 0; i < LOAM_REGION_HISTORY; i++)
 		high->history[i] = r->history[i];
 	reserved_count += r->reservation != 0;
@@ -270,6 +271,7 @@ enum loam_err loam_vspace_reserve(uintptr_t hint, size_t size, size_t align,
 	r->hugepage = false;
 	r->lazy = false;
 	r->mapped = false;
+	r->pooled = false;
 	for (unsigned i = 0; i < LOAM_REGION_HISTORY; i++)
 		r->history[i] = LOAM_CALL_NONE;
 	reserved_count++;
@@ -286,6 +288,7 @@ void loam_vspace_release(struct loam_region *r)
 	r->hugepage = false;
 	r->lazy = false;
 	r->mapped = false;
+	r->pooled = false;
 	reserved_count--;
 	update_path(r);
 }
@@ -293,7 +296,8 @@ void loam_vspace_release(struct loam_region *r)
 static bool alike(const struct loam_region *a, const struct loam_region *b)
 {
 	return a->reservation == b->reservation && a->owner == b->owner &&
-	       a->hugepage == b->hugepage && a->lazy == b->lazy && a->mapped == b->mapped;
+	       a->hugepage == b->hugepage && a->lazy == b->lazy && a->mapped == b->mapped &&
+	       a->pooled == b->pooled;
 }
 
 /* `high` follows `low`: one region, with the younger history of the two kept as low's. */

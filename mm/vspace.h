@@ -43,6 +43,7 @@ struct loam_region {
 	bool hugepage;			      /* wants huge leaves */
 	bool lazy;			      /* a touch of a Prepared page fills it */
 	bool mapped;			      /* by loam_vm_map: frames are not loam's */
+	bool pooled;			      /* a freed stack that is kept: mm/stackpool.c */
 	uint8_t history[LOAM_REGION_HISTORY]; /* enum loam_call, newest first */
 };
 

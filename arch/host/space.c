@@ -176,6 +176,11 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 	info->pa = loam_paddr(0);
 }
 
+void *loam_space_plain(uintptr_t addr)
+{
+	return page_state[page_of(addr)] == PAGE_READY ? (void *)addr : NULL;
+}
+
 /* ---- changes ---- */
 
 enum loam_err loam_space_prepare(uintptr_t base, size_t size)

@@ -5,6 +5,8 @@
 
 #include "mm/frame.h"
 #include "mm/memmap.h"
+#include "mm/ptab.h"
+#include "mm/space.h"
 #include "mm/tlb.h"
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
@@ -57,6 +59,28 @@ static inline uintptr_t fake_mm_up(const struct fake_mode *mode, bool no_gigapag
 	assert_int_equal(loam_mm_init(&config), LOAM_OK);
 	fake_online();
 	return config.window_base;
+}
+
+/* A CPU touches memory as a program does: traps go to the handler, and the touch is tried again. */
+static inline bool touch(unsigned cpu, uintptr_t va, enum loam_access access)
+{
+	for (unsigned tries = 0; tries < 3; tries++) {
+		struct loam_fault fault = {.addr = va, .access = access};
+		struct loam_ptab_slot slot;
+		bool mended;
+
+		if (fake_touch(cpu, va, access, NULL))
+			return true;
+		loam_ptab_walk(loam_space_ptab(), va, 0, &slot);
+		fault.present = slot.kind == LOAM_PTE_LEAF;
+		fake_run_on(cpu);
+		mended = loam_fault_handle(&fault);
+		fake_run_on(0);
+		if (!mended)
+			return false;
+	}
+	fail_msg("a fault that is handled comes back for ever");
+	return false;
 }
 
 static inline uint64_t free_frames(void)

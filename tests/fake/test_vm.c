@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Explicit mappings, rights, demand paging and stacks on the fake machine, in every mode of this
- * ISA. Tags: [STACK-1]. */
+/* Explicit mappings, rights and demand paging on the fake machine, in every mode of this ISA. */
 #include "mm/lockrank.h"
 #include "mm/ptab.h"
 #include "mm/space.h"
@@ -35,28 +34,6 @@ static void down(void)
 	loam_frame_verify();
 	loam_mm_reset();
 	fake_down();
-}
-
-/* A CPU touches memory as a program does: traps go to the handler, and the touch is tried again. */
-static bool touch(unsigned cpu, uintptr_t va, enum loam_access access)
-{
-	for (unsigned tries = 0; tries < 3; tries++) {
-		struct loam_fault fault = {.addr = va, .access = access};
-		struct loam_ptab_slot slot;
-		bool mended;
-
-		if (fake_touch(cpu, va, access, NULL))
-			return true;
-		loam_ptab_walk(loam_space_ptab(), va, 0, &slot);
-		fault.present = slot.kind == LOAM_PTE_LEAF;
-		fake_run_on(cpu);
-		mended = loam_fault_handle(&fault);
-		fake_run_on(0);
-		if (!mended)
-			return false;
-	}
-	fail_msg("a fault that is handled comes back for ever");
-	return false;
 }
 
 static void mappings_with_rights_and_types(void **state)
@@ -344,93 +321,6 @@ static void lazy_memory_fills_when_touched(void **state)
 	}
 }
 
-static char report[2000];
-
-static void keep_report(enum loam_log_level level, const char *buf, size_t len)
-{
-	(void)level;
-	if (strlen(report) + len < sizeof(report))
-		strncat(report, buf, len);
-}
-
-static void tell(uintptr_t addr)
-{
-	struct loam_fault fault = {.addr = addr, .access = LOAM_ACCESS_WRITE};
-
-	report[0] = '\0';
-	loam_host_on_log(keep_report);
-	loam_fault_report(&fault);
-	loam_host_on_log(NULL);
-}
-
-static void stacks_grow_and_are_guarded(void **state)
-{
-	(void)state;
-	for_each_mode(mode)
-	{
-		struct loam_stack s, none = {0};
-		struct loam_sys_info info;
-
-		up(mode);
-		assert_int_equal(loam_stack_alloc(0, &s), LOAM_INVAL);
-		assert_int_equal(loam_stack_free(&none), LOAM_INVAL);
-		assert_int_equal(loam_stack_alloc(256 << 10, &s), LOAM_OK);
-		assert_int_equal(s.high - s.low, 256 << 10);
-		assert_int_equal(loam_stack_committed(&s), LOAM_PAGE_SIZE);
-		/* [STACK-1] */
-		assert_int_equal(loam_sys_query(s.low - 1, &info), LOAM_OK);
-		assert_int_equal(info.state, LOAM_STATE_RESERVED);
-		assert_int_equal(loam_sys_query(s.high, &info), LOAM_OK);
-		assert_int_equal(info.state, LOAM_STATE_RESERVED);
-		for (uintptr_t sp = s.high; sp > s.low; sp -= 1000)
-			assert_true(touch(0, sp - 8, LOAM_ACCESS_WRITE));
-		assert_int_equal(loam_stack_committed(&s), 256 << 10);
-		assert_false(touch(0, s.low - 8, LOAM_ACCESS_WRITE));
-		tell(s.low - 8);
-		assert_non_null(strstr(report, "stack overflow: guard below the stack"));
-		assert_false(touch(0, s.high, LOAM_ACCESS_WRITE));
-		tell(s.high + 8);
-		assert_non_null(strstr(report, "stack underflow: guard above the stack"));
-		/* back to a few frames: what is below goes, but for a page of slack */
-		assert_int_equal(loam_stack_trim(&s, s.high - 5000),
-				 (256 << 10) - 3 * LOAM_PAGE_SIZE);
-		assert_int_equal(loam_stack_committed(&s), 3 * LOAM_PAGE_SIZE);
-		assert_int_equal(s.high_water, 256 << 10);
-		settled();
-		assert_true(touch(0, s.low, LOAM_ACCESS_WRITE)); /* and deep again */
-		assert_int_equal(loam_stack_free(&s), LOAM_OK);
-		assert_int_equal(loam_stack_free(&s), LOAM_INVAL);
-		down();
-	}
-}
-
-/* 10,000 stacks of 64 KiB, one page used in each: at most 8 KiB each, tables and records too. */
-static void ten_thousand_stacks(void **state)
-{
-	static struct loam_stack s[10000];
-	struct loam_frame_stats before, after;
-
-	(void)state;
-	up(&fake_modes[0]);
-	loam_frame_stats(&before);
-	for (unsigned i = 0; i < 10000; i++) {
-		assert_int_equal(loam_stack_alloc(64 << 10, &s[i]), LOAM_OK);
-		assert_true(touch(0, s[i].high - 8, LOAM_ACCESS_WRITE));
-	}
-	loam_frame_stats(&after);
-	assert_true((before.free - after.free) * LOAM_PAGE_SIZE <= UINT64_C(10000) * 8192);
-	printf("# %llu bytes a stack\n",
-	       (unsigned long long)((before.free - after.free) * LOAM_PAGE_SIZE / 10000));
-	for (unsigned i = 0; i < 10000; i++)
-		assert_int_equal(loam_stack_free(&s[i]), LOAM_OK);
-	loam_frame_stats(&after);
-	/* region records stay with mm, and tables at the root */
-	assert_true(before.free + before.owner_frames[LOAM_OWNER_META] -
-			    (after.free + after.owner_frames[LOAM_OWNER_META]) <=
-		    2);
-	down();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,8 +329,6 @@ int main(void)
 		cmocka_unit_test(bad_mappings_change_nothing),
 		cmocka_unit_test(rights_of_ready_memory),
 		cmocka_unit_test(lazy_memory_fills_when_touched),
-		cmocka_unit_test(stacks_grow_and_are_guarded),
-		cmocka_unit_test(ten_thousand_stacks),
 	};
 	return cmocka_run_group_tests_name("vm", tests, NULL, NULL);
 }

@@ -316,6 +316,7 @@ struct books {
 
 static void take_books(struct books *b)
 {
+	(void)loam_stack_pool_release();
 	loam_sys_verify();
 	loam_frame_verify();
 	loam_frame_stats(&b->frames);

@@ -208,6 +208,18 @@ MUTANTS = [
     ("fixed-size objects: a freed one loses its contents", "gc/fixalloc.c",
      "\t*(uint32_t *)item = f->free;\n", "\tmemset(item, 0, f->item_bytes);\n\t*(uint32_t *)item = f->free;\n",
      "fixalloc", HOST),
+    ("a kept stack is not marked", "mm/stackpool.c",
+     "\tr->pooled = true;\n", "", "stack", BOTH),
+    ("a kept stack keeps all that it used", "mm/stackpool.c",
+     "loam_sys_unused_locked(r->base, r->size - LOAM_PAGE_SIZE) == LOAM_OK;", "true;", "stack", BOTH),
+    ("a stack with other rights is kept", "mm/stackpool.c",
+     "r->hugepage || loam_space_plain(r->base + r->size - LOAM_PAGE_SIZE) == NULL", "r->hugepage", "stack", ("fake-x86_64",)),
+    ("a stack that was written to after the free is handed out", "mm/stackpool.c",
+     "\tcheck_poison(r);\n", "\t(void)check_poison;\n", "stack", BOTH),
+    ("kept stacks stay when memory runs short", "mm/sys.c",
+     "\t       loam_stackpool_release_locked() > 0;", "\t       false;", "stack", BOTH),
+    ("a fault fills a stack that was freed", "mm/demand.c",
+     "if (!r->lazy || r->mapped || r->pooled)", "if (!r->lazy || r->mapped)", "stack", BOTH),
 ]
 
 
