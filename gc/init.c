@@ -7,6 +7,9 @@
  */
 #include "gc/heap.h"
 
+#include "gc/persistent.h"
+#include "mm/print.h"
+
 #define ARENA	 ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
 #define HEAP_MAX ((uint64_t)1 << 38)  /* 256 GiB */
 
@@ -114,9 +117,56 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 
 enum loam_err loam_init(const struct loam_config *config)
 {
-	enum loam_err err = loam_mm_init(config);
+	enum loam_err err = loam_mm_init(config), undone;
 
-	return err != LOAM_OK ? err : loam_gc_init(config);
+	if (err != LOAM_OK)
+		return err;
+	err = loam_gc_init(config);
+	if (err != LOAM_OK) {
+		undone = loam_mm_shutdown();
+		LOAM_CHECK(undone == LOAM_OK, "what loam_init had begun could not be undone");
+	}
+	return err;
+}
+
+/* Is a thread other than the caller attached? */
+static bool others_attached(void)
+{
+	struct loam_cache *self = (struct loam_cache *)(void *)loam_host_thread();
+	bool others = false;
+
+	if (self != NULL)
+		loam_cache_enter(self);
+	loam_gc_lock(&loam_heap.lock);
+	for (const struct loam_cache *c = loam_heap.threads; c != NULL; c = c->next)
+		others |= c != self;
+	loam_gc_unlock(&loam_heap.lock);
+	if (self != NULL)
+		loam_cache_leave(self);
+	if (others)
+		loam_log(LOAM_LOG_ERROR,
+			 "loam: other threads are attached: loam_thread_detach first\n");
+	return others;
+}
+
+enum loam_err loam_shutdown(void)
+{
+	struct loam_thread *self = loam_host_thread();
+	enum loam_err err = loam_mm_idle();
+
+	if (err == LOAM_NOENT)
+		return err;
+	if (others_attached() || err != LOAM_OK)
+		return LOAM_BUSY;
+	if (self != NULL) {
+		err = loam_thread_detach(self);
+		LOAM_CHECK(err == LOAM_OK, "the thread that shuts down could not be detached");
+	}
+	loam_gc_shutdown();
+	err = loam_mm_shutdown();
+	LOAM_CHECK(err == LOAM_OK,
+		   "[SHUT-2] the heap kept memory at its shutdown: the log says whose");
+	return err;
 }
 
 void loam_gc_shutdown(void)
@@ -131,6 +181,7 @@ void loam_gc_shutdown(void)
 	err = loam_sys_free(h->base, h->reserved_bytes);
 	LOAM_CHECK(err == LOAM_OK, "the heap's range could not be freed");
 	loam_central_reset();
+	loam_persistent_reset();
 	free_tables(h);
 	loam_mark_reset();
 	loam_roots_reset();

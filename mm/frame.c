@@ -45,8 +45,10 @@ enum {
 };
 
 static struct loam_lock lock = LOAM_LOCK_INIT(LOAM_RANK_FRAME);
-static uint64_t owner_frames[LOAM_OWNER_COUNT];		 /* lock */
-static uint64_t total_frames, meta_bytes, zeroed;	 /* boot only; lock for zeroed */
+static uint64_t owner_frames[LOAM_OWNER_COUNT];	  /* lock */
+static uint64_t total_frames, meta_bytes, zeroed; /* boot only; lock for zeroed */
+static uint64_t intake;				  /* boot only */
+static struct loam_frame_stats last;		  /* boot only: how the last shutdown ended */
 static struct loam_frame_list known_zero[LOAM_NODE_MAX]; /* lock; by node */
 static uint64_t zeroing;				 /* lock: frames on their way there */
 static uint64_t fail_countdown, request_count;		 /* lock; tests */
@@ -623,9 +625,15 @@ enum loam_err loam_frame_node(struct loam_pfn pfn, unsigned *node)
 
 void loam_frame_stats(struct loam_frame_stats *stats)
 {
-	uintptr_t irq = loam_lock(&lock);
+	uintptr_t irq;
 
+	if (loam_zone_count == 0) {
+		*stats = last;
+		return;
+	}
+	irq = loam_lock(&lock);
 	*stats = (struct loam_frame_stats){0};
+	stats->intake = intake;
 	stats->total = total_frames;
 	stats->zeroed = zeroed;
 	stats->known_zero = known_zero_count();
@@ -669,7 +677,9 @@ enum loam_err loam_frame_init(const struct loam_memmap *map)
 		loam_frame_reset();
 		return err;
 	}
+	last = (struct loam_frame_stats){0};
 	total_frames = totals.frames;
+	intake = totals.free_frames;
 	meta_bytes = totals.meta_bytes;
 	owner_frames[LOAM_OWNER_NONE] = totals.free_frames;
 	owner_frames[LOAM_OWNER_META] = totals.meta_frames;
@@ -739,4 +749,22 @@ void loam_frame_verify(void)
 	}
 	LOAM_CHECK(sum == total_frames, "[FRAME-2] the owners do not sum to the total");
 	loam_unlock(&lock, irq);
+}
+
+void loam_frame_shutdown(void)
+{
+	struct loam_frame_stats left;
+	uintptr_t irq;
+
+	(void)loam_framecache_drain(true);
+	irq = loam_lock(&lock);
+	for (unsigned node = 0; node < LOAM_NODE_MAX; node++)
+		(void)drain_locked(node);
+	loam_unlock(&lock, irq);
+	LOAM_VERIFY(loam_frame_verify());
+	loam_frame_stats(&left);
+	LOAM_CHECK(left.free == left.intake, "[SHUT-1] frames are missing at shutdown: those of "
+					     "owner table and meta are loam's alone");
+	loam_frame_reset();
+	last = left;
 }

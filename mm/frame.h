@@ -60,6 +60,10 @@ LOAM_MUST_USE enum loam_err loam_frame_query(struct loam_pfn pfn, enum loam_owne
  */
 LOAM_MUST_USE enum loam_err loam_frame_init(const struct loam_memmap *map);
 
+/* Every frame that came free from the map is free again, in the buddies and nowhere else, or panic
+ * [SHUT-1]; then forget the map. What loam_frame_stats says stays, until loam_frame_init. */
+void loam_frame_shutdown(void);
+
 /* Give a sanitised map's frames back to nobody: for tests that init again. */
 void loam_frame_reset(void);
 

@@ -50,7 +50,10 @@
 static struct loam_mmu mmu; /* boot only */
 
 struct loam_ptab loam_space_table;
-static struct loam_memmap memmap; /* boot only; too big for a boot stack */
+static struct loam_frame_list records; /* space lock: the region records' pages */
+static uintptr_t window_base;	       /* boot only */
+static size_t window_size;	       /* boot only */
+static struct loam_memmap memmap;      /* boot only; too big for a boot stack */
 
 /* ---- set-up ---- */
 
@@ -83,8 +86,7 @@ static void check_window(const struct loam_config *config)
 		   "loam_config.window has mappings already: it must be loam's alone");
 }
 
-enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *window_base,
-			      size_t *window_bytes)
+enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *base, size_t *bytes)
 {
 	enum loam_err err;
 
@@ -105,8 +107,8 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 	err = loam_frame_init(&memmap);
 	if (err != LOAM_OK)
 		return err;
-	*window_base = config->window_base;
-	*window_bytes = config->window_bytes;
+	window_base = *base = config->window_base;
+	window_size = *bytes = config->window_bytes;
 	loam_tlb_join(&mmu, loam_host_cpu_id());
 	return LOAM_OK;
 }
@@ -122,6 +124,7 @@ void loam_space_reset(void)
 	(void)loam_epoch_settle_all();
 	loam_epoch_reset();
 	loam_tlb_reset();
+	records = (struct loam_frame_list){0};
 	loam_frame_reset();
 	loam_numa_reset();
 	loam_space_table = (struct loam_ptab){0};
@@ -141,7 +144,94 @@ void *loam_space_record_page(void)
 		if (!loam_epoch_settle_all())
 			return NULL;
 	}
+	loam_frame_list_push(&records, pfn);
 	return loam_frame_ptr(loam_pfn_to_paddr(pfn));
+}
+
+/* ---- shutdown ---- */
+
+/* Is the entry in `slot`, of a root table, one that leads to a table of loam's? */
+static bool leads_to_ours(const struct loam_ptab_slot *slot, struct loam_paddr *table)
+{
+	enum loam_owner owner;
+	unsigned order;
+
+	if (slot->kind != LOAM_PTE_TABLE)
+		return false;
+	*table = loam_pte_pa(&mmu, slot->pte, slot->level);
+	return loam_frame_query(loam_paddr_to_pfn(*table), &owner, &order) == LOAM_OK &&
+	       owner == LOAM_OWNER_TABLE;
+}
+
+/* Has somebody mapped something beside the window, below the entry in `slot`, which covers a part of it? */
+static bool is_shared(const struct loam_ptab_slot *slot)
+{
+	uint64_t end = window_base + window_size, last = loam_ptab_slot_last(slot);
+	struct loam_ptab_tally below = {0}, above = {0};
+
+	if (slot->va < window_base)
+		loam_ptab_tally(&loam_space_table, slot->va, window_base - slot->va, &below);
+	if (end - 1 < last)
+		loam_ptab_tally(&loam_space_table, end, last - end + 1, &above);
+	return below.leaf_bytes + above.leaf_bytes != 0;
+}
+
+/* The tables of loam's that hang at the root: how many are shared; with `drop`, those that are
+ * empty go. Nobody may use a copy of the root's entries any more. */
+static uint64_t root_tables(bool drop)
+{
+	unsigned top = mmu.levels - 1u;
+	struct loam_ptab_slot slot;
+	struct loam_paddr table;
+	uint64_t shared = 0;
+
+	loam_ptab_walk(&loam_space_table, window_base, top, &slot);
+	for (;;) {
+		if (leads_to_ours(&slot, &table)) {
+			shared += is_shared(&slot);
+			if (drop && loam_ptab_is_empty(table)) {
+				enum loam_err err;
+
+				loam_ptab_replace(&loam_space_table, &slot,
+						  loam_pte_none(LOAM_TAG_NONE));
+				err = loam_frame_free(loam_paddr_to_pfn(table), 0);
+				LOAM_CHECK(err == LOAM_OK,
+					   "a table at the root was not ours to free");
+			}
+		}
+		if (loam_ptab_slot_last(&slot) >= window_base + (window_size - 1))
+			return shared;
+		loam_ptab_next(&loam_space_table, top, &slot);
+	}
+}
+
+bool loam_space_held(const uint64_t *ready_bytes, uint64_t *frame_bytes)
+{
+	struct loam_frame_stats frames;
+	bool others = false;
+
+	(void)loam_epoch_settle_all(); /* what waits is behind no page, and nobody's */
+	loam_frame_stats(&frames);
+	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
+		if (o != LOAM_OWNER_NONE && o != LOAM_OWNER_TABLE && o != LOAM_OWNER_META)
+			frame_bytes[o] += frames.owner_frames[o] * LOAM_PAGE_SIZE - ready_bytes[o];
+	}
+	frame_bytes[LOAM_OWNER_TABLE] += root_tables(false) * LOAM_PAGE_SIZE;
+	for (unsigned cpu = 0; cpu < LOAM_CPU_MAX; cpu++)
+		others |= cpu != loam_host_cpu_id() && loam_tlb_has(cpu);
+	return others;
+}
+
+void loam_space_shutdown(void)
+{
+	(void)loam_epoch_settle_all();
+	(void)root_tables(true);
+	loam_epoch_reset();
+	loam_tlb_reset();
+	loam_frame_list_free(&records);
+	loam_frame_shutdown();
+	loam_numa_reset();
+	loam_space_table = (struct loam_ptab){0};
 }
 
 /* ---- looking ---- */

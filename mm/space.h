@@ -93,7 +93,15 @@ void *loam_space_plain(uintptr_t addr);
 /* Huge-leaf sizes the back end can make: bit 21 for 2 MiB, bit 30 for 1 GiB; 0 none. */
 uint64_t loam_space_huge_sizes(void);
 
-/* A frame of 4096 zeroed bytes for a record, reachable at once, never given back. NULL: none. */
+/* A frame of 4096 zeroed bytes for records, reachable at once. It goes back at shutdown. NULL: none. */
 void *loam_space_record_page(void);
+
+/* Add to frame_bytes[] what each owner has in frames behind no page; ready_bytes[] is what is Ready. True:
+ * other CPUs are online. Context: space lock held. */
+bool loam_space_held(const uint64_t *ready_bytes, uint64_t *frame_bytes);
+
+/* Every page of the window is None, and no record is used any more: give the rest back, see that nothing is
+ * missing [SHUT-1], and forget everything. Context: space lock held. */
+void loam_space_shutdown(void);
 
 #endif

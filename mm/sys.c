@@ -686,16 +686,9 @@ enum loam_err loam_mm_init(const struct loam_config *config)
 	return LOAM_OK;
 }
 
-void loam_mm_reset(void)
+static void forget(void)
 {
-	if (!initialised)
-		return;
-	lock.held = 0; /* a test may come here out of an expected panic */
-	loam_lockrank_reset();
 	initialised = false;
-	loam_stackpool_reset();
-	loam_vspace_reset();
-	loam_space_reset();
 	reserved_bytes = 0;
 	mapped_bytes = 0;
 	ready_total = 0;
@@ -703,4 +696,50 @@ void loam_mm_reset(void)
 		ready[o] = 0;
 		prepared[o] = 0;
 	}
+}
+
+void loam_mm_reset(void)
+{
+	if (!initialised)
+		return;
+	lock.held = 0; /* a test may come here out of an expected panic */
+	loam_lockrank_reset();
+	loam_stackpool_reset();
+	loam_vspace_reset();
+	loam_space_reset();
+	forget();
+}
+
+bool loam_sys_is_up(void)
+{
+	return initialised;
+}
+
+static void free_all_locked(void)
+{
+	size_t done = 0;
+
+	while (done < window_bytes) {
+		const struct loam_region *r = loam_vspace_find(window_base + done);
+
+		done = region_end(r) - window_base;
+		if (r->reservation != 0) {
+			/* whole: takes no record */
+			enum loam_err err = loam_sys_free_locked(r->base, r->size);
+
+			LOAM_CHECK(err == LOAM_OK, "a region could not be freed at shutdown");
+		}
+	}
+}
+
+void loam_sys_shutdown(void)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	free_all_locked();
+	loam_stackpool_reset();
+	loam_vspace_reset();
+	loam_space_shutdown();
+	forget();
+	loam_unlock(&lock, irq);
 }

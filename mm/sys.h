@@ -9,8 +9,13 @@
 
 #include "mm/vspace.h"
 
-/* Free everything and forget loam_mm_init, so that tests can call it again. */
+/* Forget everything and loam_mm_init too, so that tests can call it again, also out of an expected panic.
+ * Nothing is given back. */
 void loam_mm_reset(void);
+
+/* For mm/shutdown.c. Has loam_mm_init succeeded? Give everything back and forget loam_mm_init. */
+bool loam_sys_is_up(void);
+void loam_sys_shutdown(void);
 
 /* Recount every region from the page tables; panic on the first broken invariant [SYS-n]. */
 void loam_sys_verify(void);

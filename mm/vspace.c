@@ -17,7 +17,7 @@
  *   [VSPACE-3] max_free is the largest free region of the subtree.
  *   [VSPACE-4] No two free regions touch.
  *
- * Records come from loam_space_record_page and never go back: they are type-stable, so the
+ * Records come from loam_space_record_page and go back at shutdown: they are type-stable, so the
  * fatal report may look without the lock. Stocking them beforehand is what makes a cut unable to
  * fail. Concurrency: the space lock of mm/sys.c.
  */

@@ -84,7 +84,7 @@ const char *loam_call_name(enum loam_call call);
 
 /* Reserved regions. */
 uint64_t loam_vspace_count(void);
-/* Pages of region records taken so far; none ever goes back. */
+/* Pages of region records taken so far; none goes back before shutdown. */
 uint64_t loam_vspace_record_pages(void);
 
 /* Panic on the first broken invariant. */

@@ -27,6 +27,8 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
+#define RECORDS_MAX ((size_t)1 << 30)
+
 enum {
 	PAGE_RESERVED = 0,
 	PAGE_PREPARED,
@@ -37,6 +39,8 @@ enum {
 static unsigned char *page_state; /* one a page of the window */
 static uintptr_t window;
 static size_t window_size;
+static char *records;	    /* pages of region records, side by side */
+static size_t record_bytes; /* so much of it was handed out */
 static uint64_t fail_countdown, request_count;
 static bool fail_armed;
 
@@ -68,6 +72,27 @@ static void *map_lazily(size_t size, int prot)
 	return p != MAP_FAILED ? p : NULL;
 }
 
+static void unmap_tables(size_t size)
+{
+	if (page_state != NULL)
+		munmap(page_state, size >> LOAM_PAGE_SHIFT);
+	if (records != NULL)
+		munmap(records, RECORDS_MAX);
+	page_state = NULL;
+	records = NULL;
+	record_bytes = 0;
+}
+
+static bool map_tables(size_t size)
+{
+	page_state = map_lazily(size >> LOAM_PAGE_SHIFT, PROT_READ | PROT_WRITE);
+	records = map_lazily(RECORDS_MAX, PROT_READ | PROT_WRITE);
+	if (page_state != NULL && records != NULL)
+		return true;
+	unmap_tables(size);
+	return false;
+}
+
 /* As much address space as there is, up to 1 TiB, aligned to 1 GiB. */
 enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *window_base,
 			      size_t *window_bytes)
@@ -79,8 +104,7 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 
 		if (p == NULL)
 			continue;
-		page_state = map_lazily(size >> LOAM_PAGE_SHIFT, PROT_READ | PROT_WRITE);
-		if (page_state == NULL) {
+		if (!map_tables(size)) {
 			munmap(p, size + LOAM_GIANT_SIZE);
 			continue;
 		}
@@ -98,8 +122,7 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 void loam_space_reset(void)
 {
 	munmap((void *)window, window_size);
-	munmap(page_state, window_size >> LOAM_PAGE_SHIFT);
-	page_state = NULL;
+	unmap_tables(window_size);
 	fail_armed = false;
 }
 
@@ -110,7 +133,23 @@ uint64_t loam_space_huge_sizes(void)
 
 void *loam_space_record_page(void)
 {
-	return must_fail() ? NULL : map_lazily(LOAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
+	if (must_fail() || record_bytes == RECORDS_MAX)
+		return NULL;
+	record_bytes += LOAM_PAGE_SIZE;
+	return records + record_bytes - LOAM_PAGE_SIZE;
+}
+
+/* Linux has the frames, and the CPUs. */
+bool loam_space_held(const uint64_t *ready_bytes, uint64_t *frame_bytes)
+{
+	(void)ready_bytes;
+	(void)frame_bytes;
+	return false;
+}
+
+void loam_space_shutdown(void)
+{
+	loam_space_reset();
 }
 
 /* ---- states ---- */

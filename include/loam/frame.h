@@ -46,8 +46,9 @@ LOAM_MUST_USE enum loam_err loam_frame_free(struct loam_pfn pfn, unsigned order)
 bool loam_frame_idle(void);
 
 struct loam_frame_stats {
-	uint64_t total;				 /* usable frames, bookkeeping included */
-	uint64_t free;				 /* free now */
+	uint64_t total;	 /* usable frames, bookkeeping included */
+	uint64_t free;	 /* free now */
+	uint64_t intake; /* were free when the memory map had been read: all but bookkeeping */
 	uint64_t free_blocks[LOAM_ORDER_COUNT];	 /* free blocks by order */
 	uint64_t owner_frames[LOAM_OWNER_COUNT]; /* [NONE] == free; sums to total */
 	uint64_t zeroed;			 /* frames zeroed on request so far */
@@ -56,7 +57,7 @@ struct loam_frame_stats {
 	unsigned zone_count;
 };
 
-/* A consistent snapshot. Context: any. */
+/* A consistent snapshot. After loam_shutdown: of what was left then. Context: any. */
 void loam_frame_stats(struct loam_frame_stats *stats);
 
 #ifdef __cplusplus

@@ -61,6 +61,26 @@ LOAM_MUST_USE enum loam_err loam_init(const struct loam_config *config);
 LOAM_MUST_USE enum loam_err loam_mm_init(const struct loam_config *config);
 LOAM_MUST_USE enum loam_err loam_gc_init(const struct loam_config *config);
 
+/*
+ * Give everything back: heap, tables, address space, page tables, and every frame that was free when the
+ * memory map had been read. The window is as loam_init found it; on Linux its mappings are gone. The calling thread is
+ * detached if it was attached. loam_init works again afterwards.
+ * Every pointer from loam is void from here on; roots of other address spaces must no longer hold
+ * copies of the window's root entries. Address ranges that are only Reserved go too.
+ * Fails, with nothing changed (but that kept stacks are freed) and the log naming by owner what is in
+ * the way: BUSY another thread is attached, another CPU online (loam_cpu_offline), or the host holds
+ * frames, stacks, memory of owners other than heap and gc, or mappings; NOENT loam is not up.
+ * Context: thread; nobody else uses loam.
+ */
+LOAM_MUST_USE enum loam_err loam_shutdown(void);
+
+/* The same after loam_mm_init alone. Also BUSY while the heap has memory. */
+LOAM_MUST_USE enum loam_err loam_mm_shutdown(void);
+
+/* Would loam_shutdown find that the host holds something of mm's, or that another CPU is online? BUSY, and
+ * the log names it; NOENT loam is not up. Context: as loam_shutdown. */
+LOAM_MUST_USE enum loam_err loam_mm_idle(void);
+
 #ifdef __cplusplus
 }
 #endif

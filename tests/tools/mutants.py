@@ -220,6 +220,22 @@ MUTANTS = [
      "\t       loam_stackpool_release_locked() > 0;", "\t       false;", "stack", BOTH),
     ("a fault fills a stack that was freed", "mm/demand.c",
      "if (!r->lazy || r->mapped || r->pooled)", "if (!r->lazy || r->mapped)", "stack", BOTH),
+    ("shutdown: tables at the root stay", "mm/space.c",
+     "\t(void)root_tables(true);\n", "", "shutdown", BOTH),
+    ("shutdown: pages of region records stay", "mm/space.c",
+     "\tloam_frame_list_free(&records);\n", "", "shutdown", BOTH),
+    ("shutdown: known-zero frames stay on their lists", "mm/frame.c",
+     "\t\t(void)drain_locked(node);\n", "\t\t(void)node;\n", "shutdown", BOTH),
+    ("shutdown: a frame behind no page is no hindrance", "mm/shutdown.c",
+     "\t\t\t\t frames[o]);\n", "\t\t\t\t 0);\n", "shutdown", BOTH),
+    ("shutdown: other CPUs are no hindrance", "mm/shutdown.c",
+     "\treturn held || others || ", "\treturn held || ", "shutdown", BOTH),
+    ("shutdown: regions stay", "mm/sys.c",
+     "\tfree_all_locked();\n", "\t(void)free_all_locked;\n", "shutdown", BOTH),
+    ("shutdown: memory that persists stays", "gc/init.c",
+     "\tloam_persistent_reset();\n", "", "shutdown", HOST),
+    ("shutdown: other threads are no hindrance", "gc/init.c",
+     "\t\tothers |= c != self;\n", "\t\tothers |= c == NULL;\n", "shutdown", HOST),
 ]
 
 
