@@ -6,10 +6,9 @@
  * page, mapped windows, CPUs that may run in loam's addresses. If there is any, the log names it by owner
  * and nothing is done. What the host only reserved holds nothing, and goes.
  *
- * Then, in this order, each step giving back to the next: kept stacks; the regions, with what is
- * behind them and their tables; the region records; the tables that hang at the root; frames that wait for an
- * epoch to pass; known-zero frames, the CPUs' own, the reserve for interrupts. What is left to count is the
- * buddies.
+ * Then, in this order, each step giving back to the next: kept stacks; the region records (what is still
+ * reserved has neither frames nor tables); the tables that hang at the root; frames that wait for an epoch
+ * to pass; known-zero frames, the CPUs' own, the reserve for interrupts. What is left to count is the buddies.
  *
  *   [SHUT-1] Afterwards as many frames are free as when the memory map had been read.
  *   [SHUT-2] A shutdown that is refused has changed nothing that the host can see.

@@ -715,28 +715,11 @@ bool loam_sys_is_up(void)
 	return initialised;
 }
 
-static void free_all_locked(void)
-{
-	size_t done = 0;
-
-	while (done < window_bytes) {
-		const struct loam_region *r = loam_vspace_find(window_base + done);
-
-		done = region_end(r) - window_base;
-		if (r->reservation != 0) {
-			/* whole: takes no record */
-			enum loam_err err = loam_sys_free_locked(r->base, r->size);
-
-			LOAM_CHECK(err == LOAM_OK, "a region could not be freed at shutdown");
-		}
-	}
-}
-
 void loam_sys_shutdown(void)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	free_all_locked();
+	LOAM_ASSERT(ready_total == 0 && mapped_bytes == 0);
 	loam_stackpool_reset();
 	loam_vspace_reset();
 	loam_space_shutdown();

@@ -13,7 +13,8 @@
  * Nothing is given back. */
 void loam_mm_reset(void);
 
-/* For mm/shutdown.c. Has loam_mm_init succeeded? Give everything back and forget loam_mm_init. */
+/* For mm/shutdown.c. Has loam_mm_init succeeded? No page is Prepared, Ready or Mapped: give everything back
+ * and forget loam_mm_init. */
 bool loam_sys_is_up(void);
 void loam_sys_shutdown(void);
 
