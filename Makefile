@@ -117,7 +117,7 @@ help: ## this text
 	@echo
 	@echo "Targets:"
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' Makefile boot/build.mk tests/build.mk | sed -E 's/:[^#]*## /\t/' | \
-		awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+		awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 	@echo
 	@echo "Variables (default):"
 	@echo "  ARCH=x86_64|aarch64 ($(ARCH))   FLAVOUR=debug|release|asan|tsan|cov ($(FLAVOUR))"

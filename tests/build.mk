@@ -80,8 +80,8 @@ db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
 
-.PHONY: bench bench-boot bench-vm bench-frames test-all
-bench: bench-boot bench-vm bench-frames ## all benchmarks; rows go to build/bench/results.csv
+.PHONY: bench bench-boot bench-vm bench-frames bench-heap bench-growth bench-instructions bench-programs test-all
+bench: bench-boot bench-vm bench-frames bench-heap bench-growth bench-instructions ## all benchmarks; rows go to build/bench/results.csv
 
 bench-boot: ## guest time to boot, by size of RAM
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
@@ -104,6 +104,48 @@ bench-frames: deps $(BUILD)/bench/frames ## ns to take and give frames, by threa
 	$(Q)cat $(BUILD)/bench/frames.csv >> $(BUILD)/bench/results.csv
 	$(Q)gnuplot -e 'csv="$(BUILD)/bench/frames.csv"; svg="$(BUILD)/bench/frames.svg"' tests/bench/frames.gp
 	$(Q)echo "plot: $(BUILD)/bench/frames.svg"
+
+# The heap beside others: a program a subject, all from one source (tests/bench/subject).
+heap_subjects  := loam loam-gc mimalloc jemalloc glibc bdwgc none
+count_subjects := loam mimalloc jemalloc glibc
+heap_libs_loam     = $(call outdir,host)/libloam.a
+heap_libs_loam-gc  = $(call outdir,host)/libloam.a
+heap_libs_mimalloc = -lmimalloc
+heap_libs_jemalloc = -ljemalloc
+heap_libs_bdwgc    = -lgc
+# The decoder of traces alone is taken from boot/replay.c; the linker drops the rest.
+heap_cflags = $(common) -O2 -pthread -D_GNU_SOURCE -DLOAM_DEBUG=0 $(test_cflags) -ffunction-sections -Wl,--gc-sections
+$(BUILD)/bench/heap-%: tests/bench/heap.c boot/replay.c tests/bench/subject/%.h $(wildcard tests/bench/subject/*.h) $(call outdir,host)/libloam.a
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  LD      $@"
+	$(Q)$(HOST_CC) $(heap_cflags) -DHEAP_SUBJECT='"tests/bench/subject/$*.h"' $(filter %.c,$^) $(heap_libs_$*) -o $@
+$(BUILD)/bench/instructions-%: tests/bench/instructions.c tests/bench/subject/%.h $(wildcard tests/bench/subject/*.h) $(call outdir,host)/libloam.a
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  LD      $@"
+	$(Q)$(HOST_CC) $(heap_cflags) -DHEAP_SUBJECT='"tests/bench/subject/$*.h"' $(filter %.c,$^) $(heap_libs_$*) -o $@
+$(BUILD)/bench/heap-go: tests/bench/heap_go/main.go
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  GO      $@"
+	$(Q)GO111MODULE=off GOTOOLCHAIN=local GOPROXY=off go build -o $@ $<
+
+bench-programs: deps
+	$(Q)$(MAKE) -s --no-print-directory FLAVOUR=release \
+		$(heap_subjects:%=$(BUILD)/bench/heap-%) $(count_subjects:%=$(BUILD)/bench/instructions-%)
+	$(Q)rm -f $(if $(shell command -v go),,$(BUILD)/bench/heap-go)
+	$(Q)$(if $(shell command -v go),$(MAKE) -s --no-print-directory $(BUILD)/bench/heap-go,echo 'go: no toolchain')
+
+QUICK ?=
+heap_args = --csv $(BUILD)/bench/results.csv --programs $(BUILD)/bench $(if $(filter 1,$(QUICK)),--quick)
+bench-heap: bench-programs ## the heap beside mimalloc, jemalloc, glibc, bdwgc and Go (host; QUICK=1, ONLY=)
+	$(Q)python3 tests/bench/heap.py $(heap_args) --traces tests/tools/traces $(if $(ONLY),--only '$(ONLY)')
+
+bench-growth: bench-programs ## time for an operation against live heap, 1 MiB to 4 GiB; a plot (host; QUICK=1)
+	$(Q)python3 tests/bench/growth.py $(heap_args) --out $(BUILD)/bench/heap-growth.csv
+	$(Q)gnuplot -e 'csv="$(BUILD)/bench/heap-growth.csv"; svg="$(BUILD)/bench/heap-growth.svg"' tests/bench/growth.gp
+	$(Q)echo "plot: $(BUILD)/bench/heap-growth.svg"
+
+bench-instructions: bench-programs ## instructions of an allocation and of a free, beside others (host, Valgrind)
+	$(Q)python3 tests/bench/instructions.py --csv $(BUILD)/bench/results.csv --programs $(BUILD)/bench
 
 test-all: ## everything that the gate runs
 	$(Q).ci/run

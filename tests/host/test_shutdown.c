@@ -102,6 +102,13 @@ static void use(uint64_t seed)
 	memset(keep, 0, sizeof(keep));
 }
 
+/* ThreadSanitizer maps memory for itself as the program goes. */
+#ifdef __SANITIZE_THREAD__
+#define OTHERS_MAP true
+#else
+#define OTHERS_MAP false
+#endif
+
 static void a_hundred_times(void **state)
 {
 	unsigned count, before_count;
@@ -130,6 +137,8 @@ static void a_hundred_times(void **state)
 		assert_int_equal(loam_persistent_bytes(LOAM_OWNER_GC), 0);
 		if (i == 0) /* what libc maps once is mapped */
 			before = mapped(&before_count);
+		if (OTHERS_MAP)
+			continue;
 		assert_int_equal(mapped(&count), before);
 		assert_int_equal(count, before_count);
 	}
@@ -242,6 +251,8 @@ static void a_failed_init_leaves_nothing(void **state)
 		}
 		loam_host_fail_at(0);
 		assert_int_equal(loam_mm_idle(), LOAM_NOENT);
+		if (OTHERS_MAP)
+			continue;
 		assert_int_equal(mapped(&count), before);
 		assert_int_equal(count, before_count);
 	}

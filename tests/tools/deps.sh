@@ -19,6 +19,9 @@ spin:spin
 valgrind:valgrind
 gdb-multiarch:gdb-multiarch
 gnuplot-nox:gnuplot
+libmimalloc-dev:/usr/include/mimalloc.h
+libjemalloc-dev:/usr/include/jemalloc/jemalloc.h
+libgc-dev:/usr/include/gc/gc.h
 '
 case $(uname -m) in
 aarch64) cross='gcc-x86-64-linux-gnu:x86_64-linux-gnu-gcc' ;;
