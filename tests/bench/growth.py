@@ -53,7 +53,7 @@ def measure(programs, workload, rounds, top):
                     f.bad[subject] = "skipped"
                     print(f"{size_name(mib)} of {subject} skipped: needs {need:.0f} MiB, {have:.0f} are there")
                 elif subject not in f.bad and (n == 0 or mib < 1024 or subject not in heap.COLLECTED):
-                    f.add(subject, heap.run([programs / f"heap-{subject}", workload, 1, OPS, mib]))
+                    f.add(subject, heap.run_once([programs / f"heap-{subject}", workload, 1, OPS, mib]))
         for subject, why in f.bad.items():
             if why != "skipped":
                 print(f"{size_name(mib)} of {subject} failed: {why}")

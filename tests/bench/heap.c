@@ -16,7 +16,7 @@
  *                written in each new page
  *   trace        ARGUMENT, a recorded program (boot/replay.h), again and again; first words written
  *   growth       churn with ARGUMENT MiB of live blocks. Where memory is collected: whole cycles,
- *                three at least.
+ *                three at least, or 20 s.
  *   standing     the same, but only the last 2,048 blocks are ever replaced; the others stand by. The
  *                blocks used stay as many and as near as the live heap grows.
  *
@@ -52,7 +52,7 @@
 #define CYCLES	     3u
 #define GROWTH_MEAN  272u
 #define WINDOW	     2048u
-#define GROWTH_NS    (UINT64_C(30) * 1000000000u)
+#define GROWTH_NS    (UINT64_C(20) * 1000000000u)
 
 enum kind {
 	RAW,

@@ -35,7 +35,7 @@ const (
 	cycles      = 3
 	growthMean  = 272
 	window      = 2048
-	growthLimit = 30 * time.Second
+	growthLimit = 20 * time.Second
 )
 
 type lane struct {
