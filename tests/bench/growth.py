@@ -53,7 +53,10 @@ def measure(programs, workload, rounds, top):
                     f.bad[subject] = "skipped"
                     print(f"{size_name(mib)} of {subject} skipped: needs {need:.0f} MiB, {have:.0f} are there")
                 elif subject not in f.bad and (n == 0 or mib < 1024 or subject not in heap.COLLECTED):
-                    f.add(subject, heap.run_once([programs / f"heap-{subject}", workload, 1, OPS, mib]))
+                    found = heap.run_once([programs / f"heap-{subject}", workload, 1, OPS, mib])
+                    if isinstance(found, dict):
+                        found["per live byte"] = found["peak"] / mib
+                    f.add(subject, found)
         for subject, why in f.bad.items():
             if why != "skipped":
                 print(f"{size_name(mib)} of {subject} failed: {why}")
@@ -74,7 +77,7 @@ def table(title, figures, metric, less=None):
         if not found:
             continue
         out[subject] = max(found.values()) / max(min(found.values()), 0.01)
-        print(f"  {subject:9}" + "".join(f"{found[m]:9.1f}" if m in found else f"{'-':>9}" for m in figures)
+        print(f"  {subject:9}" + "".join(f"{found[m]:9.{1 if found[m] >= 10 else 2}f}" if m in found else f"{'-':>9}" for m in figures)
               + f"{out[subject]:9.2f}", flush=True)
     return out
 
@@ -94,7 +97,7 @@ def main():
         ratios[what] = table(f"{what}: ns/op by live blocks", figures, "cpu")
         if workload == "growth":
             ratios["the same, less the touches"] = table(f"{what}: ns/op less those of none", figures, "cpu", "none")
-            table(f"{what}: peak MiB", figures, "peak")
+            table(f"{what}: peak memory of the process for each live byte", figures, "per live byte")
         rows += [r for f in figures.values() for r in f.rows("heap-growth")]
     print(f"\naim: longest by shortest time at most {AIM}, for what the allocator does; the rest to compare")
     for n, (what, found) in enumerate(ratios.items()):

@@ -16,7 +16,7 @@
  *                written in each new page
  *   trace        ARGUMENT, a recorded program (boot/replay.h), again and again; first words written
  *   growth       churn with ARGUMENT MiB of live blocks. Where memory is collected: whole cycles,
- *                three at least, or 20 s.
+ *                three, or as many as begin within 20 s.
  *   standing     the same, but only the last 2,048 blocks are ever replaced; the others stand by. The
  *                blocks used stay as many and as near as the live heap grows.
  *
@@ -199,19 +199,25 @@ static void fill_growth(struct lane *l)
 		heap_collect();
 }
 
-/* From just after a collection to just after a collection; looks for one after each `chunk`. */
+/*
+ * From just after a collection to just after a collection, or the share of the collector would be
+ * anything. Looks for one after each `chunk`.
+ */
 static uint64_t cycles(struct lane *l, uint64_t ops, uint64_t chunk)
 {
-	uint64_t done = 0, now = heap_collections(), before, enough = now + CYCLES;
+	uint64_t done = 0, first = heap_collections(), now = first;
 
-	do {
-		before = now;
+	for (;;) {
+		uint64_t before = now, wanted = CYCLES;
+
 		replace(l, BLOCK, chunk, 16, 512);
 		done += chunk;
 		now = heap_collections();
-	} while (done < ops || (HEAP_COLLECTED && (now == before || now < enough) &&
-				clock_ns(CLOCK_MONOTONIC) - l->begun < GROWTH_NS));
-	return done;
+		if (clock_ns(CLOCK_MONOTONIC) - l->begun > GROWTH_NS)
+			wanted = 1;
+		if (done >= ops && (!HEAP_COLLECTED || (now > before && now >= first + wanted)))
+			return done;
+	}
 }
 
 static uint64_t growth(struct lane *l, uint64_t ops)

@@ -133,14 +133,16 @@ func growth(l *lane) uint64 {
 }
 
 func (l *lane) cycles(chunk uint64) uint64 {
-	done, now := uint64(0), collections()
-	enough := now + cycles
-	for {
-		before := now
+	first, done := collections(), uint64(0)
+	for now := first; ; {
+		before, wanted := now, uint64(cycles)
 		l.replace(true, chunk, 16, 512)
 		done += chunk
 		now = collections()
-		if done >= l.ops && (now > before && now >= enough || time.Since(l.begun) > growthLimit) {
+		if time.Since(l.begun) > growthLimit {
+			wanted = 1
+		}
+		if done >= l.ops && now > before && now >= first+wanted {
 			return done
 		}
 	}
