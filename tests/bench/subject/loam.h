@@ -25,7 +25,7 @@
 #endif
 
 /* The call whose memory comes with contents undefined. */
-#define LOAM_BENCH_RAW	       loam_alloc_noscan
+#define LOAM_BENCH_RAW	       loam_alloc_raw
 #define LOAM_BENCH_TEXT(name)  LOAM_BENCH_TEXT_(name)
 #define LOAM_BENCH_TEXT_(name) #name
 
