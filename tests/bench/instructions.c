@@ -39,8 +39,7 @@ static inline void *heap_alloc_typed(void)
 		}                                                    \
 	} while (0)
 
-static __attribute__((noinline, noclone, used)) void measured(const char *call, void **at,
-							      uint64_t count)
+static __attribute__((noinline, used)) void measured(const char *call, void **at, uint64_t count)
 {
 	switch (call[0]) {
 	case 'a':
