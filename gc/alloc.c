@@ -10,7 +10,7 @@
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
  */
-#include "gc/spanlist.h"
+#include "gc/heap.h"
 
 void *memset(void *dst, int c, size_t n);
 
@@ -58,47 +58,27 @@ static inline void *take(struct loam_bin *bin)
 	return (void *)p;
 }
 
-/*
- * A slot of the first span of the bin's partial list, handed out at once; NULL: it has so much room that
- * it should become current. Last freed first: a program that frees and allocates in turns gets
- * memory that is still in its CPU's cache. The list is not empty, and nothing is claimed.
- */
-static inline __attribute__((always_inline)) void *take_single(struct loam_bin *bin)
-{
-	struct loam_span *span = loam_span_record(bin->partial);
-	uint64_t slot = span->hint, word = span->alloc_bits[slot / 64];
-
-	if (__builtin_expect(span->used < span->slots / 4 * 3, 0) ||
-	    __builtin_expect((word >> (slot % 64) & 1) != 0, 0)) {
-		slot = loam_span_find_free(span);
-		if (slot == LOAM_SLOT_NONE)
-			return NULL;
-		word = span->alloc_bits[slot / 64];
-	}
-	loam_span_set_word(span, slot / 64, word | (uint64_t)1 << (slot % 64));
-	loam_count(&bin->mallocs, 1);
-	bin->zero_bytes = bin->slot_bytes;
-	if (++span->used == span->slots)
-		loam_spanlist_pop(&bin->partial, span);
-	return (void *)(span->base + slot * span->slot_bytes);
-}
-
-/* From an empty bin, which may have to be filled. Inside. */
+/* From a bin with an empty run. Inside. */
 static inline __attribute__((always_inline)) void *alloc_small(struct loam_cache *cache,
 							       struct loam_bin *bin, bool clear)
 {
-	void *p = NULL;
+	struct loam_span *span;
+	unsigned first;
+	void *p;
 
-	if (__builtin_expect(bin->window == 0 && bin->partial != 0, 1))
-		p = take_single(bin);
-	if (__builtin_expect(p == NULL, 0)) {
-		if (!loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
-			return NULL;
+	if (__builtin_expect(bin->window == 0, 0) &&
+	    !loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
+		return NULL;
+	span = bin->span;
+	first = (unsigned)__builtin_ctzll(bin->window);
+	if (__builtin_expect((~(bin->window >> first) & 7) == 0, 0)) { /* at least three */
+		loam_bin_claim_run(bin);
 		p = take(bin);
+		return clear && bin->zero_bytes != 0 ? memset(p, 0, bin->zero_bytes) : p;
 	}
-	if (clear && bin->zero_bytes != 0)
-		memset(p, 0, bin->zero_bytes);
-	return p;
+	__atomic_store_n(&bin->window, bin->window & (bin->window - 1), __ATOMIC_RELAXED);
+	p = (void *)(span->base + (span->window_word * 64u + first) * span->slot_bytes);
+	return clear && span->needzero ? memset(p, 0, span->slot_bytes) : p;
 }
 
 static void *alloc_class(struct loam_cache *cache, unsigned span_class, bool clear)

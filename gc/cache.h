@@ -7,9 +7,11 @@
  * path of loam_alloc: it is not stopped there (thread.c). And the fast path is made so that a
  * thread may be stopped at any instruction of it:
  *
- *   [CACHE-1] The slots of [next, end) of a bin are taken (their alloc bits are set) and nobody's
- *             yet. The collector keeps them, unscanned. The fast path moves `next` with one store;
- *             before it the slot is in the range, after it the slot is in a register.
+ *   [CACHE-1] The slots of [next, end) of a bin are claimed: their alloc bits are set, and they are
+ *             nobody's yet. The collector keeps them, unscanned. The fast path moves `next` with one
+ *             store; before it the slot is in the range, after it the slot is in a register.
+ *   [CACHE-2] So are those of `window`, of the current span's word window_word; they are handed out
+ *             inside only, and the collector makes them free again.
  */
 #ifndef LOAM_GC_CACHE_H
 #define LOAM_GC_CACHE_H
@@ -28,7 +30,7 @@ struct loam_bin {
 	uintptr_t next, end;	 /* claimed slots, not yet handed out: [CACHE-1] */
 	uint32_t slot_bytes;	 /* init */
 	uint32_t zero_bytes;	 /* to be zeroed of a slot when it is handed out: 0 or slot_bytes */
-	uint64_t window;	 /* slots of the current word that are free and not yet claimed */
+	uint64_t window;	 /* atomic: claimed slots of the current word: [CACHE-2] */
 	struct loam_span *span;	 /* current: NULL before the first */
 	uint32_t partial;	 /* list: owned, with room, not current */
 	uint32_t frees_seen;	 /* frees that heap.live knows of, modulo 2^32 */
@@ -84,21 +86,28 @@ static inline void loam_count(uint64_t *counter, uint64_t n)
 /* Slots of the bin that are claimed and not handed out. Exact for the caller's own, and stopped. */
 static inline uint64_t loam_bin_unhanded(const struct loam_bin *bin)
 {
+	uint64_t window = __atomic_load_n(&bin->window, __ATOMIC_RELAXED);
 	uintptr_t next = __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
 	uintptr_t end = __atomic_load_n(&bin->end, __ATOMIC_RELAXED);
 
-	return next < end ? (end - next) / bin->slot_bytes : 0;
+	return (next < end ? (end - next) / bin->slot_bytes : 0) + loam_popcount(window);
 }
 
-/* Is the object at `p` claimed and not handed out? For the caller's own, and stopped. */
-static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p)
+/* Is `slot` of the current span, which begins at `p`, claimed and not handed out? For the caller's own,
+ * and stopped. */
+static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p, uint64_t slot)
 {
-	return p - bin->next < bin->end - bin->next;
+	return p - bin->next < bin->end - bin->next ||
+	       (slot / 64 == bin->span->window_word && (bin->window >> (slot % 64) & 1) != 0);
 }
 
 /* ---- refill.c: inside ---- */
 /* Make the bin hold a claimed slot; false: out of memory. May collect: leaves and re-enters. */
 bool loam_bin_refill(struct loam_cache *cache, unsigned span_class);
+/* A run of the window becomes [next, end), which is empty. */
+void loam_bin_claim_run(struct loam_bin *bin);
+/* The window's slots are free again. Also stopped, for anybody's. */
+void loam_bin_unclaim(struct loam_bin *bin);
 /* The bin's unhanded slots are free again, and its span is no longer current. */
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);
 /* The span is now, or no longer, among those that the thread owns. */

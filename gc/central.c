@@ -16,7 +16,6 @@
 static struct central {
 	struct loam_gc_lock lock;
 	uint32_t list; /* lock to write; atomic */
-	uint32_t last; /* stopped: end of the list */
 } __attribute__((aligned(64))) central[LOAM_SPAN_CLASSES];
 
 struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_class)
@@ -81,21 +80,10 @@ bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
 void loam_central_reset(void)
 {
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-		central[i].list = central[i].last = 0;
+		central[i].list = 0;
 }
 
-/* At the end: sweeping goes upwards, and the lowest span shall be used first. */
 void loam_central_list_stopped(struct loam_span *span)
 {
-	struct central *c = &central[span->span_class];
-	uint32_t number = loam_span_number(span);
-
-	span->listed = true;
-	span->prev = c->last;
-	span->next = 0;
-	if (c->last != 0)
-		loam_span_record(c->last)->next = number;
-	else
-		c->list = number;
-	c->last = number;
+	loam_spanlist_push(&central[span->span_class].list, span);
 }

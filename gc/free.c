@@ -8,7 +8,7 @@
  * (remote.c); if it is nobody's, it becomes ours first (central.c). Large objects give their pages back
  * at once.
  */
-#include "gc/spanlist.h"
+#include "gc/heap.h"
 #include "mm/print.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -45,7 +45,7 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	*err = LOAM_NOENT;
 	if (!loam_span_slot_used(span, slot) ||
 	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id && span->current &&
-	     loam_bin_holds(loam_bin_of(cache, span), addr)))
+	     loam_bin_holds(loam_bin_of(cache, span), addr, slot)))
 		return "freed already";
 	if (span->magic != 0 &&
 	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
@@ -81,13 +81,10 @@ free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64
 	uint16_t before = span->used;
 
 	span->needzero = true;
-	span->hint = (uint16_t)slot;
 	loam_span_set_word(span, slot / 64, word & ~((uint64_t)1 << (slot % 64)));
 	loam_count(&bin->frees, 1);
 	span->used = (uint16_t)(before - 1);
-	if (before == span->slots && before != 1 && !span->current)
-		loam_spanlist_push(&bin->partial, span);
-	else if (__builtin_expect(before == 1, 0))
+	if (__builtin_expect(before == span->slots || before == 1, 0))
 		loam_span_freed_slots(cache, span, before);
 }
 
@@ -146,7 +143,8 @@ static inline __attribute__((always_inline)) enum loam_err free_in_heap(struct l
 			    (span->special | __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
 		    0))
 		return free_slow(cache, addr);
-	if (span->current && __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), addr), 0))
+	if (span->current &&
+	    __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), addr, slot), 0))
 		return free_slow(cache, addr);
 	free_own(cache, span, slot, word);
 	return LOAM_OK;
@@ -198,7 +196,7 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 		return NULL;
 	*base = span->base + slot * span->slot_bytes;
 	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
-	    span->current && loam_bin_holds(loam_bin_of(cache, span), *base))
+	    span->current && loam_bin_holds(loam_bin_of(cache, span), *base, slot))
 		return NULL; /* claimed, and nobody's yet */
 	return span;
 }

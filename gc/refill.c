@@ -4,14 +4,14 @@
  * span, the span's next words, other spans that the thread owns, what others have freed of its
  * spans, the central list of the class, and new pages.
  *
- * Claiming takes a run of neighbouring free slots of one word: their alloc bits are set, and the
- * fast path hands them out one by one with an addition. Of slots that must be zeroed and are
- * small, a run is at most CLAIM_BYTES, zeroed at once. Slots that are freed meanwhile, of this word or of
- * those before, are found on the next pass over the span.
+ * Claiming takes all free slots of one word, the window: their alloc bits are set. Neighbours among them
+ * become a run, which the fast path hands out one by one with an addition; single ones are handed out
+ * from the window. Of slots that must be zeroed and are small, a run is at most CLAIM_BYTES,
+ * zeroed at once. Slots that are freed meanwhile are found on the next pass over the span.
  *
  *   [BIN-1] A current span is owned by the bin's thread and not listed. A span is listed by its owner
  *           if it has room and is not current.
- *   [BIN-2] `window` holds free slots of the current word only.
+ *   [BIN-2] The window is empty when the current span changes.
  *
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
  * grows by the span's free slots at once (an over-estimate by design, as in Go).
@@ -20,7 +20,8 @@
 
 void *memset(void *dst, int c, size_t n);
 
-#define CLAIM_BYTES 1024u
+#define CLAIM_BYTES 1024u /* of small slots, that are zeroed at once */
+#define AGAIN	    16u	  /* freed slots that make a word worth another look */
 
 /* ---- lists of one thread ---- */
 
@@ -55,68 +56,90 @@ static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
 	return ~loam_span_alloc_word(span, w) & exist;
 }
 
-static unsigned run_limit(const struct loam_span *span)
-{
-	if (loam_heap.singly)
-		return 1;
-	if (span->needzero && span->slot_bytes < LOAM_ZERO_RUN_BYTES)
-		return CLAIM_BYTES / (unsigned)span->slot_bytes;
-	return 64;
-}
-
-/* Claim the first run of the window. It is not empty. */
-static void claim(struct loam_bin *bin)
+/* Claim all free slots of word `w`. */
+static void claim_word(struct loam_bin *bin, uint32_t w, uint64_t slots)
 {
 	struct loam_span *span = bin->span;
-	unsigned first = (unsigned)__builtin_ctzll(bin->window), run, limit = run_limit(span);
+	unsigned count = loam_popcount(slots);
+
+	span->window_word = (uint8_t)w;
+	span->next_word = (uint8_t)(w + 1);
+	loam_span_set_word(span, w, loam_span_alloc_word(span, w) | slots);
+	span->used = (uint16_t)(span->used + count);
+	loam_count(&bin->mallocs, count);
+	__atomic_store_n(&bin->window, slots, __ATOMIC_RELAXED);
+}
+
+void loam_bin_claim_run(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+	unsigned first = (unsigned)__builtin_ctzll(bin->window), run, limit = 64;
 	uint64_t behind = ~(bin->window >> first), mask;
+	bool small = span->slot_bytes < LOAM_ZERO_RUN_BYTES;
 	uintptr_t start;
 
+	if (span->needzero && small)
+		limit = CLAIM_BYTES / (unsigned)span->slot_bytes;
+	if (loam_heap.singly)
+		limit = 1;
 	run = behind != 0 ? (unsigned)__builtin_ctzll(behind) : 64;
 	run = run < limit ? run : limit;
 	mask = (run == 64 ? ~(uint64_t)0 : ((uint64_t)1 << run) - 1) << first;
-	bin->window &= ~mask;
-	loam_span_set_word(span, span->window_word,
-			   loam_span_alloc_word(span, span->window_word) | mask);
-	span->used = (uint16_t)(span->used + run);
-	loam_count(&bin->mallocs, run);
 	start = span->base + (span->window_word * 64u + first) * span->slot_bytes;
-	bin->zero_bytes = 0;
-	if (span->needzero && span->slot_bytes < LOAM_ZERO_RUN_BYTES)
+	if (span->needzero && small)
 		memset((void *)start, 0, run * span->slot_bytes);
-	else if (span->needzero)
-		bin->zero_bytes = bin->slot_bytes;
+	bin->zero_bytes = span->needzero && !small ? bin->slot_bytes : 0;
+	__atomic_store_n(&bin->window, bin->window & ~mask, __ATOMIC_RELAXED);
 	__atomic_store_n(&bin->next, start, __ATOMIC_RELAXED);
 	__atomic_store_n(&bin->end, start + run * span->slot_bytes, __ATOMIC_RELAXED);
 }
 
-/* Move the window to the next word with a free slot, around the span once; false: it is full. */
+void loam_bin_unclaim(struct loam_bin *bin)
+{
+	struct loam_span *span = bin->span;
+	unsigned count = loam_popcount(bin->window);
+
+	if (count == 0)
+		return;
+	loam_span_set_word(span, span->window_word,
+			   loam_span_alloc_word(span, span->window_word) & ~bin->window);
+	span->used = (uint16_t)(span->used - count);
+	loam_count(&bin->mallocs, -(uint64_t)count);
+	__atomic_store_n(&bin->window, 0, __ATOMIC_RELAXED);
+}
+
+/* Move the empty window to a word with free slots, around the span once; false: it is full. The same
+ * word again if enough of it has been freed: a program that frees and allocates in turns then
+ * stays in few cache lines. */
 static bool advance(struct loam_bin *bin)
 {
 	struct loam_span *span = bin->span;
-	uint32_t words = loam_span_words(span);
+	uint32_t words = loam_span_words(span), w = span->window_word;
+	uint64_t slots;
 
 	if (span->used == span->slots)
 		return false;
-	for (uint32_t i = 0; i < words; i++) {
-		uint32_t w = span->next_word < words ? span->next_word : 0;
-
-		span->next_word = (uint8_t)(w + 1);
-		bin->window = free_slots_of(span, w);
-		if (bin->window != 0) {
-			span->window_word = (uint8_t)w;
-			return true;
+	slots = free_slots_of(span, w);
+	if (loam_popcount(slots) < AGAIN) {
+		w = span->next_word;
+		for (uint32_t i = 0;; i++, w++) {
+			if (i == words)
+				return false;
+			w = w < words ? w : 0;
+			slots = free_slots_of(span, w);
+			if (slots != 0)
+				break;
 		}
 	}
-	return false;
+	claim_word(bin, w, slots);
+	return true;
 }
 
 static void make_current(struct loam_bin *bin, struct loam_span *span)
 {
 	bin->span = span;
-	bin->window = 0;
 	span->current = true;
-	span->next_word = 0;
+	span->window_word = span->next_word = 0;
 }
 
 /* ---- letting go ---- */
@@ -136,7 +159,7 @@ void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uin
 	if (before == span->slots)
 		loam_spanlist_push(&bin->partial, span);
 	/* the last of its class is kept, or one object coming and going would cost a span each time */
-	if (span->used == 0 && (span->prev != 0 || span->next != 0)) {
+	if (span->used == 0 && span->next != loam_span_number(span)) {
 		loam_spanlist_remove(&bin->partial, span);
 		retire(cache, span);
 	}
@@ -148,7 +171,6 @@ static void leave_span(struct loam_bin *bin)
 	struct loam_span *span = bin->span;
 
 	bin->span = NULL;
-	bin->window = 0;
 	span->current = false;
 	if (span->used < span->slots)
 		loam_spanlist_push(&bin->partial, span);
@@ -157,18 +179,21 @@ static void leave_span(struct loam_bin *bin)
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
 {
 	struct loam_span *span = bin->span;
-	uint64_t bits = 0;
-	unsigned count = 0;
+	uint32_t w, count = 0;
 
 	if (span == NULL)
 		return;
-	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes, count++)
-		bits |= (uint64_t)1 << (loam_span_slot(span, p) % 64);
+	loam_bin_unclaim(bin);
+	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes, count++) {
+		uint64_t slot = loam_span_slot(span, p);
+
+		w = (uint32_t)(slot / 64); /* the run may be of a word before the window's */
+		loam_span_set_word(span, w,
+				   loam_span_alloc_word(span, w) & ~((uint64_t)1 << (slot % 64)));
+	}
 	bin->next = bin->end = 0;
 	loam_count(&bin->mallocs, -(uint64_t)count);
 	span->used = (uint16_t)(span->used - count);
-	loam_span_set_word(span, span->window_word,
-			   loam_span_alloc_word(span, span->window_word) & ~bits);
 	leave_span(bin);
 	if (span->used == 0) {
 		loam_spanlist_remove(&bin->partial, span);
@@ -244,7 +269,7 @@ bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
 	for (unsigned attempt = 0;; attempt++) {
 		uint64_t seen = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
 
-		if (bin->window != 0 || (bin->span != NULL && advance(bin)))
+		if (bin->span != NULL && advance(bin))
 			break;
 		if (bin->span != NULL)
 			leave_span(bin);
@@ -260,6 +285,5 @@ bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
 		loam_collect(seen, attempt == 1);
 		loam_cache_enter(cache);
 	}
-	claim(bin);
 	return true;
 }

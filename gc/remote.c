@@ -130,10 +130,16 @@ static uint64_t unhanded(struct loam_bin *bin, const struct loam_span *span, uin
 {
 	uint64_t bits = 0;
 
-	if (bin->span != span || span->window_word != w)
+	if (bin->span != span)
 		return 0;
-	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes)
-		bits |= (uint64_t)1 << (loam_span_slot(span, p) % 64);
+	if (span->window_word == w)
+		bits = bin->window;
+	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes) {
+		uint64_t slot = loam_span_slot(span, p);
+
+		if (slot / 64 == w)
+			bits |= (uint64_t)1 << (slot % 64);
+	}
 	return bits;
 }
 

@@ -130,7 +130,6 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	__atomic_store_n(&span->owner, owner, __ATOMIC_RELAXED);
 	span->used = 0;
 	span->next_word = 0;
-	span->hint = 0;
 	span->window_word = 0;
 	span->listed = false;
 	span->current = false;
@@ -205,19 +204,6 @@ uint64_t loam_span_pages(unsigned span_class)
 	if (times > SPAN_PAGES / pages)
 		times = SPAN_PAGES / pages;
 	return times > 1 ? pages * times : pages;
-}
-
-uint64_t loam_span_find_free(const struct loam_span *span)
-{
-	if (span->used < span->slots / 4 * 3)
-		return LOAM_SLOT_NONE;
-	for (uint32_t w = 0; w < loam_span_words(span); w++) {
-		uint64_t slot = w * 64, word = ~loam_span_alloc_word(span, w);
-
-		if (word != 0 && slot + (unsigned)__builtin_ctzll(word) < span->slots)
-			return slot + (unsigned)__builtin_ctzll(word);
-	}
-	return LOAM_SLOT_NONE;
 }
 
 bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages)

@@ -90,10 +90,6 @@ struct loam_cache;
 /* A new span, on no list, owned by the caller; a large one by nobody. NULL: no memory. */
 struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class, uint64_t pages,
 				  uint64_t align_pages);
-/* The first free slot; LOAM_SLOT_NONE if there are so many (over a quarter) that they should be claimed
- * in runs. */
-#define LOAM_SLOT_NONE UINT64_MAX
-uint64_t loam_span_find_free(const struct loam_span *span);
 /* How long the next span of the class shall be: the pages of Go's table, or a multiple. */
 uint64_t loam_span_pages(unsigned span_class);
 /* Its pages go back. It is empty, on no list, and the caller's or nobody's. */

@@ -46,18 +46,19 @@ static void verify_bins(struct loam_cache *cache)
 		struct loam_bin *bin = &cache->bin[i];
 
 		LOAM_CHECK(bin->span != NULL || (bin->next == bin->end && bin->window == 0),
-			   "[CACHE-1] claimed slots of no span");
+			   "[BIN-2] claimed slots of no span");
 		for (uintptr_t p = bin->next; p < bin->end; p += bin->slot_bytes)
 			LOAM_CHECK(loam_span_of(p) == bin->span &&
 					   loam_span_slot_used(bin->span,
 							       loam_span_slot(bin->span, p)),
 				   "[CACHE-1] a claimed slot is not taken");
-		if (bin->span != NULL)
-			LOAM_CHECK(
-				bin->span->owner == cache->id && bin->span->current &&
-					(loam_span_alloc_word(bin->span, bin->span->window_word) &
-					 bin->window) == 0,
-				"[BIN-2] the window holds slots that are taken");
+		if (bin->span == NULL)
+			continue;
+		LOAM_CHECK(bin->span->owner == cache->id && bin->span->current,
+			   "[BIN-1] a current span of another thread's");
+		LOAM_CHECK((~loam_span_alloc_word(bin->span, bin->span->window_word) &
+			    bin->window) == 0,
+			   "[CACHE-2] the window holds slots that are not taken");
 	}
 }
 
