@@ -2,8 +2,7 @@
 /*
  * Allocation: Go's mallocgc.
  *
- * The fast path adds the slot size to a pointer in the thread's bin: no lock, no atomic operation,
- * no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
+ * The fast path takes the lowest claimed slot of the thread's bin: no lock, no atomic operation, no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
  * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
  * above 1 KiB, goes through alloc_refill or alloc_big.
  *
@@ -17,20 +16,18 @@ void *memset(void *dst, int c, size_t n);
 /* What loam_alloc(0) gives: one byte that is nobody's. */
 uint8_t loam_zero_byte[LOAM_GRANULE] __attribute__((aligned(16)));
 
-/* Where in a cache the bin of a small size stands, in bytes; by granules. Of none: one that is
- * always empty. */
-static uint16_t bin_at[LOAM_SCAN_COUNT][1024 / LOAM_GRANULE + 1];
-
-void loam_alloc_init(void)
+void loam_alloc_attach(struct loam_cache *cache)
 {
 	_Static_assert(sizeof(struct loam_cache) <= UINT16_MAX, "an offset in a cache fits");
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		cache->bin[i].slot_bytes = loam_size_class[loam_span_class_size(i)].size;
 	for (unsigned scan = 0; scan < LOAM_SCAN_COUNT; scan++) {
-		bin_at[scan][0] = offsetof(struct loam_cache, bin);
-		for (unsigned i = 1; i <= 1024 / LOAM_GRANULE; i++) {
-			unsigned c = loam_span_class(loam_class_of(i * LOAM_GRANULE), scan);
+		cache->bin_at[scan][0] = offsetof(struct loam_cache, bin);
+		for (unsigned i = 1; i < LOAM_BIN_STEPS; i++) {
+			unsigned c = loam_span_class(loam_class_of(i * LOAM_GRANULE),
+						     (enum loam_scan)scan);
 
-			bin_at[scan][i] = (uint16_t)(offsetof(struct loam_cache, bin) +
-						     c * sizeof(struct loam_bin));
+			cache->bin_at[scan][i] = (uint16_t)offsetof(struct loam_cache, bin[c]);
 		}
 	}
 }
@@ -46,49 +43,43 @@ static inline void collect_if_stressed(void)
 		loam_collect(0, true);
 }
 
-/* The next claimed slot of the bin; NULL: none. Its bytes are not yet zeroed if zero_bytes says so. */
-static inline void *take(struct loam_bin *bin)
+/* Take the lowest of the claimed slots in `*set`, which is not empty. One store: [CACHE-1]; only this thread
+ * writes it, others look. */
+static inline __attribute__((always_inline)) void *take(const struct loam_bin *bin, uint64_t *set)
 {
-	uintptr_t p = bin->next;
+	uint64_t slots = *set;
 
-	if (__builtin_expect(p == bin->end, 0))
-		return NULL;
-	/* one store: [CACHE-1]; only this thread writes it, others look */
-	__atomic_store_n(&bin->next, p + bin->slot_bytes, __ATOMIC_RELAXED);
-	return (void *)p;
+	__atomic_store_n(set, slots & (slots - 1), __ATOMIC_RELAXED);
+	/* 32 bits are enough for an offset in a word's slots, and take an instruction less */
+	return (void *)(bin->base + (uint32_t)__builtin_ctzll(slots) * bin->slot_bytes);
 }
 
-/* From a bin with an empty run. Inside. */
-static inline __attribute__((always_inline)) void *alloc_small(struct loam_cache *cache,
-							       struct loam_bin *bin, bool clear)
+/* Zero some small dirty slots, and take the first. */
+static void *take_zeroed(struct loam_bin *bin)
 {
-	struct loam_span *span;
-	unsigned first;
+	uint64_t batch = 0;
+
+	for (uint32_t bytes = 0; bin->dirty != 0 && bytes < 1024; bytes += bin->slot_bytes) {
+		batch |= bin->dirty & -bin->dirty;
+		memset(take(bin, &bin->dirty), 0, bin->slot_bytes);
+	}
+	__atomic_store_n(&bin->window, batch, __ATOMIC_RELAXED);
+	return take(bin, &bin->window);
+}
+
+/* From a bin. Inside. */
+static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin, bool clear)
+{
 	void *p;
 
-	if (__builtin_expect(bin->window == 0, 0) &&
-	    !loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
+	if (loam_bin_claimed(bin) == 0 && !loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
 		return NULL;
-	span = bin->span;
-	first = (unsigned)__builtin_ctzll(bin->window);
-	if (__builtin_expect((~(bin->window >> first) & 7) == 0, 0)) { /* at least three */
-		loam_bin_claim_run(bin);
-		p = take(bin);
-		return clear && bin->zero_bytes != 0 ? memset(p, 0, bin->zero_bytes) : p;
-	}
-	__atomic_store_n(&bin->window, bin->window & (bin->window - 1), __ATOMIC_RELAXED);
-	p = (void *)(span->base + (span->window_word * 64u + first) * span->slot_bytes);
-	return clear && span->needzero ? memset(p, 0, span->slot_bytes) : p;
-}
-
-static void *alloc_class(struct loam_cache *cache, unsigned span_class, bool clear)
-{
-	struct loam_bin *bin = &cache->bin[span_class];
-	void *p = take(bin);
-
-	if (p == NULL)
-		return alloc_small(cache, bin, clear);
-	return clear && bin->zero_bytes != 0 ? memset(p, 0, bin->zero_bytes) : p;
+	if (bin->window != 0)
+		return take(bin, &bin->window);
+	if (clear && bin->slot_bytes < LOAM_ZERO_BATCH_BYTES)
+		return take_zeroed(bin);
+	p = take(bin, &bin->dirty);
+	return clear ? memset(p, 0, bin->slot_bytes) : p;
 }
 
 static struct loam_span *large_span(struct loam_cache *cache, uint64_t pages, uint64_t align_pages,
@@ -148,7 +139,8 @@ __attribute__((noinline)) static void *alloc_big(size_t size, enum loam_scan sca
 	collect_if_stressed();
 	loam_cache_enter(cache);
 	if (size <= LOAM_SMALL_MAX)
-		p = alloc_class(cache, loam_span_class(loam_class_of(size), scan), clear);
+		p = alloc_small(cache, &cache->bin[loam_span_class(loam_class_of(size), scan)],
+				clear);
 	else
 		p = alloc_large(cache, size, 0, scan, clear);
 	loam_cache_leave(cache);
@@ -172,30 +164,21 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 
 /* ---- the fast way ---- */
 
-/* Slots that are not small are zeroed when they are handed out. */
-__attribute__((noinline)) static void *cleared(void *p, const struct loam_bin *bin)
-{
-	return memset(p, 0, bin->zero_bytes);
-}
-
 static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_scan scan,
 							 bool clear)
 {
-	char *cache = (char *)loam_host_thread();
+	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
 	struct loam_bin *bin;
-	uintptr_t p;
 
 	if (__builtin_expect(size > 1024 || cache == NULL, 0))
 		return alloc_big(size, scan, clear);
-	bin = (struct loam_bin *)(cache + bin_at[scan][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
-	p = bin->next;
-	if (__builtin_expect(p == bin->end, 0))
-		return alloc_refill((struct loam_cache *)(void *)cache, bin, clear);
-	/* one store: [CACHE-1]; only this thread writes it, others look */
-	__atomic_store_n(&bin->next, p + bin->slot_bytes, __ATOMIC_RELAXED);
-	if (clear && __builtin_expect(bin->zero_bytes != 0, 0))
-		return cleared((void *)p, bin);
-	return (void *)p;
+	bin = (struct loam_bin *)((char *)cache +
+				  cache->bin_at[scan][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
+	if (__builtin_expect(bin->window != 0, 1))
+		return take(bin, &bin->window);
+	if (!clear && bin->dirty != 0)
+		return take(bin, &bin->dirty);
+	return alloc_refill(cache, bin, clear);
 }
 
 /* For the history of objects: where in the program this one was made. */
@@ -268,7 +251,7 @@ void *loam_alloc_tiny(size_t size)
 	loam_count(&cache->tiny_allocs, 1);
 	p = loam_align_up(cache->tiny, tiny_align(size));
 	if (cache->tiny == 0 || p + size > cache->tiny_end) {
-		block = alloc_class(cache, LOAM_SPAN_TINY, true);
+		block = alloc_small(cache, &cache->bin[LOAM_SPAN_TINY], true);
 		p = (uintptr_t)block;
 		if (block == NULL) {
 			loam_count(&cache->tiny_allocs, -(uint64_t)1);
@@ -308,7 +291,9 @@ static void *alloc_types(const struct loam_type *type, size_t n)
 	collect_if_stressed();
 	loam_cache_enter(cache);
 	if (size <= LOAM_SMALL_MAX)
-		p = alloc_class(cache, loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED), true);
+		p = alloc_small(cache,
+				&cache->bin[loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED)],
+				true);
 	else
 		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, true);
 	if (p != NULL)
@@ -333,17 +318,13 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 				     type->ptr_words > size / 8,
 			     0))
 		return noted(alloc_types(type, n), size * n);
-	bin = (struct loam_bin *)((char *)cache + bin_at[LOAM_SCAN_TYPED]
-							[(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
+	bin = (struct loam_bin
+		       *)((char *)cache +
+			  cache->bin_at[LOAM_SCAN_TYPED][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
+	if (__builtin_expect(bin->window == 0, 0))
+		return noted(alloc_types(type, n), size);
 	loam_cache_enter(cache);
-	p = take(bin);
-	if (__builtin_expect(p == NULL || bin->zero_bytes != 0, 0)) {
-		if (p == NULL) {
-			loam_cache_leave(cache);
-			return noted(alloc_types(type, n), size);
-		}
-		memset(p, 0, bin->zero_bytes);
-	}
+	p = take(bin, &bin->window);
 	loam_pointer_bits_set_one((uintptr_t)p, bin->slot_bytes / 8, type);
 	loam_cache_leave(cache);
 	return noted(p, size);

@@ -7,11 +7,9 @@
  * path of loam_alloc: it is not stopped there (thread.c). And the fast path is made so that a
  * thread may be stopped at any instruction of it:
  *
- *   [CACHE-1] The slots of [next, end) of a bin are claimed: their alloc bits are set, and they are
- *             nobody's yet. The collector keeps them, unscanned. The fast path moves `next` with one
- *             store; before it the slot is in the range, after it the slot is in a register.
- *   [CACHE-2] So are those of `window`, of the current span's word window_word; they are handed out
- *             inside only, and the collector makes them free again.
+ *   [CACHE-1] The slots of a bin's `window` and `dirty` are claimed: their alloc bits are set, and they
+ *             are nobody's yet. The collector keeps them, unscanned. The fast path takes one away with
+ *             one store; before it the slot is among them, after it the slot is in a register.
  */
 #ifndef LOAM_GC_CACHE_H
 #define LOAM_GC_CACHE_H
@@ -22,21 +20,25 @@
 #include "gc/span.h"
 #include "arch/check.h"
 
-/* Slots up to this are zeroed a run at a time, when they are claimed; larger ones one by one. */
-#define LOAM_ZERO_RUN_BYTES 128u
+/* Slots below this are zeroed several at once, before they are handed out; larger ones one by one. */
+#define LOAM_ZERO_BATCH_BYTES 128u
 
 /* What a thread has of one span class. One cache line. */
 struct loam_bin {
-	uintptr_t next, end;	 /* claimed slots, not yet handed out: [CACHE-1] */
-	uint32_t slot_bytes;	 /* init */
-	uint32_t zero_bytes;	 /* to be zeroed of a slot when it is handed out: 0 or slot_bytes */
-	uint64_t window;	 /* atomic: claimed slots of the current word: [CACHE-2] */
-	struct loam_span *span;	 /* current: NULL before the first */
-	uint32_t partial;	 /* list: owned, with room, not current */
-	uint32_t frees_seen;	 /* frees that heap.live knows of, modulo 2^32 */
-	uint64_t mallocs, frees; /* slots claimed; slots freed by this thread, anybody's */
+	uint64_t window;	/* atomic: claimed slots of one word, zero: [CACHE-1] */
+	uint64_t dirty;		/* atomic: those that may hold old bytes */
+	uintptr_t base;		/* address of the word's slot 0 */
+	uint32_t slot_bytes;	/* init */
+	uint32_t partial;	/* list: spans owned, with room, not current */
+	struct loam_span *span; /* current: NULL before the first */
+	uint64_t mallocs;	/* slots claimed */
+	uint64_t frees;		/* slots freed by this thread, anybody's */
+	uint32_t frees_seen;	/* frees that heap.live knows of, modulo 2^32 */
+	uint32_t padding;
 };
 _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
+
+#define LOAM_BIN_STEPS (1024 / LOAM_GRANULE + 1)
 
 struct loam_cache {
 	uint64_t magic;
@@ -51,6 +53,9 @@ struct loam_cache {
 	uintptr_t tiny, tiny_end; /* rest of the block that tiny objects share; 0: none */
 	uint64_t tiny_allocs;
 	struct loam_pagecache pages;
+	/* init: where the bin of a size up to 1 KiB stands, in bytes from here, by granules. Of size 0: one
+	 * that is always empty. */
+	uint16_t bin_at[LOAM_SCAN_COUNT][LOAM_BIN_STEPS];
 	struct loam_bin bin[LOAM_SPAN_CLASSES] __attribute__((aligned(64)));
 };
 _Static_assert(sizeof(struct loam_cache) <= sizeof(struct loam_thread), "the opaque part holds it");
@@ -83,32 +88,25 @@ static inline void loam_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
-/* Slots of the bin that are claimed and not handed out. Exact for the caller's own, and stopped. */
-static inline uint64_t loam_bin_unhanded(const struct loam_bin *bin)
+/* Slots of the bin's word that are claimed and not handed out. Exact for the caller's own, and
+ * stopped. */
+static inline uint64_t loam_bin_claimed(const struct loam_bin *bin)
 {
-	uint64_t window = __atomic_load_n(&bin->window, __ATOMIC_RELAXED);
-	uintptr_t next = __atomic_load_n(&bin->next, __ATOMIC_RELAXED);
-	uintptr_t end = __atomic_load_n(&bin->end, __ATOMIC_RELAXED);
-
-	return (next < end ? (end - next) / bin->slot_bytes : 0) + loam_popcount(window);
+	return __atomic_load_n(&bin->window, __ATOMIC_RELAXED) |
+	       __atomic_load_n(&bin->dirty, __ATOMIC_RELAXED);
 }
 
-/* Is `slot` of the current span, which begins at `p`, claimed and not handed out? For the caller's own,
- * and stopped. */
-static inline bool loam_bin_holds(const struct loam_bin *bin, uintptr_t p, uint64_t slot)
+/* Is `slot` of the current span claimed and not handed out? Same. */
+static inline bool loam_bin_holds(const struct loam_bin *bin, uint64_t slot)
 {
-	return p - bin->next < bin->end - bin->next ||
-	       (slot / 64 == bin->span->window_word && (bin->window >> (slot % 64) & 1) != 0);
+	return slot / 64 == bin->span->window_word &&
+	       (loam_bin_claimed(bin) >> (slot % 64) & 1) != 0;
 }
 
 /* ---- refill.c: inside ---- */
-/* Make the bin hold a claimed slot; false: out of memory. May collect: leaves and re-enters. */
+/* Claim slots for an empty bin; false: out of memory. May collect: leaves and re-enters. */
 bool loam_bin_refill(struct loam_cache *cache, unsigned span_class);
-/* A run of the window becomes [next, end), which is empty. */
-void loam_bin_claim_run(struct loam_bin *bin);
-/* The window's slots are free again. Also stopped, for anybody's. */
-void loam_bin_unclaim(struct loam_bin *bin);
-/* The bin's unhanded slots are free again, and its span is no longer current. */
+/* The bin's claimed slots are free again, and its span is no longer current. */
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);
 /* The span is now, or no longer, among those that the thread owns. */
 void loam_cache_own(struct loam_cache *cache, struct loam_span *span);

@@ -136,10 +136,8 @@ static void collect_stopped(void *arg, const void *sp)
 	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
 		loam_pagecache_flush(&t->pages);
 		t->tiny = t->tiny_end = 0;
-		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
-			loam_bin_unclaim(&t->bin[i]);
+		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
 			t->bin[i].frees_seen = (uint32_t)t->bin[i].frees;
-		}
 		h->procs++;
 	}
 	c->live_before = loam_heap_bytes(&freed);

@@ -45,7 +45,7 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	*err = LOAM_NOENT;
 	if (!loam_span_slot_used(span, slot) ||
 	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id && span->current &&
-	     loam_bin_holds(loam_bin_of(cache, span), addr, slot)))
+	     loam_bin_holds(loam_bin_of(cache, span), slot)))
 		return "freed already";
 	if (span->magic != 0 &&
 	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
@@ -143,8 +143,7 @@ static inline __attribute__((always_inline)) enum loam_err free_in_heap(struct l
 			    (span->special | __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
 		    0))
 		return free_slow(cache, addr);
-	if (span->current &&
-	    __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), addr, slot), 0))
+	if (span->current && __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), slot), 0))
 		return free_slow(cache, addr);
 	free_own(cache, span, slot, word);
 	return LOAM_OK;
@@ -196,7 +195,7 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 		return NULL;
 	*base = span->base + slot * span->slot_bytes;
 	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
-	    span->current && loam_bin_holds(loam_bin_of(cache, span), *base, slot))
+	    span->current && loam_bin_holds(loam_bin_of(cache, span), slot))
 		return NULL; /* claimed, and nobody's yet */
 	return span;
 }

@@ -117,7 +117,8 @@ static inline struct loam_bin *loam_bin_of(struct loam_cache *cache, const struc
 
 /* ---- alloc.c ---- */
 extern uint8_t loam_zero_byte[];
-void loam_alloc_init(void);
+/* The parts of a new cache that never change. */
+void loam_alloc_attach(struct loam_cache *cache);
 
 /* ---- typed.c: pointer bits ---- */
 /* Back the table behind the span's pages. */

@@ -86,7 +86,6 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (h->initialised)
 		return LOAM_EXIST;
 	loam_sizeclass_init();
-	loam_alloc_init();
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,

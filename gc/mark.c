@@ -169,11 +169,9 @@ static void mark_claimed(void)
 		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 			struct loam_bin *bin = &t->bin[i];
 
-			for (uintptr_t p = bin->next; p < bin->end; p += bin->slot_bytes) {
-				uint64_t slot = loam_span_slot(bin->span, p);
-
-				bin->span->mark_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
-			}
+			if (bin->span != NULL)
+				bin->span->mark_bits[bin->span->window_word] |=
+					loam_bin_claimed(bin);
 		}
 	}
 }
@@ -228,8 +226,7 @@ LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uint64_t
 {
 	uintptr_t base = span->base + slot * span->slot_bytes;
 
-	if (span->current &&
-	    loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), base, slot))
+	if (span->current && loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), slot))
 		return; /* nobody's yet: never scanned */
 	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
 		if (span->scan == LOAM_SCAN_WORDS || loam_pointer_bit(span, slot, i))

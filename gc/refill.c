@@ -4,14 +4,14 @@
  * span, the span's next words, other spans that the thread owns, what others have freed of its
  * spans, the central list of the class, and new pages.
  *
- * Claiming takes all free slots of one word, the window: their alloc bits are set. Neighbours among them
- * become a run, which the fast path hands out one by one with an addition; single ones are handed out
- * from the window. Of slots that must be zeroed and are small, a run is at most CLAIM_BYTES,
- * zeroed at once. Slots that are freed meanwhile are found on the next pass over the span.
+ * Claiming takes all free slots of one word: their alloc bits are set, and the fast path hands them out
+ * one by one. Where they may hold old bytes they are dirty: small ones are zeroed some at a time, on
+ * the way to the window; larger ones when they are handed out. Slots that are freed meanwhile are found on
+ * the next pass over the span.
  *
  *   [BIN-1] A current span is owned by the bin's thread and not listed. A span is listed by its owner
  *           if it has room and is not current.
- *   [BIN-2] The window is empty when the current span changes.
+ *   [BIN-2] Nothing is claimed when the current span changes.
  *
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
  * grows by the span's free slots at once (an over-estimate by design, as in Go).
@@ -20,8 +20,7 @@
 
 void *memset(void *dst, int c, size_t n);
 
-#define CLAIM_BYTES 1024u /* of small slots, that are zeroed at once */
-#define AGAIN	    16u	  /* freed slots that make a word worth another look */
+#define AGAIN 16u /* freed slots that make a word worth another look */
 
 /* ---- lists of one thread ---- */
 
@@ -56,59 +55,25 @@ static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
 	return ~loam_span_alloc_word(span, w) & exist;
 }
 
-/* Claim all free slots of word `w`. */
-static void claim_word(struct loam_bin *bin, uint32_t w, uint64_t slots)
+/* Claim these free slots of word `w`. */
+static void claim(struct loam_bin *bin, uint32_t w, uint64_t slots)
 {
 	struct loam_span *span = bin->span;
-	unsigned count = loam_popcount(slots);
+	unsigned count;
 
+	if (loam_heap.singly)
+		slots &= -slots;
+	count = loam_popcount(slots);
 	span->window_word = (uint8_t)w;
 	span->next_word = (uint8_t)(w + 1);
 	loam_span_set_word(span, w, loam_span_alloc_word(span, w) | slots);
 	span->used = (uint16_t)(span->used + count);
 	loam_count(&bin->mallocs, count);
-	__atomic_store_n(&bin->window, slots, __ATOMIC_RELAXED);
+	bin->base = span->base + w * 64u * span->slot_bytes;
+	__atomic_store_n(span->needzero ? &bin->dirty : &bin->window, slots, __ATOMIC_RELAXED);
 }
 
-void loam_bin_claim_run(struct loam_bin *bin)
-{
-	struct loam_span *span = bin->span;
-	unsigned first = (unsigned)__builtin_ctzll(bin->window), run, limit = 64;
-	uint64_t behind = ~(bin->window >> first), mask;
-	bool small = span->slot_bytes < LOAM_ZERO_RUN_BYTES;
-	uintptr_t start;
-
-	if (span->needzero && small)
-		limit = CLAIM_BYTES / (unsigned)span->slot_bytes;
-	if (loam_heap.singly)
-		limit = 1;
-	run = behind != 0 ? (unsigned)__builtin_ctzll(behind) : 64;
-	run = run < limit ? run : limit;
-	mask = (run == 64 ? ~(uint64_t)0 : ((uint64_t)1 << run) - 1) << first;
-	start = span->base + (span->window_word * 64u + first) * span->slot_bytes;
-	if (span->needzero && small)
-		memset((void *)start, 0, run * span->slot_bytes);
-	bin->zero_bytes = span->needzero && !small ? bin->slot_bytes : 0;
-	__atomic_store_n(&bin->window, bin->window & ~mask, __ATOMIC_RELAXED);
-	__atomic_store_n(&bin->next, start, __ATOMIC_RELAXED);
-	__atomic_store_n(&bin->end, start + run * span->slot_bytes, __ATOMIC_RELAXED);
-}
-
-void loam_bin_unclaim(struct loam_bin *bin)
-{
-	struct loam_span *span = bin->span;
-	unsigned count = loam_popcount(bin->window);
-
-	if (count == 0)
-		return;
-	loam_span_set_word(span, span->window_word,
-			   loam_span_alloc_word(span, span->window_word) & ~bin->window);
-	span->used = (uint16_t)(span->used - count);
-	loam_count(&bin->mallocs, -(uint64_t)count);
-	__atomic_store_n(&bin->window, 0, __ATOMIC_RELAXED);
-}
-
-/* Move the empty window to a word with free slots, around the span once; false: it is full. The same
+/* Claim the free slots of the next word that has any, around the span once; false: it is full. The same
  * word again if enough of it has been freed: a program that frees and allocates in turns then
  * stays in few cache lines. */
 static bool advance(struct loam_bin *bin)
@@ -131,7 +96,7 @@ static bool advance(struct loam_bin *bin)
 				break;
 		}
 	}
-	claim_word(bin, w, slots);
+	claim(bin, w, slots);
 	return true;
 }
 
@@ -179,21 +144,18 @@ static void leave_span(struct loam_bin *bin)
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
 {
 	struct loam_span *span = bin->span;
-	uint32_t w, count = 0;
+	uint64_t claimed = loam_bin_claimed(bin);
+	unsigned count = loam_popcount(claimed);
 
 	if (span == NULL)
 		return;
-	loam_bin_unclaim(bin);
-	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes, count++) {
-		uint64_t slot = loam_span_slot(span, p);
-
-		w = (uint32_t)(slot / 64); /* the run may be of a word before the window's */
-		loam_span_set_word(span, w,
-				   loam_span_alloc_word(span, w) & ~((uint64_t)1 << (slot % 64)));
-	}
-	bin->next = bin->end = 0;
+	__atomic_store_n(&bin->window, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&bin->dirty, 0, __ATOMIC_RELAXED);
 	loam_count(&bin->mallocs, -(uint64_t)count);
 	span->used = (uint16_t)(span->used - count);
+	if (count > 0)
+		loam_span_set_word(span, span->window_word,
+				   loam_span_alloc_word(span, span->window_word) & ~claimed);
 	leave_span(bin);
 	if (span->used == 0) {
 		loam_spanlist_remove(&bin->partial, span);

@@ -125,38 +125,21 @@ static void tell_double(const struct loam_span *span, uint32_t word, uint64_t ba
 	}
 }
 
-/* Slots of word `w` that are claimed by the owner's bin and nobody's yet. */
-static uint64_t unhanded(struct loam_bin *bin, const struct loam_span *span, uint32_t w)
-{
-	uint64_t bits = 0;
-
-	if (bin->span != span)
-		return 0;
-	if (span->window_word == w)
-		bits = bin->window;
-	for (uintptr_t p = bin->next; p < bin->end; p += span->slot_bytes) {
-		uint64_t slot = loam_span_slot(span, p);
-
-		if (slot / 64 == w)
-			bits |= (uint64_t)1 << (slot % 64);
-	}
-	return bits;
-}
-
 /* Returns how many slots became free. */
 static uint32_t apply(struct loam_bin *bin, struct loam_span *span)
 {
 	uint32_t count = 0;
 
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
-		uint64_t freed, used, good;
+		uint64_t freed, used, claimed, good;
 
 		if (__atomic_load_n(&span->remote_bits[w], __ATOMIC_RELAXED) == 0)
 			continue;
 		/* acquire: the last owner's writes come before ours; seq_cst for [REMOTE-1] */
 		freed = __atomic_exchange_n(&span->remote_bits[w], 0, __ATOMIC_SEQ_CST);
 		used = loam_span_alloc_word(span, w);
-		good = freed & used & ~unhanded(bin, span, w);
+		claimed = bin->span == span && span->window_word == w ? loam_bin_claimed(bin) : 0;
+		good = freed & used & ~claimed;
 		if (good != freed)
 			tell_double(span, w, freed & ~good);
 		if (good == 0)

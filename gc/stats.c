@@ -20,7 +20,7 @@ static uint64_t class_mallocs(unsigned c)
 
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
 		/* in this order: a thread that claims meanwhile is over-counted, not under- */
-		sum -= loam_bin_unhanded(&t->bin[c]);
+		sum -= loam_popcount(loam_bin_claimed(&t->bin[c]));
 		sum += __atomic_load_n(&t->bin[c].mallocs, __ATOMIC_RELAXED);
 	}
 	return sum;

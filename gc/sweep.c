@@ -71,7 +71,7 @@ static void reset_lists(void)
 			struct loam_bin *bin = &t->bin[i];
 
 			bin->partial = 0;
-			if (bin->span == NULL || loam_bin_unhanded(bin) > 0)
+			if (bin->span == NULL || loam_bin_claimed(bin) != 0)
 				continue;
 			bin->span->current = false;
 			bin->span = NULL;

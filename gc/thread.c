@@ -72,8 +72,7 @@ enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base)
 		return LOAM_INVAL;
 	memset(cache, 0, sizeof(*cache));
 	cache->stack_base = stack_base;
-	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-		cache->bin[i].slot_bytes = loam_size_class[loam_span_class_size(i)].size;
+	loam_alloc_attach(cache);
 	cache->magic = MAGIC;
 	/* from here on the host may stop us; the cache is empty and valid */
 	loam_host_thread_set(thread);

@@ -45,20 +45,15 @@ static void verify_bins(struct loam_cache *cache)
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		struct loam_bin *bin = &cache->bin[i];
 
-		LOAM_CHECK(bin->span != NULL || (bin->next == bin->end && bin->window == 0),
-			   "[BIN-2] claimed slots of no span");
-		for (uintptr_t p = bin->next; p < bin->end; p += bin->slot_bytes)
-			LOAM_CHECK(loam_span_of(p) == bin->span &&
-					   loam_span_slot_used(bin->span,
-							       loam_span_slot(bin->span, p)),
-				   "[CACHE-1] a claimed slot is not taken");
-		if (bin->span == NULL)
+		if (bin->span == NULL) {
+			LOAM_CHECK(loam_bin_claimed(bin) == 0, "[BIN-2] claimed slots of no span");
 			continue;
+		}
 		LOAM_CHECK(bin->span->owner == cache->id && bin->span->current,
 			   "[BIN-1] a current span of another thread's");
-		LOAM_CHECK((~loam_span_alloc_word(bin->span, bin->span->window_word) &
-			    bin->window) == 0,
-			   "[CACHE-2] the window holds slots that are not taken");
+		LOAM_CHECK((loam_bin_claimed(bin) &
+			    ~loam_span_alloc_word(bin->span, bin->span->window_word)) == 0,
+			   "[CACHE-1] a claimed slot is not taken");
 	}
 }
 

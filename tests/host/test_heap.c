@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The heap's calls, one by one: zeroing, alignment, free, realloc, running out. [SPAN-1], [SPAN-2],
- * [SPAN-3], [PAGES-1] to [PAGES-3], [CENTRAL-1], [BIN-1], [BIN-2], [CACHE-1], [CACHE-2] and [HEAP-1] to [HEAP-6]
+ * [SPAN-3], [PAGES-1] to [PAGES-3], [CENTRAL-1], [BIN-1], [BIN-2], [CACHE-1] and [HEAP-1] to [HEAP-6]
  * are verified throughout. */
 #include "tests/host/heap_setup.h"
 
