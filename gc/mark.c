@@ -7,8 +7,10 @@
  * one past the end keeps the next slot, not this one, as in Go. Typed objects are scanned by
  * their pointer bits, noscan ones not at all.
  *
- * There is no recursion: objects to scan wait on a stack of fixed size. When it is full, the
- * object is marked all the same and its span flagged; once the stack is empty, the marked objects
+ * There is no recursion. A span with marked objects that were not scanned waits in a queue, once, however
+ * many they are; when its turn comes, all of them are scanned in the order of memory: so pages are visited
+ * few times and for many objects. Objects of 16 bytes and large ones wait on a stack of fixed size. When it is
+ * full, the object is marked all the same and its span flagged; once nothing waits, the marked objects
  * of flagged spans are scanned again, until no flag is left. Every round marks at least one new
  * object or ends, so it terminates; how small the stack is decides only how long it takes.
  *
@@ -22,12 +24,15 @@
 void *memset(void *dst, int c, size_t n);
 
 #define STACK_BYTES ((uint64_t)256 << 10)
+#define AHEAD	    8u
+#define PIECE	    4096u /* bytes of a root range */
 
-static uintptr_t *stack;      /* init */
-static uint64_t stack_limit;  /* entries in use by policy */
-static uint64_t stack_count;  /* stopped */
-static bool overflowed;	      /* stopped */
-static uint64_t marked_bytes; /* stopped */
+static uintptr_t *stack;		 /* init */
+static uint64_t stack_limit;		 /* entries in use by policy */
+static uint64_t stack_count;		 /* stopped */
+static bool overflowed;			 /* stopped */
+static uint64_t marked_bytes;		 /* stopped */
+static uint32_t queue_first, queue_last; /* stopped: numbers of records; 0: empty */
 
 enum loam_err loam_mark_init(void)
 {
@@ -56,6 +61,36 @@ void loam_mark_limit(uint64_t entries)
 	stack_limit = entries == 0 || entries > all ? all : entries;
 }
 
+/* ---- the queue of spans ---- */
+
+static void enqueue(struct loam_span *span, uint64_t slot)
+{
+	uint32_t number = loam_span_number(span);
+
+	if (span->queued != 0) {
+		span->queued = 2;
+		return;
+	}
+	span->queued = 1;
+	span->queue_slot = (uint16_t)slot;
+	span->queue_next = 0;
+	if (queue_last != 0)
+		loam_span_record(queue_last)->queue_next = number;
+	else
+		queue_first = number;
+	queue_last = number;
+}
+
+static struct loam_span *dequeue(void)
+{
+	struct loam_span *span = loam_span_record(queue_first);
+
+	queue_first = span->queue_next;
+	if (queue_first == 0)
+		queue_last = 0;
+	return span;
+}
+
 /* Mark what `word` points to, if anything. */
 static void mark_word(uintptr_t word)
 {
@@ -64,9 +99,7 @@ static void mark_word(uintptr_t word)
 
 	if (word - loam_heap.base >= loam_heap.mapped_bytes)
 		return;
-	span = loam_span_of(word);
-	if (span == NULL)
-		return;
+	span = loam_span_at_page(loam_page_index(word));
 	slot = loam_span_slot(span, word);
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return;
@@ -77,7 +110,9 @@ static void mark_word(uintptr_t word)
 	marked_bytes += span->slot_bytes;
 	if (span->scan == LOAM_SCAN_NONE)
 		return;
-	if (stack_count < stack_limit) {
+	if (loam_span_batched(span)) {
+		enqueue(span, slot);
+	} else if (stack_count < stack_limit) {
 		stack[stack_count++] = span->base + slot * span->slot_bytes;
 	} else {
 		span->rescan = true;
@@ -88,17 +123,30 @@ static void mark_word(uintptr_t word)
 /* Words of memory that may be anything, and may be poisoned for a sanitizer. */
 LOAM_NO_SANITIZE static void scan_words(uintptr_t lo, uintptr_t hi)
 {
-	for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += sizeof(uintptr_t))
-		mark_word(*(const uintptr_t *)at);
+	uintptr_t base = loam_heap.base, mapped = loam_heap.mapped_bytes;
+
+	for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += sizeof(uintptr_t)) {
+		uintptr_t word = *(const uintptr_t *)at;
+
+		if (__builtin_expect(word - base < mapped, 0))
+			mark_word(word);
+	}
 }
 
+static void drain_stack(void);
+
+/* In pieces: a long range must not fill the stack. Spans wait meanwhile, the longer the better. */
 static void scan_range(void *arg, const void *lo, const void *hi)
 {
+	uintptr_t from = loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), end = (uintptr_t)hi;
 	uint64_t *bytes = arg;
 
 	if (bytes != NULL)
 		*bytes += (uintptr_t)hi - (uintptr_t)lo;
-	scan_words(loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), (uintptr_t)hi);
+	for (; from < end; from += PIECE) {
+		scan_words(from, end - from > PIECE ? from + PIECE : end);
+		drain_stack();
+	}
 }
 
 LOAM_NO_SANITIZE static void scan_typed(const struct loam_span *span, uintptr_t base)
@@ -132,12 +180,77 @@ static void scan_object(const struct loam_span *span, uintptr_t base)
 		scan_words(base, base + span->slot_bytes);
 }
 
+static void scan_slot(struct loam_span *span, uint64_t slot)
+{
+	loam_span_scan_bits(span)[slot / 64] |= (uint64_t)1 << (slot % 64);
+	scan_object(span, span->base + slot * span->slot_bytes);
+}
+
+/* The memory of an object that is scanned soon. */
+static inline void ask_for(const struct loam_span *span, uint64_t slot)
+{
+	uintptr_t at = span->base + slot * span->slot_bytes;
+
+	for (uint64_t i = 0; i < span->slot_bytes && i < 512; i += 64)
+		__builtin_prefetch((void *)(at + i));
+}
+
+/* Scan what is marked in the span and was not scanned yet, upwards through memory. */
+static void scan_span(struct loam_span *span)
+{
+	uint64_t *scanned = loam_span_scan_bits(span);
+	bool one = span->queued == 1;
+
+	span->queued = 0; /* before: what is marked meanwhile is for the next turn */
+	if (one) {
+		scan_slot(span, span->queue_slot);
+		return;
+	}
+	for (uint32_t w = 0; w < loam_span_words(span); w++) {
+		for (uint64_t todo = span->mark_bits[w] & ~scanned[w]; todo != 0;) {
+			unsigned bit = (unsigned)__builtin_ctzll(todo);
+
+			todo &= todo - 1;
+			if (todo != 0)
+				ask_for(span, w * 64 + (unsigned)__builtin_ctzll(todo));
+			scan_slot(span, w * 64 + bit);
+		}
+	}
+}
+
+/* Scan single objects until none waits. Each is asked for some objects before its turn, so that its
+ * memory is on the way while others are scanned. */
+static void drain_stack(void)
+{
+	uintptr_t ahead[AHEAD] = {0};
+	unsigned at = 0, asked = 0;
+
+	while (stack_count > 0 || asked > 0) {
+		uintptr_t base = ahead[at], next = 0;
+
+		if (stack_count > 0) {
+			next = stack[--stack_count];
+			__builtin_prefetch((void *)next);
+			asked++;
+		}
+		ahead[at] = next;
+		at = (at + 1) % AHEAD;
+		if (base == 0)
+			continue;
+		asked--;
+		scan_object(loam_span_at_page(loam_page_index(base)), base);
+	}
+}
+
+/* Scan what waits, until nothing does. Single objects first: the longer a span waits, the more of it is
+ * scanned at once (the idea of Go's Green Tea collector). */
 static void drain(void)
 {
-	while (stack_count > 0) {
-		uintptr_t base = stack[--stack_count];
-
-		scan_object(loam_span_of(base), base);
+	for (;;) {
+		drain_stack();
+		if (queue_first == 0)
+			return;
+		scan_span(dequeue());
 	}
 }
 
@@ -157,6 +270,9 @@ static void clear_marks(void)
 {
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		memset(s->mark_bits, 0, loam_span_words(s) * 8);
+		if (loam_span_batched(s))
+			memset(loam_span_scan_bits(s), 0, loam_span_words(s) * 8);
+		s->queued = 0;
 		s->rescan = false;
 		loam_remote_apply_stopped(s);
 	}
@@ -169,8 +285,11 @@ static void mark_claimed(void)
 		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 			struct loam_bin *bin = &t->bin[i];
 
-			if (bin->span != NULL)
-				bin->span->mark_bits[bin->span->window_word] |=
+			if (bin->span == NULL)
+				continue;
+			bin->span->mark_bits[bin->span->window_word] |= loam_bin_claimed(bin);
+			if (loam_span_batched(bin->span))
+				loam_span_scan_bits(bin->span)[bin->span->window_word] |=
 					loam_bin_claimed(bin);
 		}
 	}
@@ -182,14 +301,13 @@ uint64_t loam_mark_all(const void *sp, uint64_t *stack_bytes)
 
 	clear_marks();
 	stack_count = 0;
+	queue_first = queue_last = 0;
 	marked_bytes = 0;
 	overflowed = false;
 	*stack_bytes = 0;
 	mark_claimed();
 	scan_range(stack_bytes, sp, self->stack_base);
-	drain();
 	loam_host_stacks(scan_range, stack_bytes);
-	drain();
 	loam_roots_visit(scan_range, NULL);
 	loam_pins_visit(scan_range, NULL);
 	drain();

@@ -14,7 +14,8 @@
  * by a thread that does not own the span: remote.c) fit in the same cache line, behind the
  * alloc bits. The remote bits of 16-byte slots stand where their pointer bits would: of 128 bytes a
  * page, they are the first 64 (typed.c has the rest). All in all 256 bytes a page, and 4 for the
- * number: 3.17 % of the heap.
+ * number: 3.17 % of the heap. In the same way the bits of what has been scanned stand behind the mark bits;
+ * slots of 16 bytes do without (mark.c).
  *
  *   [SPAN-1] Each page of an in-use span leads to it; each other page leads to number 0.
  *   [SPAN-2] Bits of slots that do not exist are clear.
@@ -134,6 +135,7 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->listed = false;
 	span->current = false;
 	span->rescan = false;
+	span->queued = 0;
 	span->special = span_class == LOAM_SPAN_TINY;
 	span->next = span->prev = 0;
 	span->owned_next = span->owned_prev = NULL;

@@ -79,7 +79,10 @@ struct loam_span {
 	struct loam_span *inbox_next; /* the inbox's (remote.c); outlives the span */
 	struct loam_span *spare_next; /* of a spare record */
 	uint32_t pages;		      /* span */
-	bool rescan; /* stopped: the mark stack overflowed on an object of this span */
+	uint32_t queue_next; /* stopped: number of the next record in the queue of spans to scan */
+	uint16_t queue_slot; /* stopped: the one marked slot, if queued is 1 */
+	uint8_t queued;	     /* stopped: 0, or what waits to be scanned: 1 one slot, 2 more */
+	bool rescan;	     /* stopped: the mark stack overflowed on an object of this span */
 };
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
 	       "two cache lines: what free reads is one");
@@ -106,6 +109,18 @@ void loam_span_records_flush(struct loam_cache *cache);
 static inline uintptr_t loam_span_start(const struct loam_span *span)
 {
 	return loam_align_down(span->base, LOAM_HEAP_PAGE);
+}
+
+/* Are its objects scanned together? Those of 16 bytes have no room for the bits; large ones are alone. */
+static inline bool loam_span_batched(const struct loam_span *span)
+{
+	return span->magic != 0 && span->slot_bytes > LOAM_GRANULE;
+}
+
+/* Bit a slot: its object has been scanned. Batched spans only. */
+static inline uint64_t *loam_span_scan_bits(const struct loam_span *span)
+{
+	return span->mark_bits + span->pages * 4;
 }
 
 /* Slot that an address in the span falls into; may be span->slots for the tail. */
