@@ -40,7 +40,7 @@ static inline void collect_if_stressed(void)
 
 	if (__builtin_expect(h->stress != 0, 0) &&
 	    __atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress == 0)
-		loam_collect(0, true);
+		loam_collect(0, LOAM_WHY_ASKED);
 }
 
 /* Take the lowest of the claimed slots in `*set`, which is not empty. One store: [CACHE-1]; only this thread
@@ -124,7 +124,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 		if (attempt == 2)
 			break;
 		loam_cache_leave(cache);
-		loam_collect(seen, attempt == 1);
+		loam_collect(seen, attempt == 1 ? LOAM_WHY_SHORTAGE : LOAM_WHY_GOAL);
 		loam_cache_enter(cache);
 	}
 	return NULL;

@@ -10,16 +10,15 @@
  * HEAP_MINIMUM * percent / 100; a memory limit lowers that. A machine with less memory than that
  * collects when it runs out (gc/central.c, gc/alloc.c).
  *
- * Scavenging: free pages that are still backed beyond a tenth of the goal go back to the frames,
- * highest address first (Go's retain rule), and all of them when memory is short.
+ * Memory that the heap need not keep goes back at the end (scavenge.c), and all that is free when memory
+ * is short.
  */
 #include "gc/heap.h"
 
 #include "arch/cpu.h"
 
-#define HEAP_MINIMUM	((uint64_t)4 << 20)
-#define PERCENT_MAX	100000
-#define RELEASE_QUANTUM 8u /* heap pages at a time: 64 KiB */
+#define HEAP_MINIMUM ((uint64_t)4 << 20)
+#define PERCENT_MAX  100000
 
 /* ---- pacing ---- */
 
@@ -79,27 +78,16 @@ void loam_gc_set_stress(uint64_t n)
 	loam_cache_leave(cache);
 }
 
-/* ---- giving back ---- */
+/* ---- donated time ---- */
 
-static uint64_t pages_to_keep(void)
+static bool scavenge_some(struct loam_cache *cache)
 {
-	uint64_t to = loam_heap.percent < 0 ? loam_heap.marked : (uint64_t)loam_heap.next_gc;
-	uint64_t retain = (to + to / 10) >> LOAM_HEAP_PAGE_SHIFT;
-
-	return retain > loam_heap.pages_used ? retain - loam_heap.pages_used : 0;
-}
-
-static uint64_t release_some(struct loam_cache *cache, bool all)
-{
-	uint64_t gone;
+	bool more;
 
 	loam_cache_enter(cache);
-	loam_gc_lock(&loam_heap.lock);
-	gone = loam_pages_release_locked(all ? 0 : pages_to_keep(),
-					 all ? UINT64_MAX : RELEASE_QUANTUM);
-	loam_gc_unlock(&loam_heap.lock);
+	more = loam_scavenge_some();
 	loam_cache_leave(cache);
-	return gone;
+	return more;
 }
 
 bool loam_gc_work(uint64_t budget_ns)
@@ -108,10 +96,34 @@ bool loam_gc_work(uint64_t budget_ns)
 	uint64_t start = loam_host_now_ns();
 
 	do {
-		if (release_some(cache, false) == 0)
+		if (!scavenge_some(cache))
 			return false;
 	} while (loam_host_now_ns() - start < budget_ns);
 	return true;
+}
+
+static uint64_t scavenge_all(struct loam_cache *cache)
+{
+	uint64_t bytes;
+
+	loam_cache_enter(cache);
+	loam_pagecache_flush(&cache->pages);
+	bytes = loam_scavenge_all();
+	loam_cache_leave(cache);
+	return bytes;
+}
+
+uint64_t loam_release(void)
+{
+	struct loam_stats before, after;
+
+	loam_stats_read(&before);
+	loam_gc();
+	scavenge_all(loam_cache_self());
+	loam_stats_read(&after);
+	return after.heap_released > before.heap_released
+		       ? after.heap_released - before.heap_released
+		       : 0;
 }
 
 /* ---- the collection ---- */
@@ -151,20 +163,21 @@ static void collect_stopped(void *arg, const void *sp)
 	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
 	h->forced_cycles += c->forced;
 	loam_pace();
+	loam_scavenge_goal(h->goal_last);
 	c->live_after = h->marked;
 	LOAM_VERIFY(loam_heap_verify_stopped());
 	c->swept = loam_host_now_ns();
 }
 
-void loam_collect(uint64_t seen, bool forced)
+void loam_collect(uint64_t seen, enum loam_why why)
 {
 	struct loam_cache *cache = loam_cache_self();
 	struct loam_heap *h = &loam_heap;
-	struct cycle c = {.forced = forced, .begun = loam_host_now_ns()};
+	struct cycle c = {.forced = why == LOAM_WHY_ASKED, .begun = loam_host_now_ns()};
 	uint64_t done;
 
 	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
-	if (!forced && h->cycles != seen) {
+	if (why == LOAM_WHY_GOAL && h->cycles != seen) {
 		loam_gc_unlock(&h->collecting);
 		return;
 	}
@@ -178,16 +191,16 @@ void loam_collect(uint64_t seen, bool forced)
 	h->last_gc_ns = done;
 	if (h->trace)
 		loam_gctrace(c.begun, c.stopped, c.marked, done, c.live_before, c.live_after,
-			     c.stack_bytes, forced);
+			     c.stack_bytes, c.forced);
 	loam_gc_unlock(&h->collecting);
-	if (forced)
-		release_some(cache, true);
+	if (why == LOAM_WHY_SHORTAGE)
+		scavenge_all(cache);
 	else
-		while (release_some(cache, false) > 0)
+		while (scavenge_some(cache))
 			;
 }
 
 void loam_gc(void)
 {
-	loam_collect(0, true);
+	loam_collect(0, LOAM_WHY_ASKED);
 }

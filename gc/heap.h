@@ -28,19 +28,15 @@ struct loam_heap {
 	bool initialised;
 	uintptr_t base;		 /* init: start of the heap's range, 64 MiB aligned */
 	uint64_t reserved_bytes; /* init */
-	uint64_t mapped_bytes;	 /* lock to write: [base, base + mapped) is Prepared or Ready */
+	uint64_t mapped_bytes; /* pages.lock to write: [base, base + mapped) is Prepared or Ready */
 	/* tables beside the heap */
 	struct loam_table spans;	/* uint32_t, one a heap page: number of the span's record */
 	struct loam_table records;	/* struct loam_span; type-stable; number 0 is nobody's */
-	struct loam_table page_used;	/* bit a heap page: in a span */
-	struct loam_table page_ready;	/* bit a heap page: Ready, else Prepared */
 	struct loam_table alloc_bits;	/* 64 bytes a heap page: alloc bits, and remote bits */
 	struct loam_table mark_bits;	/* 64 bytes a heap page */
 	struct loam_table pointer_bits; /* 128 bytes a heap page, where needed: typed.c */
 	struct loam_table pointer_pieces; /* bit a piece of pointer_bits: backed */
-	/* pages */
-	uint64_t first_free;		  /* lock: no free page below this index */
-	uint64_t pages_used, pages_ready; /* lock */
+	struct loam_pageheap pages;
 	/* spans */
 	struct loam_span *spare;		 /* lock */
 	uint64_t record_count;			 /* lock: ever made, and number 0 */
@@ -198,14 +194,30 @@ void loam_mark_check(void);
 void loam_sweep_all(struct loam_cache *cache);
 
 /* ---- collect.c ---- */
+/* Why a collection. */
+enum loam_why {
+	LOAM_WHY_GOAL,	   /* the heap has grown to its goal */
+	LOAM_WHY_SHORTAGE, /* there is no memory: afterwards everything free goes back */
+	LOAM_WHY_ASKED,	   /* loam_gc: a new collection in any case */
+};
 /* Collect. `seen` is heap.cycles as the caller saw it when it decided: if somebody else has
- * collected since, nothing is done, unless `forced`. Called outside. */
-void loam_collect(uint64_t seen, bool forced);
+ * collected for the goal since, nothing is done. Called outside. */
+void loam_collect(uint64_t seen, enum loam_why why);
 void loam_pace(void);
 static inline int64_t loam_live_add(int64_t bytes)
 {
 	return __atomic_add_fetch(&loam_heap.live, bytes, __ATOMIC_RELAXED);
 }
+
+/* ---- scavenge.c ---- */
+/* A collection has ended: what to keep until the next. `last_goal`: bytes at which it was due. */
+void loam_scavenge_goal(uint64_t last_goal);
+/* `pages` are about to become Ready: give as many back first, if the heap is past a goal. Inside. */
+void loam_scavenge_before(uint64_t pages);
+/* Give a little back, if there is too much; true: something went. Inside. */
+bool loam_scavenge_some(void);
+/* Give everything free back; returns bytes. Inside. */
+uint64_t loam_scavenge_all(void);
 
 /* ---- trace.c ---- */
 void loam_gctrace(uint64_t begun, uint64_t stopped, uint64_t marked, uint64_t done,

@@ -20,7 +20,7 @@ struct want {
 	uint64_t bytes;
 };
 
-#define TABLES 8u
+#define TABLES 6u
 
 /* Every table beside the heap, and how large it can become. */
 static void list_tables(struct loam_heap *h, struct want want[TABLES])
@@ -29,12 +29,10 @@ static void list_tables(struct loam_heap *h, struct want want[TABLES])
 
 	want[0] = (struct want){&h->spans, pages * 4};
 	want[1] = (struct want){&h->records, (pages + 1) * sizeof(struct loam_span)};
-	want[2] = (struct want){&h->page_used, pages / 8};
-	want[3] = (struct want){&h->page_ready, pages / 8};
-	want[4] = (struct want){&h->alloc_bits, pages * 64};
-	want[5] = (struct want){&h->mark_bits, pages * 64};
-	want[6] = (struct want){&h->pointer_bits, pages * 128};
-	want[7] = (struct want){&h->pointer_pieces, pages / 1024 + 8};
+	want[2] = (struct want){&h->alloc_bits, pages * 64};
+	want[3] = (struct want){&h->mark_bits, pages * 64};
+	want[4] = (struct want){&h->pointer_bits, pages * 128};
+	want[5] = (struct want){&h->pointer_pieces, pages / 1024 + 8};
 }
 
 static enum loam_err reserve_tables(struct loam_heap *h)
@@ -57,6 +55,7 @@ static void free_tables(struct loam_heap *h)
 	list_tables(h, want);
 	for (unsigned i = 0; i < TABLES; i++)
 		loam_table_free(want[i].table);
+	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
 }
@@ -96,6 +95,8 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (err != LOAM_OK)
 		return err;
 	err = reserve_tables(h);
+	if (err == LOAM_OK)
+		err = loam_pageheap_init();
 	if (err == LOAM_OK)
 		err = loam_remote_init();
 	if (err == LOAM_OK)

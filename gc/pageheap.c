@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page heap: which heap pages are in a span, and which are backed.
+ * The page heap: heap pages with memory behind them.
  *
- * The heap is one reserved range that grows at its end in steps of STEP_PAGES, so that a small
- * machine does not pay for what it does not use; a big request takes as many steps as it needs.
- * Two bits a page: used (in a span) and ready (Ready, else Prepared). Allocation is address-ordered
- * first fit over the used bits, which keeps the high end free for giving back.
+ * Which pages are free is pagealloc.c's affair; here the heap grows, and pages become Ready when
+ * they are taken and were not. The heap is one reserved range that grows at its end in steps of
+ * STEP_PAGES, so that a small machine does not pay for what it does not use; a big request takes as many
+ * steps as it needs. Tables are backed first: a page is in the heap only with its metadata.
  *
- *   [PAGES-1] A used page is Ready.
- *   [PAGES-2] pages_used and pages_ready count the bits; ready pages are the Ready bytes of owner
- *             heap.
- *   [PAGES-3] No free page lies below first_free.
+ * Small requests are served from the thread's page cache, without a lock. The system calls that make
+ * pages Ready or not run without the lock: the pages are marked used meanwhile, and free again if
+ * there was no memory.
+ *
+ *   [PAGES-1] A page of a span is used and Ready.
+ *   [PAGES-2] used, ready and fenced count pages; ready ones are the Ready bytes of owner heap.
  *
  * Zeroing: pages that become Ready come zeroed from loam_sys_used; pages that were free and
  * Ready hold old bytes, so a run is "zeroed" only if none of it was Ready before.
@@ -18,181 +20,112 @@
  */
 #include "gc/heap.h"
 
-#define STEP_PAGES 128u /* 1 MiB */
+#define STEP_PAGES  128u /* 1 MiB */
+#define CACHE_MOST  16u	 /* larger requests go past the cache */
+#define RELEASE_RUN 512u /* pages that go back at once, when all shall go */
 
-/* ---- bits ---- */
+static struct loam_pageheap *const ph = &loam_heap.pages;
 
-static uint64_t *used_bits(void)
+static uintptr_t address(uint64_t page)
 {
-	return (uint64_t *)loam_heap.page_used.base;
+	return loam_heap.base + (page << LOAM_HEAP_PAGE_SHIFT);
 }
 
-static uint64_t *ready_bits(void)
+static void count(uint64_t *counter, uint64_t pages)
 {
-	return (uint64_t *)loam_heap.page_ready.base;
-}
-
-static bool bit(const uint64_t *bits, uint64_t i)
-{
-	return (bits[i / 64] >> (i % 64) & 1) != 0;
-}
-
-static void set_bits(uint64_t *bits, uint64_t from, uint64_t count, bool value)
-{
-	for (uint64_t i = from; i < from + count;) {
-		uint64_t n = 64 - i % 64 < from + count - i ? 64 - i % 64 : from + count - i;
-		uint64_t mask = (n == 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1) << (i % 64);
-
-		bits[i / 64] = value ? bits[i / 64] | mask : bits[i / 64] & ~mask;
-		i += n;
-	}
-}
-
-static uint64_t count_bits(const uint64_t *bits, uint64_t from, uint64_t count)
-{
-	uint64_t sum = 0;
-
-	for (uint64_t i = from; i < from + count; i++)
-		sum += bit(bits, i);
-	return sum;
-}
-
-/* First index from `i` on, below `end`, whose bit is `value`; `end` if there is none. */
-static uint64_t next_bit(const uint64_t *bits, uint64_t i, uint64_t end, bool value)
-{
-	while (i < end) {
-		uint64_t word = (value ? bits[i / 64] : ~bits[i / 64]) >> (i % 64);
-
-		if (word != 0) {
-			i += (unsigned)__builtin_ctzll(word);
-			return i < end ? i : end;
-		}
-		i = (i / 64 + 1) * 64;
-	}
-	return end;
-}
-
-static uint64_t page_count(void)
-{
-	return loam_heap.mapped_bytes >> LOAM_HEAP_PAGE_SHIFT;
-}
-
-static uintptr_t page_addr(uint64_t index)
-{
-	return loam_heap.base + (index << LOAM_HEAP_PAGE_SHIFT);
+	__atomic_add_fetch(counter, pages, __ATOMIC_RELAXED);
 }
 
 /* ---- growth ---- */
 
-/* The tables first, then the pages: a page is in the heap only with its metadata. */
+/* Make the heap `pages` long. heap.pages.lock is held. */
 static bool grow_to(uint64_t pages)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t bytes = pages << LOAM_HEAP_PAGE_SHIFT;
 
 	if (bytes > h->reserved_bytes || loam_table_grow(&h->spans, pages * 4) != LOAM_OK ||
-	    loam_table_grow(&h->page_used, pages / 8) != LOAM_OK ||
-	    loam_table_grow(&h->page_ready, pages / 8) != LOAM_OK ||
 	    loam_table_grow(&h->alloc_bits, pages * 64) != LOAM_OK ||
-	    loam_table_grow(&h->mark_bits, pages * 64) != LOAM_OK)
+	    loam_table_grow(&h->mark_bits, pages * 64) != LOAM_OK ||
+	    loam_pagealloc_back(&ph->pa, pages) != LOAM_OK)
 		return false;
 	if (loam_sys_map(h->base + h->mapped_bytes, bytes - h->mapped_bytes, LOAM_OWNER_HEAP) !=
 	    LOAM_OK)
 		return false;
+	loam_pagealloc_grow(&ph->pa, pages);
+	/* release: the tables are there; partner: the acquire in loam_heap_has */
 	__atomic_store_n(&h->mapped_bytes, bytes, __ATOMIC_RELEASE);
 	return true;
 }
 
-static bool grow(uint64_t pages)
+static uint64_t alloc_locked(uint64_t pages, uint64_t align, uint64_t *scavenged)
 {
-	uint64_t have = page_count(), tail = have;
+	uint64_t at = loam_pagealloc_alloc(&ph->pa, pages, align, scavenged);
 
-	/* free pages at the end count towards the request */
-	while (tail > 0 && !bit(used_bits(), tail - 1))
-		tail--;
-	return grow_to(loam_align_up(tail + pages, STEP_PAGES));
+	if (at == LOAM_PAGE_NONE &&
+	    grow_to(loam_align_up(loam_pagealloc_need(&ph->pa, pages, align), STEP_PAGES)))
+		at = loam_pagealloc_alloc(&ph->pa, pages, align, scavenged);
+	return at;
 }
 
-/* ---- runs ---- */
+/* ---- memory for pages that were taken ---- */
 
-static uint64_t find_run(uint64_t pages)
+static bool make_ready(uint64_t at, uint64_t pages)
 {
-	uint64_t end = page_count(), at = loam_heap.first_free;
+	return loam_sys_used(address(at), pages << LOAM_HEAP_PAGE_SHIFT, NULL) == LOAM_OK;
+}
 
-	for (;;) {
-		uint64_t stop;
+/* A run that the page allocator marked used gets its memory, or is free again. */
+static bool settle(uint64_t at, uint64_t pages, uint64_t scavenged)
+{
+	bool ok = true;
 
-		at = next_bit(used_bits(), at, end, false);
-		if (end - at < pages)
-			return end;
-		stop = next_bit(used_bits(), at, at + pages, true);
-		if (stop - at >= pages)
+	if (scavenged > 0) {
+		loam_scavenge_before(scavenged);
+		ok = make_ready(at, pages);
+		loam_gc_lock(&ph->lock);
+		if (ok)
+			loam_pagealloc_settle(&ph->pa, at, pages);
+		else
+			loam_pagealloc_free(&ph->pa, at, pages);
+		loam_gc_unlock(&ph->lock);
+	}
+	if (ok) {
+		count(&ph->used, pages);
+		count(&ph->ready, scavenged);
+	}
+	return ok;
+}
+
+/* ---- the cache of a thread ---- */
+
+static uint64_t alloc_cached(struct loam_pagecache *pc, unsigned pages, bool *zeroed)
+{
+	uint64_t scavenged = 0, at = loam_pagecache_alloc(pc, pages, &scavenged);
+	unsigned missing;
+
+	if (at == LOAM_PAGE_NONE) {
+		loam_gc_lock(&ph->lock);
+		loam_pagealloc_cache_flush(&ph->pa, pc);
+		*pc = loam_pagealloc_cache_take(&ph->pa);
+		loam_gc_unlock(&ph->lock);
+		at = loam_pagecache_alloc(pc, pages, &scavenged);
+		if (at == LOAM_PAGE_NONE)
 			return at;
-		at = stop;
 	}
-}
-
-static uintptr_t alloc_locked(uint64_t pages, bool *zeroed)
-{
-	struct loam_heap *h = &loam_heap;
-	uint64_t at = find_run(pages), were_ready;
-
-	if (at == page_count()) {
-		if (!grow(pages))
-			return 0;
-		at = find_run(pages);
-	}
-	were_ready = count_bits(ready_bits(), at, pages);
-	if (were_ready < pages &&
-	    loam_sys_used(page_addr(at), pages << LOAM_HEAP_PAGE_SHIFT, NULL) != LOAM_OK)
-		return 0;
-	set_bits(ready_bits(), at, pages, true);
-	set_bits(used_bits(), at, pages, true);
-	h->pages_used += pages;
-	h->pages_ready += pages - were_ready;
-	if (at == h->first_free)
-		h->first_free = at + pages;
-	*zeroed = were_ready == 0;
-	return page_addr(at);
-}
-
-static void free_locked(uintptr_t base, uint64_t pages)
-{
-	struct loam_heap *h = &loam_heap;
-	uint64_t at = loam_page_index(base);
-
-	LOAM_ASSERT(count_bits(used_bits(), at, pages) == pages);
-	set_bits(used_bits(), at, pages, false);
-	h->pages_used -= pages;
-	if (at < h->first_free)
-		h->first_free = at;
-}
-
-uint64_t loam_pages_release_locked(uint64_t keep, uint64_t most)
-{
-	struct loam_heap *h = &loam_heap;
-	uint64_t gone = 0;
-
-	for (uint64_t i = page_count();
-	     i > 0 && gone < most && h->pages_ready - h->pages_used > keep;) {
-		uint64_t low = i, room = h->pages_ready - h->pages_used - keep;
-		enum loam_err err;
-
-		if (bit(used_bits(), i - 1) || !bit(ready_bits(), i - 1)) {
-			i--;
-			continue;
+	missing = loam_popcount(scavenged);
+	if (missing > 0) {
+		loam_scavenge_before(missing);
+		if (!make_ready(at, pages)) {
+			pc->free |= loam_word_mask((unsigned)(at - pc->base_page), pages);
+			pc->scavenged |= scavenged;
+			return LOAM_PAGE_NONE;
 		}
-		while (low > 0 && !bit(used_bits(), low - 1) && bit(ready_bits(), low - 1) &&
-		       i - low < room && i - low < most - gone)
-			low--;
-		err = loam_sys_unused(page_addr(low), (i - low) << LOAM_HEAP_PAGE_SHIFT);
-		LOAM_CHECK(err == LOAM_OK, "free heap pages could not be given back");
-		set_bits(ready_bits(), low, i - low, false);
-		h->pages_ready -= i - low;
-		gone += i - low;
-		i = low;
 	}
-	return gone;
+	*zeroed = missing == pages;
+	count(&ph->used, pages);
+	count(&ph->ready, missing);
+	return at;
 }
 
 /* ---- the interface ---- */
@@ -200,43 +133,126 @@ uint64_t loam_pages_release_locked(uint64_t keep, uint64_t most)
 uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t align_pages,
 			   bool *zeroed)
 {
-	uint64_t extra = align_pages > 1 ? align_pages - 1 : 0,
-		 align = align_pages << LOAM_HEAP_PAGE_SHIFT;
-	uintptr_t base, at;
+	uint64_t at, scavenged;
 
-	(void)pc;
-	loam_gc_lock(&loam_heap.lock);
-	base = alloc_locked(pages + extra, zeroed);
-	at = base;
-	if (base != 0 && extra != 0) {
-		at = loam_align_up(base, align);
-		if (at != base)
-			free_locked(base, (at - base) >> LOAM_HEAP_PAGE_SHIFT);
-		if (extra != (at - base) >> LOAM_HEAP_PAGE_SHIFT)
-			free_locked(at + (pages << LOAM_HEAP_PAGE_SHIFT),
-				    extra - ((at - base) >> LOAM_HEAP_PAGE_SHIFT));
+	if (pages == 0 || align_pages > LOAM_PALLOC_ALIGN_MAX)
+		return 0;
+	if (pc != NULL && pages < CACHE_MOST && align_pages <= 1) {
+		at = alloc_cached(pc, (unsigned)pages, zeroed);
+		if (at != LOAM_PAGE_NONE)
+			return address(at);
 	}
-	loam_gc_unlock(&loam_heap.lock);
-	return at;
+	loam_gc_lock(&ph->lock);
+	at = alloc_locked(pages, align_pages, &scavenged);
+	loam_gc_unlock(&ph->lock);
+	if (at == LOAM_PAGE_NONE || !settle(at, pages, scavenged))
+		return 0;
+	*zeroed = scavenged == pages;
+	return address(at);
 }
 
 void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages)
 {
-	(void)pc;
-	loam_gc_lock(&loam_heap.lock);
-	free_locked(base, pages);
-	loam_gc_unlock(&loam_heap.lock);
+	uint64_t at = loam_page_index(base);
+
+	count(&ph->used, -pages);
+	/* back into the thread's own block without a lock, if that is where they came from */
+	if (pc != NULL && pc->free != 0 && pc->base_page == loam_align_down(at, LOAM_CACHE_PAGES) &&
+	    at + pages <= pc->base_page + LOAM_CACHE_PAGES) {
+		pc->free |= loam_word_mask((unsigned)(at - pc->base_page), (unsigned)pages);
+		return;
+	}
+	loam_gc_lock(&ph->lock);
+	loam_pagealloc_free(&ph->pa, at, pages);
+	loam_gc_unlock(&ph->lock);
 }
 
 bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed)
 {
-	(void)end;
-	(void)more;
-	(void)zeroed;
-	return false;
+	uint64_t at = loam_page_index(end), scavenged;
+	bool ok;
+
+	loam_gc_lock(&ph->lock);
+	ok = loam_pagealloc_alloc_at(&ph->pa, at, more, &scavenged);
+	if (!ok && loam_pagealloc_is_free(&ph->pa, at, ph->pa.end - at) &&
+	    grow_to(loam_align_up(at + more, STEP_PAGES)))
+		ok = loam_pagealloc_alloc_at(&ph->pa, at, more, &scavenged);
+	loam_gc_unlock(&ph->lock);
+	if (!ok || !settle(at, more, scavenged))
+		return false;
+	*zeroed = scavenged == more;
+	return true;
 }
 
 void loam_pagecache_flush(struct loam_pagecache *pc)
 {
-	(void)pc;
+	loam_gc_lock(&ph->lock);
+	loam_pagealloc_cache_flush(&ph->pa, pc);
+	loam_gc_unlock(&ph->lock);
+}
+
+void loam_pages_fence(uintptr_t base, uint64_t pages)
+{
+	enum loam_err err = loam_sys_fault(base, pages << LOAM_HEAP_PAGE_SHIFT);
+
+	LOAM_CHECK(err == LOAM_OK, "heap pages could not be fenced");
+	count(&ph->used, -pages);
+	count(&ph->ready, -pages);
+	count(&ph->fenced, pages);
+}
+
+uint64_t loam_pages_release(uint64_t most, bool force)
+{
+	uint64_t gone = 0;
+
+	while (gone < most) {
+		uint64_t at, pages, want = most - gone < RELEASE_RUN ? most - gone : RELEASE_RUN;
+		enum loam_err err;
+		bool some;
+
+		loam_gc_lock(&ph->lock);
+		some = loam_pagealloc_candidate(&ph->pa, want, force, &at, &pages);
+		loam_gc_unlock(&ph->lock);
+		if (!some)
+			break;
+		err = loam_sys_unused(address(at), pages << LOAM_HEAP_PAGE_SHIFT);
+		LOAM_CHECK(err == LOAM_OK, "free heap pages could not be given back");
+		count(&ph->ready, -pages);
+		loam_gc_lock(&ph->lock);
+		loam_pagealloc_released(&ph->pa, at, pages);
+		loam_gc_unlock(&ph->lock);
+		gone += pages;
+	}
+	return gone;
+}
+
+/* ---- start, end, and what must hold ---- */
+
+enum loam_err loam_pageheap_init(void)
+{
+	*ph = (struct loam_pageheap){0};
+	return loam_pagealloc_init(&ph->pa, loam_heap.base >> LOAM_HEAP_PAGE_SHIFT,
+				   loam_heap.reserved_bytes >> LOAM_HEAP_PAGE_SHIFT);
+}
+
+void loam_pageheap_reset(void)
+{
+	loam_pagealloc_destroy(&ph->pa);
+	*ph = (struct loam_pageheap){0};
+}
+
+void loam_pageheap_verify(void)
+{
+	uint64_t pages = loam_heap.mapped_bytes >> LOAM_HEAP_PAGE_SHIFT, used, scavenged;
+	struct loam_sys_stats sys;
+
+	loam_sys_stats(&sys);
+	loam_pagealloc_verify(&ph->pa, &used, &scavenged);
+	LOAM_CHECK(ph->pa.end == pages,
+		   "[PAGES-2] the page allocator has other pages than the heap");
+	LOAM_CHECK(used == ph->used + ph->fenced, "[PAGES-2] count of used pages is wrong");
+	LOAM_CHECK(pages - scavenged == ph->ready + ph->fenced,
+		   "[PAGES-2] count of Ready pages is wrong");
+	LOAM_CHECK(sys.ready_bytes[LOAM_OWNER_HEAP] == ph->ready << LOAM_HEAP_PAGE_SHIFT,
+		   "[PAGES-2] Ready heap bytes disagree with the address space");
 }

@@ -1,29 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* The page heap: which heap pages are in a span, which are backed. Theory: pageheap.c. */
+/* The page heap: heap pages with memory behind them. Theory: pageheap.c. */
 #ifndef LOAM_GC_PAGEHEAP_H
 #define LOAM_GC_PAGEHEAP_H
 
-#include <loam/types.h>
-
+#include "gc/lock.h"
+#include "gc/pagealloc.h"
 #include "gc/sizeclass.h"
 
-/* Free pages of one aligned block of 64, taken by a thread for itself. */
-struct loam_pagecache {
-	uint64_t base_page;
-	uint64_t free, scavenged;
+struct loam_pageheap {
+	struct loam_gc_lock lock;
+	struct loam_pagealloc pa; /* lock */
+	/* atomic; pages */
+	uint64_t used;	 /* in spans: not those that wait in a thread's cache */
+	uint64_t ready;	 /* Ready: the Ready bytes of owner heap */
+	uint64_t fenced; /* never used again: loam_pages_fence */
+	uint64_t goal;	 /* Ready pages to keep when not in use: scavenge.c */
 };
 
-/* `pages` heap pages, all Ready, aligned to `align_pages` (0 or 1: any). *zeroed: known to be
- * zero. 0: no memory or no address space, nothing changed. */
+/* Context of all: inside the allocator, or stopped. `pc`: of the running thread, or NULL. */
+
+/*
+ * `pages` heap pages, all Ready, aligned to `align_pages` (a power of two; 0 or 1: any). *zeroed: known
+ * to be zero. 0: no memory or no address space, nothing changed.
+ */
 uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t align_pages,
 			   bool *zeroed);
+/* Give pages back, all that were taken together or some. */
 void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages);
-/* Take `more` pages from just `end` on, if all are free. */
+/* Take `more` pages from just `end` on; false: not all are free, or there is no memory. */
 bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed);
 void loam_pagecache_flush(struct loam_pagecache *pc);
+/* Used pages that nobody shall touch again: every touch traps, and no span ever gets them. */
+void loam_pages_fence(uintptr_t base, uint64_t pages);
+/* Give free Ready pages back, at most `most`, highest first; `force`: also of densely used chunks.
+ * Returns how many went. */
+uint64_t loam_pages_release(uint64_t most, bool force);
+/* Both with no page in a thread's cache: check everything [PAGES-1], [PAGES-2], [PALLOC-*]. */
+void loam_pageheap_verify(void);
 
-/* Give free Ready pages back until at most `keep` of them are left, highest first; at most `most`
- * pages. Returns how many went. heap.lock is held. */
-uint64_t loam_pages_release_locked(uint64_t keep, uint64_t most);
+LOAM_MUST_USE enum loam_err loam_pageheap_init(void);
+void loam_pageheap_reset(void);
 
 #endif

@@ -244,7 +244,7 @@ bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
 			return false;
 		/* stoppable while somebody else collects; the second time all must go */
 		loam_cache_leave(cache);
-		loam_collect(seen, attempt == 1);
+		loam_collect(seen, attempt == 1 ? LOAM_WHY_SHORTAGE : LOAM_WHY_GOAL);
 		loam_cache_enter(cache);
 	}
 	return true;

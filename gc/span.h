@@ -8,6 +8,7 @@
 
 #include <loam/types.h>
 
+#include "gc/pagebits.h"
 #include "gc/sizeclass.h"
 
 /* What a scan does with an object of the span. */
@@ -151,14 +152,6 @@ static inline void loam_span_set_word(struct loam_span *span, uint64_t word, uin
 static inline bool loam_span_slot_used(const struct loam_span *span, uint64_t slot)
 {
 	return (loam_span_alloc_word(span, slot / 64) >> (slot % 64) & 1) != 0;
-}
-
-static inline unsigned loam_popcount(uint64_t x)
-{
-	x -= x >> 1 & UINT64_C(0x5555555555555555);
-	x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
-	x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-	return (unsigned)(x * UINT64_C(0x0101010101010101) >> 56);
 }
 
 #endif

@@ -80,10 +80,11 @@ static void read_memory(struct loam_stats *s)
 	struct loam_sys_stats sys;
 
 	loam_sys_stats(&sys);
-	s->heap_sys = h->mapped_bytes;
-	s->heap_inuse = h->pages_used << LOAM_HEAP_PAGE_SHIFT;
+	s->heap_sys = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
+	s->heap_inuse = __atomic_load_n(&h->pages.used, __ATOMIC_RELAXED) << LOAM_HEAP_PAGE_SHIFT;
 	s->heap_idle = s->heap_sys - s->heap_inuse;
-	s->heap_released = s->heap_sys - (h->pages_ready << LOAM_HEAP_PAGE_SHIFT);
+	s->heap_released = s->heap_sys - (__atomic_load_n(&h->pages.ready, __ATOMIC_RELAXED)
+					  << LOAM_HEAP_PAGE_SHIFT);
 	s->mspan_sys = h->records.ready;
 	s->mspan_inuse =
 		__atomic_load_n(&h->spans_used, __ATOMIC_RELAXED) * sizeof(struct loam_span);
@@ -146,24 +147,25 @@ void loam_dump_stats(void)
 }
 
 /* One character for what most of a stretch of pages is. */
-static char glyph(uintptr_t at, const uint64_t *ready)
+static char glyph(uintptr_t at)
 {
 	static const char small[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 	const struct loam_span *span = loam_span_of(at);
 	uint64_t i = loam_page_index(at);
+	const struct loam_chunk_bits *bits =
+		loam_chunk_bits(&loam_heap.pages.pa, i >> LOAM_CHUNK_SHIFT);
 
 	if (span != NULL && span->magic == 0)
 		return 'L';
 	if (span != NULL)
 		return small[loam_span_class_size(span->span_class) / 2];
-	return (ready[i / 64] >> (i % 64) & 1) != 0 ? '.' : ' ';
+	return (bits->scavenged[i % LOAM_CHUNK_PAGES / 64] >> (i % 64) & 1) == 0 ? '.' : ' ';
 }
 
 void loam_dump_heap(void)
 {
 	struct loam_cache *cache = loam_cache_self();
 	struct loam_heap *h = &loam_heap;
-	const uint64_t *ready = (const uint64_t *)h->page_ready.base;
 	uint64_t pages, per, blank = 0;
 	char line[65];
 
@@ -181,7 +183,7 @@ void loam_dump_heap(void)
 		unsigned n = 0;
 
 		for (uint64_t p = at; p < at + per * 64 && p < pages; p += per) {
-			line[n] = glyph(h->base + (p << LOAM_HEAP_PAGE_SHIFT), ready);
+			line[n] = glyph(h->base + (p << LOAM_HEAP_PAGE_SHIFT));
 			any = any || line[n] != ' ';
 			n++;
 		}

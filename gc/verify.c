@@ -2,29 +2,20 @@
 /* The heap's invariants, walked. Tags are explained where the structures are. */
 #include "gc/heap.h"
 
-static uint64_t count(const struct loam_table *table, uint64_t pages)
-{
-	const uint64_t *bits = (const uint64_t *)table->base;
-	uint64_t sum = 0;
-
-	for (uint64_t i = 0; i < pages; i++)
-		sum += bits[i / 64] >> (i % 64) & 1;
-	return sum;
-}
-
 static void verify_span(const struct loam_span *span)
 {
 	uint64_t at = loam_page_index(span->base);
-	const uint64_t *used = (const uint64_t *)loam_heap.page_used.base;
-	const uint64_t *ready = (const uint64_t *)loam_heap.page_ready.base;
+	const struct loam_chunk_bits *bits;
 	uint32_t tail = span->slots % 64, count = 0;
 
 	LOAM_CHECK(span->in_use, "[SPAN-1] the table leads to a spare record");
 	for (uint64_t i = at; i < at + span->pages; i++) {
 		LOAM_CHECK(loam_span_of(loam_heap.base + (i << LOAM_HEAP_PAGE_SHIFT)) == span,
 			   "[SPAN-1] a page of a span leads elsewhere");
-		LOAM_CHECK((used[i / 64] >> (i % 64) & 1) != 0 &&
-				   (ready[i / 64] >> (i % 64) & 1) != 0,
+		bits = loam_chunk_bits(&loam_heap.pages.pa, i >> LOAM_CHUNK_SHIFT);
+		LOAM_CHECK((bits->used[i % LOAM_CHUNK_PAGES / 64] >> (i % 64) & 1) != 0 &&
+				   (bits->scavenged[i % LOAM_CHUNK_PAGES / 64] >> (i % 64) & 1) ==
+					   0,
 			   "[PAGES-1] a span's page is not used or not Ready");
 	}
 	if (tail != 0)
@@ -61,7 +52,6 @@ void loam_heap_verify_stopped(void)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t pages = h->mapped_bytes >> LOAM_HEAP_PAGE_SHIFT, in_spans = 0, spans = 0;
-	struct loam_sys_stats sys;
 
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		verify_span(s);
@@ -70,19 +60,11 @@ void loam_heap_verify_stopped(void)
 	}
 	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
 		verify_bins(t);
-	loam_sys_stats(&sys);
-	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages_used,
+	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages.used,
 		   "[SPAN-1] span counts are wrong");
-	LOAM_CHECK(count(&h->page_used, pages) == h->pages_used &&
-			   count(&h->page_ready, pages) == h->pages_ready,
-		   "[PAGES-2] page counts are wrong");
-	LOAM_CHECK(sys.ready_bytes[LOAM_OWNER_HEAP] == h->pages_ready << LOAM_HEAP_PAGE_SHIFT,
-		   "[PAGES-2] Ready heap bytes disagree with the address space");
-	LOAM_CHECK(h->pages_ready <= pages && h->pages_used <= h->pages_ready,
+	loam_pageheap_verify();
+	LOAM_CHECK(h->pages.ready + h->pages.fenced <= pages && h->pages.used <= h->pages.ready,
 		   "[HEAP-2] more pages used than Ready, or Ready than mapped");
-	for (uint64_t i = 0; i < h->first_free && i < pages; i++)
-		LOAM_CHECK(((const uint64_t *)h->page_used.base)[i / 64] >> (i % 64) & 1,
-			   "[PAGES-3] a free page lies below first_free");
 }
 
 static void verify(void *arg, const void *sp)

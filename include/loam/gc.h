@@ -50,6 +50,12 @@ LOAM_MUST_USE enum loam_err loam_root_remove(void *lo, void *hi);
 void loam_gc(void);
 
 /*
+ * Collect, and give all memory back that is free: of the heap, and pooled stacks. Returns bytes of the heap
+ * that went back. Source: Go's debug.FreeOSMemory.
+ */
+uint64_t loam_release(void);
+
+/*
  * Donate up to `budget_ns` nanoseconds to the collector: sweeping, giving memory back. Returns
  * true if there is more to do. Context: thread.
  */

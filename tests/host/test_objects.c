@@ -239,6 +239,36 @@ static void reports_tell_the_history(void **state)
 	loam_host_on_log(quiet_log);
 }
 
+/* ---- realloc of big blocks ---- */
+
+static void big_blocks_change_size_in_place(void **state)
+{
+	size_t mib = 1 << 20;
+	unsigned char *p = loam_alloc_noscan(mib), *q;
+
+	(void)state;
+	root[0] = p;
+	for (size_t i = 0; i < mib; i++)
+		p[i] = (unsigned char)(i >> 8);
+	/* shrinking gives the end back, growing again takes it and finds it zero */
+	q = loam_realloc(p, mib / 4);
+	assert_ptr_equal(q, p);
+	assert_true(loam_object_size(q) < mib / 2);
+	assert_null(loam_object_base(p + mib - 1));
+	q = loam_realloc(q, mib);
+	assert_ptr_equal(q, p);
+	for (size_t i = 0; i < mib; i++)
+		assert_int_equal(q[i], i < mib / 4 ? (unsigned char)(i >> 8) : 0);
+	/* behind it all is taken now: it moves, bytes and all */
+	root[1] = loam_alloc_noscan(mib);
+	q = loam_realloc(q, 8 * mib);
+	assert_non_null(q);
+	root[0] = q;
+	for (size_t i = 0; i < 8 * mib; i += 7)
+		assert_int_equal(q[i], i < mib / 4 ? (unsigned char)(i >> 8) : 0);
+	assert_int_equal(loam_free(q), LOAM_OK);
+}
+
 #define object_test(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int main(void)
@@ -249,6 +279,7 @@ int main(void)
 		object_test(types_of_every_shape_are_precise),
 		object_test(pinned_objects_stay),
 		object_test(reports_tell_the_history),
+		object_test(big_blocks_change_size_in_place),
 	};
 	return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
 }

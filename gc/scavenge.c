@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scavenger: how much free memory the heap keeps, and when the rest goes back.
+ *
+ * Two goals, as in Go. After each collection, the heap keeps 1.10 times the pages that were in use, scaled
+ * by how much the heap may grow until the next one. And with a memory limit, all that loam has Ready shall
+ * stay below 95 % of it. Whichever is exceeded, free pages go back, highest address first, 64 KiB
+ * at a time; which pages those are is scavindex.c's affair.
+ *
+ * It runs on donated time (loam_gc_work), and a little at the end of a collection. And an allocation that
+ * needs new memory while a goal is exceeded gives as much back first, so that the heap does not
+ * grow past it for want of a donor.
+ *
+ * References: Go's runtime/mgcscavenge.go. Departures: no pacing by a controller; whoever donates time
+ * says how much.
+ */
+#include "gc/heap.h"
+
+#include <loam/stack.h>
+
+#define QUANTUM	    8u	/* heap pages at a time: 64 KiB */
+#define LIMIT_SHARE 95u /* per cent of the memory limit */
+
+static uint64_t ready(void)
+{
+	return __atomic_load_n(&loam_heap.pages.ready, __ATOMIC_RELAXED);
+}
+
+/* Pages beyond the goal of the last collection. */
+static uint64_t over_goal(void)
+{
+	uint64_t goal = __atomic_load_n(&loam_heap.pages.goal, __ATOMIC_RELAXED), have = ready();
+
+	return goal != 0 && have > goal ? have - goal : 0;
+}
+
+/* Pages beyond the memory limit's share, if `more` are added. */
+static uint64_t over_limit(uint64_t more)
+{
+	uint64_t limit = loam_heap.limit, most, have;
+	struct loam_sys_stats sys;
+
+	if (limit == UINT64_MAX)
+		return 0;
+	loam_sys_stats(&sys);
+	most = limit / 100 * LIMIT_SHARE;
+	have = sys.state_bytes[LOAM_STATE_READY] + (more << LOAM_HEAP_PAGE_SHIFT);
+	return have > most ? (have - most + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT : 0;
+}
+
+void loam_scavenge_goal(uint64_t last_goal)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t used = __atomic_load_n(&h->pages.used, __ATOMIC_RELAXED);
+	uint64_t next = h->percent < 0 ? h->marked : (uint64_t)h->next_gc, keep;
+
+	/* in use at the last collection's goal; scaled to the next one's; a tenth more */
+	keep = last_goal > 0 ? used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;
+	if (keep < next >> LOAM_HEAP_PAGE_SHIFT)
+		keep = next >> LOAM_HEAP_PAGE_SHIFT;
+	if (keep < used)
+		keep = used;
+	__atomic_store_n(&h->pages.goal, keep + keep / 10, __ATOMIC_RELAXED);
+	loam_gc_lock(&h->pages.lock);
+	loam_pagealloc_tick(&h->pages.pa);
+	loam_gc_unlock(&h->pages.lock);
+}
+
+void loam_scavenge_before(uint64_t pages)
+{
+	uint64_t over = over_goal(), most = over_limit(pages);
+
+	if (most > 0)
+		loam_pages_release(most < pages ? most : pages, true);
+	else if (over > 0)
+		loam_pages_release(over < pages ? over : pages, false);
+}
+
+bool loam_scavenge_some(void)
+{
+	uint64_t over = over_goal(), most = over_limit(0);
+
+	if (most > 0 && loam_pages_release(most < QUANTUM ? most : QUANTUM, true) > 0)
+		return true;
+	return over > 0 && loam_pages_release(over < QUANTUM ? over : QUANTUM, false) > 0;
+}
+
+uint64_t loam_scavenge_all(void)
+{
+	loam_stack_pool_release();
+	return loam_pages_release(UINT64_MAX, true) << LOAM_HEAP_PAGE_SHIFT;
+}
