@@ -3,15 +3,16 @@
  * The heap's start and end.
  *
  * The heap's address range and the tables beside it are reserved whole at the start, which costs
- * nothing but addresses: half of what is free in the window, at most HEAP_MAX, a power of two.
+ * nothing but addresses: a power of two, sized by the machine's memory, at most half of the window.
  */
 #include "gc/heap.h"
 
 #include "gc/persistent.h"
 #include "mm/print.h"
 
-#define ARENA	 ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
-#define HEAP_MAX ((uint64_t)1 << 38)  /* 256 GiB */
+#define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
+#define HEAP_LEAST ((uint64_t)1 << 30)
+#define HEAP_MAX   ((uint64_t)1 << 40)
 
 struct loam_heap loam_heap;
 
@@ -60,12 +61,16 @@ static void free_tables(struct loam_heap *h)
 	loam_pin_reset();
 }
 
+/* Four times the memory there is, for addresses become fragmented too; a gigabyte at least, for memory
+ * may come later. */
 static enum loam_err reserve_heap(struct loam_heap *h)
 {
 	struct loam_sys_stats sys;
-	uint64_t bytes = HEAP_MAX;
+	uint64_t bytes = HEAP_LEAST;
 
 	loam_sys_stats(&sys);
+	while (bytes < HEAP_MAX && bytes / 4 < loam_sys_memory_bytes())
+		bytes *= 2;
 	while (bytes > sys.state_bytes[LOAM_STATE_NONE] / 2)
 		bytes /= 2;
 	for (; bytes >= ARENA; bytes /= 2) {

@@ -143,7 +143,7 @@ static void update(struct loam_pagealloc *pa, uint64_t at, uint64_t pages)
 		pa->level[level][c] = sum;
 	}
 	for (; level > 0 && changed; level--) {
-		unsigned shift = loam_level_shift(pa, level);
+		unsigned shift = loam_palloc_shift(pa, level);
 
 		lo /= 8;
 		hi /= 8;
@@ -256,7 +256,7 @@ static uint64_t walk(const struct loam_pagealloc *pa, uint64_t chunk, uint64_t r
 
 	*first = LOAM_PAGE_NONE;
 	while (at < pa->end) {
-		unsigned shift = loam_level_shift(pa, level);
+		unsigned shift = loam_palloc_shift(pa, level);
 		uint64_t sum = pa->level[level][at >> shift], size = (uint64_t)1 << shift;
 
 		if (sum != 0 && *first == LOAM_PAGE_NONE)
@@ -274,7 +274,7 @@ static uint64_t walk(const struct loam_pagealloc *pa, uint64_t chunk, uint64_t r
 		}
 		run = loam_sum_start(sum) == size ? run + size : loam_sum_end(sum);
 		at += size;
-		while (level > 0 && (at >> loam_level_shift(pa, level)) % 8 == 0)
+		while (level > 0 && (at >> loam_palloc_shift(pa, level)) % 8 == 0)
 			level--;
 	}
 	return LOAM_PAGE_NONE;

@@ -161,7 +161,7 @@ static inline struct loam_chunk_use *loam_chunk_use(const struct loam_pagealloc 
 }
 
 /* log2 of the pages that an entry of the level stands for. */
-static inline unsigned loam_level_shift(const struct loam_pagealloc *pa, unsigned level)
+static inline unsigned loam_palloc_shift(const struct loam_pagealloc *pa, unsigned level)
 {
 	return LOAM_CHUNK_SHIFT + 3 * (pa->levels - 1 - level);
 }

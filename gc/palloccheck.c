@@ -39,7 +39,7 @@ void loam_pagealloc_verify(const struct loam_pagealloc *pa, uint64_t *used, uint
 	for (uint64_t c = 0; c < chunks; c++)
 		check_chunk(pa, c, used, scavenged);
 	for (unsigned l = 0; l + 1 < pa->levels; l++) {
-		unsigned below = loam_level_shift(pa, l + 1);
+		unsigned below = loam_palloc_shift(pa, l + 1);
 		uint64_t entries = (chunks + ((uint64_t)1 << (3 * (pa->levels - 1 - l))) - 1) >>
 				   (3 * (pa->levels - 1 - l));
 

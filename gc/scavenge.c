@@ -38,13 +38,11 @@ static uint64_t over_goal(void)
 static uint64_t over_limit(uint64_t more)
 {
 	uint64_t limit = loam_heap.limit, most, have;
-	struct loam_sys_stats sys;
 
 	if (limit == UINT64_MAX)
 		return 0;
-	loam_sys_stats(&sys);
 	most = limit / 100 * LIMIT_SHARE;
-	have = sys.state_bytes[LOAM_STATE_READY] + (more << LOAM_HEAP_PAGE_SHIFT);
+	have = loam_sys_ready_bytes() + (more << LOAM_HEAP_PAGE_SHIFT);
 	return have > most ? (have - most + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT : 0;
 }
 

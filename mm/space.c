@@ -119,6 +119,14 @@ void loam_space_cpu_init(void)
 	loam_tlb_join(&mmu, loam_host_cpu_id());
 }
 
+uint64_t loam_space_memory(void)
+{
+	struct loam_frame_stats stats;
+
+	loam_frame_stats(&stats);
+	return stats.total << LOAM_PAGE_SHIFT;
+}
+
 void loam_space_reset(void)
 {
 	(void)loam_epoch_settle_all();

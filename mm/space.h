@@ -30,6 +30,9 @@ LOAM_MUST_USE enum loam_err loam_space_init(const struct loam_config *config,
 /* This CPU joins. MMU back end only. Context: space lock held. */
 void loam_space_cpu_init(void);
 
+/* Bytes of memory that could be Ready: all that loam was given, or the machine's on Linux. */
+uint64_t loam_space_memory(void);
+
 /* Forget everything, for tests that init again. Every page must be Reserved or None. */
 void loam_space_reset(void);
 

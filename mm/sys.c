@@ -32,11 +32,17 @@ static uintptr_t window_base;		    /* boot only */
 static size_t window_bytes;		    /* boot only */
 static uint64_t reserved_bytes;		    /* lock: all reserved regions, any state */
 static uint64_t mapped_bytes;		    /* lock: of those, by loam_vm_map */
-static uint64_t ready_total;		    /* lock: sum of ready[] */
+static uint64_t ready_total;		    /* lock to write; atomic: sum of ready[] */
 static uint64_t ready[LOAM_OWNER_COUNT];    /* lock */
 static uint64_t prepared[LOAM_OWNER_COUNT]; /* lock */
 static uint64_t limit_bytes = UINT64_MAX;   /* lock */
 static bool huge_off;			    /* lock */
+
+static void add_ready(uint64_t bytes)
+{
+	/* relaxed: read without the lock as a figure only */
+	__atomic_store_n(&ready_total, ready_total + bytes, __ATOMIC_RELAXED);
+}
 
 /* ---- pieces of ranges ---- */
 
@@ -94,7 +100,7 @@ static void account(uintptr_t base, size_t size, int sign, struct loam_space_cou
 
 		loam_space_count(at, n, &c);
 		ready[r->owner] += sign > 0 ? c.ready_bytes : -c.ready_bytes;
-		ready_total += sign > 0 ? c.ready_bytes : -c.ready_bytes;
+		add_ready(sign > 0 ? c.ready_bytes : -c.ready_bytes);
 		prepared[r->owner] += sign > 0 ? c.prepared_bytes : -c.prepared_bytes;
 		total->ready_bytes += c.ready_bytes;
 		total->prepared_bytes += c.prepared_bytes;
@@ -114,7 +120,7 @@ static void account_as(uintptr_t base, size_t size, enum loam_state state)
 
 		if (state == LOAM_STATE_READY) {
 			ready[r->owner] += n;
-			ready_total += n;
+			add_ready(n);
 		} else {
 			prepared[r->owner] += n;
 		}
@@ -272,7 +278,7 @@ void loam_sys_filled(enum loam_owner owner, uint64_t bytes)
 {
 	prepared[owner] -= bytes;
 	ready[owner] += bytes;
-	ready_total += bytes;
+	add_ready(bytes);
 }
 
 static enum loam_err used_locked(uintptr_t base, size_t size, bool *zeroed)
@@ -592,6 +598,17 @@ bool loam_sys_report(uintptr_t addr, struct loam_sys_info *info, const char **hi
 	return true;
 }
 
+uint64_t loam_sys_ready_bytes(void)
+{
+	/* relaxed: a figure of some moment; writers hold the space lock */
+	return __atomic_load_n(&ready_total, __ATOMIC_RELAXED);
+}
+
+uint64_t loam_sys_memory_bytes(void)
+{
+	return loam_space_memory();
+}
+
 void loam_sys_stats(struct loam_sys_stats *stats)
 {
 	uintptr_t irq = loam_lock(&lock);
@@ -691,7 +708,7 @@ static void forget(void)
 	initialised = false;
 	reserved_bytes = 0;
 	mapped_bytes = 0;
-	ready_total = 0;
+	add_ready(-ready_total);
 	for (unsigned o = 0; o < LOAM_OWNER_COUNT; o++) {
 		ready[o] = 0;
 		prepared[o] = 0;

@@ -22,6 +22,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
@@ -117,6 +118,11 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 		return LOAM_OK;
 	}
 	return LOAM_NOVIRT;
+}
+
+uint64_t loam_space_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 void loam_space_reset(void)

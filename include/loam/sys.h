@@ -164,6 +164,13 @@ struct loam_sys_stats {
 
 void loam_sys_stats(struct loam_sys_stats *stats);
 
+/* Ready bytes of all owners together, at once and without a lock. Context: any. */
+uint64_t loam_sys_ready_bytes(void);
+
+/* Bytes of memory there are to be made Ready: what loam was given; on Linux the machine's. Context:
+ * any, after loam_mm_init. */
+uint64_t loam_sys_memory_bytes(void);
+
 /*
  * loam_sys_used and _alloc fail with LIMIT rather than take Ready bytes past `bytes`.
  * UINT64_MAX: no limit. What is Ready already stays. Context: any.
