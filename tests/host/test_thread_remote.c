@@ -300,5 +300,5 @@ int main(void)
 		heap_test(double_frees_are_told),
 		heap_test(the_world_stops_amid_allocations),
 	};
-	return cmocka_run_group_tests_name("remote", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("thread_remote", tests, NULL, NULL);
 }
