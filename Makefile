@@ -49,6 +49,7 @@ opt_debug   := -O2
 opt_release := -O2
 opt_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 opt_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
+opt_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 opt_cov     := -O0 --coverage
 kernel_debug_level := $(if $(filter release,$(FLAVOUR)),0,2)
 host_debug_level   := $(if $(filter release,$(FLAVOUR)),0,3)

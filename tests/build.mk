@@ -17,12 +17,42 @@ endef
 ldflags_fake := -Wl,--wrap=loam_frame_free,--wrap=loam_frame_list_free
 $(call outdir,host)/libboot.a: $(addprefix $(call outdir,host)/,$(loam_boot_portable_src:.c=.o))
 	$(Q)rm -f $@ && ar rcs $@ $^
-libs_host = $(call outdir,host)/libboot.a
+# The heap's driver of operations: random, from a corpus, from the fuzzer.
+heap_ops_src := $(addprefix tests/fuzz/,heap_ops.c ops.c shadow.c order.c input.c)
+$(call outdir,host)/libheapops.a: $(addprefix $(call outdir,host)/,$(heap_ops_src:.c=.o))
+	$(Q)rm -f $@ && ar rcs $@ $^
+libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))
 # Tests may use what the product may not.
 .SECONDARY:
+
+
+# ---- the driver's other front ends ----
+fuzz_objects = $(addprefix $(call outdir,host)/tests/,fuzz/$(1).o host/support.o) $(libs_host) $(call outdir,host)/libloam.a
+$(call outdir,host)/tests/random_ops: $(call fuzz_objects,random_ops)
+	$(Q)$(cc_host) $(cflags_host) $^ -lcmocka -o $@
+$(call outdir,host)/tests/fuzz_heap: $(call fuzz_objects,fuzz_heap)
+	$(Q)$(cc_host) $(cflags_host) -fsanitize=fuzzer $^ -lcmocka -o $@
+
+OPS ?= 10000000
+FUZZ_SECONDS ?= 60
+corpus := tests/fuzz/corpus/heap
+grown   = $(BUILD)/fuzz/heap
+.PHONY: fuzz fuzz-min fuzz-run fuzz-ops fuzz-ops-run soak-oom
+fuzz: deps ## libFuzzer on the heap's calls (FUZZ_SECONDS=); finds go to build/fuzz
+	$(Q)$(MAKE) --no-print-directory fuzz-run FLAVOUR=fuzz COMPILER=clang
+fuzz-run: $(call outdir,host)/tests/fuzz_heap
+	$(Q)mkdir -p $(grown)
+	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=60 -print_final_stats=1 -verbosity=1 \
+		-artifact_prefix=$(BUILD)/fuzz/ $(grown) $(corpus)
+
+fuzz-ops: deps ## random operations on the heap (OPS=, SEED=); a program that fails is kept in build/fuzz
+	$(Q)$(MAKE) --no-print-directory fuzz-ops-run FLAVOUR=$(FLAVOUR)
+fuzz-ops-run: $(call outdir,host)/tests/random_ops
+	$(Q)mkdir -p $(BUILD)/fuzz
+	$(Q)$< $(OPS) $(if $(SEED),$(SEED),20261124) $(BUILD)/fuzz/failed
 
 T ?=
 TIMEOUT ?= 600
