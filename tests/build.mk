@@ -7,6 +7,7 @@ test_bins_host        := $(patsubst tests/host/%.c,$(call outdir,host)/tests/%,$
 test_bins_fake-x86_64 := $(patsubst tests/fake/%.c,$(call outdir,fake-x86_64)/tests/%,$(wildcard tests/fake/test_*.c))
 test_bins_fake-aarch64:= $(patsubst tests/fake/%.c,$(call outdir,fake-aarch64)/tests/%,$(wildcard tests/fake/test_*.c))
 
+comma := ,
 define test_rules
 $(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/tests/host/sys_model.o $$(libs_$(2)) $(call outdir,$(1))/libloam.a
 	$$(Q)mkdir -p $$(@D)
@@ -22,6 +23,8 @@ heap_ops_src := $(addprefix tests/fuzz/,heap_ops.c ops.c shadow.c order.c input.
 $(call outdir,host)/libheapops.a: $(addprefix $(call outdir,host)/,$(heap_ops_src:.c=.o))
 	$(Q)rm -f $@ && ar rcs $@ $^
 libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
+# test_oom fails requests for memory.
+$(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))
@@ -53,6 +56,9 @@ fuzz-ops: deps ## random operations on the heap (OPS=, SEED=); a program that fa
 fuzz-ops-run: $(call outdir,host)/tests/random_ops
 	$(Q)mkdir -p $(BUILD)/fuzz
 	$(Q)$< $(OPS) $(if $(SEED),$(SEED),20261124) $(BUILD)/fuzz/failed
+
+soak-oom: $(call outdir,host)/tests/test_oom ## a minute of random operations with the live set at 16 MiB (SOAK=seconds)
+	$(Q)SEED=$(SEED) SOAK=$(if $(filter command environment,$(firstword $(origin SOAK))),$(SOAK),60) CMOCKA_TEST_FILTER='soak*' $<
 
 T ?=
 TIMEOUT ?= 600

@@ -18,6 +18,8 @@ struct run run;
 const char *heap_ops_dump;
 static const char *const op_name[] = {OPS(OP_NAME)};
 static const unsigned op_weight[] = {OPS(OP_WEIGHT)};
+static const bool op_lets_go[OP_COUNT] = {
+	[OP_FREE] = true, [OP_FREE_STALE] = true, [OP_DROP] = true, [OP_UNLINK] = true};
 static uint64_t op_count[OP_COUNT];
 
 static void tell_where(void)
@@ -73,6 +75,8 @@ static void step(unsigned b)
 	}
 	known = true;
 	run.op = (enum op)op_of[b];
+	if (run.soak && op_lets_go[run.op])
+		run.op = OP_ALLOC;
 	op_count[run.op]++;
 	run.ops++;
 	switch (run.op) {
@@ -104,7 +108,7 @@ static void begin(bool soak)
 	learn_once();
 	memset(&run, 0, sizeof(run));
 	run.soak = run.had_window = soak;
-	run.profile = soak ? PROFILE_LARGER : (enum order_profile)(world % PROFILE_COUNT);
+	run.profile = soak ? PROFILE_LARGE : (enum order_profile)(world % PROFILE_COUNT);
 	run.cap = soak ? (size_t)1 << 40 : (size_t)4 << 20 << size % 4;
 	shadow_reset(soak ? SHADOW_MAX : limit[world / 4 % 4]);
 	heap_up(NULL);
@@ -118,13 +122,13 @@ static void end(void)
 	close_window();
 	run.soak = false;
 	op_heap_verify();
-	op_gc();
+	collect_and_count();
 	if (graph.extra)
 		op_extra_roots();
 	REQUIRE(loam_root_remove(graph.slot, graph.slot + SHADOW_EXTRA) == LOAM_OK, "root_remove");
 	for (unsigned r = 0; r < SHADOW_ROOTS; r++)
 		shadow_store((struct shadow_ref){-1, r}, -1, 0);
-	op_gc();
+	collect_and_count();
 	loam_host_on_panic(NULL);
 	heap_down(NULL);
 	run.up = false;
@@ -192,10 +196,10 @@ uint64_t heap_ops_soak(uint64_t seed, unsigned seconds, uint64_t limit_bytes, ui
 	while (run.ops % 64 != 0 || loam_host_now_ns() < until) {
 		uint64_t before = run.nulls;
 
+		/* up to the limit nothing is let go of; there, the heads of some lists are */
 		step(input_byte());
-		/* what ran out lets go of a little, so that the live set stays at the limit */
-		if (run.nulls != before)
-			op_drop();
+		for (unsigned n = 0; run.nulls != before && n < 4; n++)
+			shadow_pop(input_byte() % SHADOW_ROOTS);
 	}
 	*nulls = run.nulls;
 	end();

@@ -107,16 +107,22 @@ void op_alloc(void)
 	struct order o = order_take(run.profile);
 	unsigned where = input_byte();
 	struct shadow_ref ref;
-	int i, from;
+	int i, from, old;
 
 	if (!room_for(o.size) || (i = make(&o)) < 0)
 		return;
-	/* a root takes it, or a link of another object; what was there may be garbage now */
+	/* a root takes it, or a link of another object */
 	if ((where & 192) == 0 && (from = shadow_pick(input_two(), &ref)) >= 0 &&
 	    graph.at[from].link_count > 0)
 		ref = (struct shadow_ref){from, where % graph.at[from].link_count};
 	else
 		ref = (struct shadow_ref){-1, some_root(where)};
+	/* what was there is garbage now, perhaps; a soak hangs it on the new one */
+	old = run.soak ? shadow_target(ref) : -1;
+	if (old >= 0 && graph.at[i].link_count == 0)
+		return; /* or lets go of that */
+	if (old >= 0)
+		shadow_store((struct shadow_ref){i, 0}, old, 0);
 	shadow_store(ref, i, offset_in(i, where * 7 & 255));
 }
 
@@ -174,6 +180,14 @@ static void set_decoy(int from, int to, unsigned b)
 	shadow_decoy(from, (uint32_t)word, (uintptr_t)shadow_address(to));
 }
 
+static void refer(struct shadow_ref ref, int to)
+{
+	unsigned offset = input_byte();
+
+	if (!run.soak || shadow_target(ref) < 0)
+		shadow_store(ref, to, offset_in(to, offset));
+}
+
 void op_link(void)
 {
 	struct shadow_ref ref;
@@ -185,8 +199,7 @@ void op_link(void)
 	if (!order_is_scanned(graph.at[from].kind))
 		set_decoy(from, to, b);
 	else if (graph.at[from].link_count > 0)
-		shadow_store((struct shadow_ref){from, b % graph.at[from].link_count}, to,
-			     offset_in(to, input_byte()));
+		refer((struct shadow_ref){from, b % graph.at[from].link_count}, to);
 }
 
 void op_unlink(void)
@@ -206,7 +219,7 @@ void op_root(void)
 	unsigned b = input_byte();
 
 	if (i >= 0)
-		shadow_store((struct shadow_ref){-1, some_root(b)}, i, offset_in(i, input_byte()));
+		refer((struct shadow_ref){-1, some_root(b)}, i);
 }
 
 void op_drop(void)
@@ -444,12 +457,19 @@ static void take_census(void)
 	graph.forgot = false;
 }
 
-void op_gc(void)
+void collect_and_count(void)
 {
 	clear_stack();
 	loam_gc();
 	take_census();
 	check_stats();
+}
+
+/* Random programs would do little else, so it is rarer than a byte's value can say. */
+void op_gc(void)
+{
+	if (input_byte() < 96)
+		collect_and_count();
 }
 
 void op_gc_work(void)
@@ -469,6 +489,8 @@ void op_limit(void)
 {
 	unsigned b = input_byte();
 
+	if (run.soak)
+		return;
 	REQUIRE(loam_gc_set_limit(b < 128 ? UINT64_MAX : (uint64_t)(b - 127) << 18) == LOAM_OK,
 		"set_limit");
 	REQUIRE(loam_gc_set_limit(0) == LOAM_INVAL, "set_limit takes 0");
@@ -530,7 +552,7 @@ void op_stack_hold(void)
 	int i;
 
 	o.kind = o.size % 2 != 0 ? KIND_NOSCAN : KIND_SCANNED;
-	if (!room_for(o.size) || (i = make(&o)) < 0)
+	if (input_byte() >= 96 || !room_for(o.size) || (i = make(&o)) < 0)
 		return;
 	inside = shadow_address(i) + o.size * 5 / 8;
 	loam_gc();

@@ -44,7 +44,7 @@ struct run {
 	void *stack_base;
 	bool up;
 	unsigned window;  /* operations until memory is there again; 0: it is */
-	bool soak;	  /* memory may be out at any time */
+	bool soak;	  /* memory may be out at any time; what we have we keep */
 	bool had_window;  /* the exact counts are off since then */
 	uint64_t made;	  /* objects allocated */
 	uint64_t freed;	  /* objects freed by us */
@@ -53,6 +53,8 @@ struct run {
 };
 extern struct run run;
 
+/* Collect; then what is reachable is intact, and what is not is gone. */
+void collect_and_count(void);
 /* Memory is there again. */
 void close_window(void);
 

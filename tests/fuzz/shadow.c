@@ -339,6 +339,11 @@ static struct shadow_link *link_at(struct shadow_ref ref)
 	return ref.from < 0 ? &graph.root[ref.slot] : &graph.at[ref.from].link[ref.slot];
 }
 
+int shadow_target(struct shadow_ref ref)
+{
+	return link_at(ref)->to;
+}
+
 /* The word in memory follows the shadow. */
 static void write_through(struct shadow_ref ref)
 {
@@ -364,6 +369,14 @@ void shadow_store(struct shadow_ref ref, int to, size_t offset)
 		graph.at[to].refs++;
 	}
 	write_through(ref);
+}
+
+void shadow_pop(unsigned root)
+{
+	const struct shadow *s = &graph.at[graph.root[root].to < 0 ? 0 : graph.root[root].to];
+	bool more = graph.root[root].to >= 0 && s->link_count > 0;
+
+	shadow_store((struct shadow_ref){-1, root}, more ? s->link[0].to : -1, 0);
 }
 
 /* Visit every reference to `i` from a reachable record or a root, and do what is asked. */

@@ -102,6 +102,12 @@ int shadow_pick(uint32_t where, struct shadow_ref *ref);
 /* Store a pointer to record `to`, `offset` bytes in (to < 0: NULL) where `ref` says. */
 void shadow_store(struct shadow_ref ref, int to, size_t offset);
 
+/* What the reference leads to; -1: nothing. */
+int shadow_target(struct shadow_ref ref);
+
+/* The root leads to what the first link of its object leads to. */
+void shadow_pop(unsigned root);
+
 /* The one reference, or all, go; `leave_stale`: the pointers stay in memory and are no references any
  * more. Then nothing refers to the record. */
 void shadow_unlink_all(int i, struct shadow_ref known, bool leave_stale);

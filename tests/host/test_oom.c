@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory runs out. The n-th request of the heap and the collector to the address space fails, for every
+ * n, over a workload that comes by every place that asks: each result is NULL or success, nothing is
+ * lost, and once memory is there again the same requests succeed. The linker gives us the
+ * requests (-Wl,--wrap in tests/build.mk). And random operations with the live set at a limit.
+ *
+ * [PAGES-1], [PAGES-2], [SPAN-1], [CENTRAL-1], [HEAP-1], [HEAP-2] are verified after each.
+ */
+#include "tests/fuzz/heap_ops.h"
+#include "tests/host/heap_setup.h"
+
+/* ---- failures ---- */
+
+enum scope {
+	ONE,	   /* the n-th request alone */
+	FROM_HERE, /* and all behind it */
+};
+
+static struct {
+	uint64_t at, made, failed;
+	enum scope scope;
+	bool limit; /* LIMIT, where that may be */
+} inject;
+
+static void arm(uint64_t n, enum scope scope, bool limit)
+{
+	memset(&inject, 0, sizeof(inject));
+	inject.at = n;
+	inject.scope = scope;
+	inject.limit = limit;
+}
+
+/* Was there an n-th request? */
+static bool disarm(void)
+{
+	inject.at = 0;
+	return inject.failed > 0;
+}
+
+static bool must_fail(void)
+{
+	bool fail;
+
+	inject.made++;
+	fail = inject.at != 0 &&
+	       (inject.scope == ONE ? inject.made == inject.at : inject.made >= inject.at);
+	inject.failed += fail;
+	return fail;
+}
+
+static enum loam_err lack(void)
+{
+	return inject.limit ? LOAM_LIMIT : LOAM_NOMEM;
+}
+
+enum loam_err __real_loam_sys_reserve(uintptr_t hint, size_t size, size_t align, uintptr_t *base);
+enum loam_err __wrap_loam_sys_reserve(uintptr_t hint, size_t size, size_t align, uintptr_t *base)
+{
+	return must_fail() ? LOAM_NOVIRT : __real_loam_sys_reserve(hint, size, align, base);
+}
+
+enum loam_err __real_loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner);
+enum loam_err __wrap_loam_sys_map(uintptr_t base, size_t size, enum loam_owner owner)
+{
+	return must_fail() ? LOAM_NOMEM : __real_loam_sys_map(base, size, owner);
+}
+
+enum loam_err __real_loam_sys_used(uintptr_t base, size_t size, bool *zeroed);
+enum loam_err __wrap_loam_sys_used(uintptr_t base, size_t size, bool *zeroed)
+{
+	return must_fail() ? lack() : __real_loam_sys_used(base, size, zeroed);
+}
+
+enum loam_err __real_loam_sys_alloc(size_t size, enum loam_owner owner, void **base);
+enum loam_err __wrap_loam_sys_alloc(size_t size, enum loam_owner owner, void **base)
+{
+	return must_fail() ? lack() : __real_loam_sys_alloc(size, owner, base);
+}
+
+enum loam_err __real_loam_sys_hugepage(uintptr_t base, size_t size);
+enum loam_err __wrap_loam_sys_hugepage(uintptr_t base, size_t size)
+{
+	return must_fail() ? LOAM_NOMEM : __real_loam_sys_hugepage(base, size);
+}
+
+enum loam_err __real_loam_sys_nohugepage(uintptr_t base, size_t size);
+enum loam_err __wrap_loam_sys_nohugepage(uintptr_t base, size_t size)
+{
+	return must_fail() ? LOAM_NOMEM : __real_loam_sys_nohugepage(base, size);
+}
+
+enum loam_err __real_loam_sys_collapse(uintptr_t base, size_t size);
+enum loam_err __wrap_loam_sys_collapse(uintptr_t base, size_t size)
+{
+	return must_fail() ? LOAM_NOMEM : __real_loam_sys_collapse(base, size);
+}
+
+/* ---- the workload: objects in slots, each with its size and a pattern ---- */
+
+#define SLOTS 400u
+
+static unsigned char *slot[SLOTS];
+static size_t slot_size[SLOTS];
+static unsigned used, refused;
+
+static const uint64_t type_bits[] = {3};
+static const struct loam_type type = {
+	.size = 32, .ptr_words = 2, .ptr_bits = type_bits, .name = "two pointers"};
+
+/* By words; the first half of each 32 bytes are pointers by the type and stay NULL. */
+static uint64_t mark(unsigned i, size_t word)
+{
+	return word % 4 < 2 ? 0 : (i + 1) * UINT64_C(0x8000000100000001) + word;
+}
+
+static void fill(unsigned i, size_t from)
+{
+	uint64_t *p = (uint64_t *)(void *)slot[i];
+
+	for (size_t w = from / 8; w < slot_size[i] / 8; w++)
+		p[w] = mark(i, w);
+}
+
+static void check(unsigned i, size_t bytes)
+{
+	const uint64_t *p = (const uint64_t *)(const void *)slot[i];
+
+	for (size_t w = 0; w < bytes / 8; w++) {
+		if (p[w] != mark(i, w))
+			fail_msg("word %zu of %zu bytes is lost", w, slot_size[i]);
+	}
+	assert_true(loam_object_size(slot[i]) >= slot_size[i]);
+	assert_ptr_equal(loam_object_base(slot[i]), slot[i]);
+}
+
+static void check_zero(const unsigned char *p, size_t from, size_t to)
+{
+	/* all are like the first */
+	if (from < to && (p[from] != 0 || memcmp(p + from, p + from + 1, to - from - 1) != 0))
+		fail_msg("not all of bytes %zu to %zu are zero", from, to);
+}
+
+static void check_all(void)
+{
+	for (unsigned i = 0; i < used; i++) {
+		if (slot[i] != NULL)
+			check(i, slot_size[i]);
+	}
+}
+
+static void *ask(unsigned kind, size_t size)
+{
+	switch (kind) {
+	case 0:
+		return loam_alloc(size);
+	case 1:
+		return loam_alloc_noscan(size);
+	case 2:
+		return loam_alloc_type(&type, (size + 31) / 32);
+	default:
+		return loam_alloc_aligned(size, 256);
+	}
+}
+
+static void take(unsigned kind, size_t size)
+{
+	unsigned char *p = ask(kind, size);
+
+	if (p == NULL) {
+		refused++;
+		return;
+	}
+	check_zero(p, 0, size);
+	if (used == SLOTS)
+		return;
+	slot[used] = p;
+	slot_size[used] = size;
+	fill(used++, 0);
+}
+
+static void resize(unsigned i, size_t size)
+{
+	unsigned char *p = loam_realloc(slot[i], size);
+	size_t keep = size < slot_size[i] ? size : slot_size[i];
+
+	if (p == NULL) {
+		refused++;
+		check(i, slot_size[i]);
+		return;
+	}
+	slot[i] = p;
+	slot_size[i] = size;
+	check(i, keep);
+	check_zero(p, keep, size);
+	fill(i, keep);
+}
+
+static void give(unsigned i)
+{
+	unsigned char *p = slot[i];
+
+	slot[i] = NULL;
+	assert_int_equal(loam_free(p), LOAM_OK);
+}
+
+/* A thread that comes and goes; if it cannot come back now, it must later. */
+static void reattach(void)
+{
+	struct loam_thread *thread = loam_host_thread();
+	void *base = (void *)loam_align_up((uintptr_t)__builtin_frame_address(0) + 4096, 16);
+	enum loam_err err;
+
+	assert_int_equal(loam_thread_detach(thread), LOAM_OK);
+	err = loam_thread_attach(thread, base);
+	if (err == LOAM_OK)
+		return;
+	assert_true(err == LOAM_NOMEM || err == LOAM_LIMIT || err == LOAM_NOVIRT);
+	refused++;
+	arm(0, ONE, false);
+	assert_int_equal(loam_thread_attach(thread, base), LOAM_OK);
+}
+
+static void workload(void)
+{
+	static const size_t large[] = {32768, 32769, 65536, 300000, 200000, 1200001};
+	struct loam_stats stats;
+
+	used = refused = 0;
+	memset(slot, 0, sizeof(slot));
+	for (unsigned kind = 0; kind < 4; kind++) {
+		for (size_t size = 1; size <= 32768; size = size * 3 / 2 + 7)
+			take(kind, size);
+		take(kind, large[kind % COUNT_OF(large)]);
+	}
+	loam_gc_work(1000);
+	for (unsigned i = 0; i < used; i += 3)
+		resize(i, slot_size[i] * 3 + 100);
+	for (unsigned i = 1; i < used; i += 3)
+		resize(i, slot_size[i] / 2 + 1);
+	for (unsigned i = 2; i < used; i += 5)
+		give(i);
+	loam_gc();
+	for (unsigned i = 0; i < COUNT_OF(large); i++)
+		take(i % 3, large[i]);
+	/* garbage; each that is refused has collected twice */
+	for (unsigned i = 0; i < 1000 && refused < 60; i++) {
+		if (ask(i % 3, 48 + i % 700) == NULL)
+			refused++;
+	}
+	reattach();
+	loam_gc_set_limit(4 << 20);
+	for (unsigned i = 0; i < 16; i++)
+		take(i % 4, 4000 * (i + 1));
+	loam_gc_set_limit(UINT64_MAX);
+	loam_stats_read(&stats);
+	assert_int_equal(stats.heap_objects, stats.mallocs - stats.frees);
+	while (loam_gc_work(100000))
+		;
+	check_all();
+}
+
+static void after(void)
+{
+	loam_heap_verify();
+	loam_sys_verify();
+	check_all();
+	loam_gc();
+	check_all();
+	/* memory is there: the very same succeeds */
+	workload();
+	assert_int_equal(refused, 0);
+	assert_int_equal(loam_root_remove(slot, slot + SLOTS), LOAM_OK);
+	memset(slot, 0, sizeof(slot));
+}
+
+/* Returns how many requests there were to fail. */
+static uint64_t sweep(enum scope scope, bool limit)
+{
+	bool any = true;
+	uint64_t n = 0;
+
+	while (any) {
+		heap_up(NULL);
+		assert_int_equal(loam_root_add(slot, slot + SLOTS), LOAM_OK);
+		arm(++n, scope, limit);
+		workload();
+		any = disarm();
+		after();
+		heap_down(NULL);
+	}
+	assert_true(n > 40);
+	return n - 1;
+}
+
+static void nth_request_fails(void **state)
+{
+	(void)state;
+	printf("# %llu requests\n", (unsigned long long)sweep(ONE, false));
+}
+
+static void nth_request_hits_a_limit(void **state)
+{
+	(void)state;
+	sweep(ONE, true);
+}
+
+static void all_fail_from_the_nth_on(void **state)
+{
+	(void)state;
+	printf("# %llu requests\n", (unsigned long long)sweep(FROM_HERE, false));
+}
+
+/* The back end itself fails: what mm leaves behind is as it was. */
+static void back_end_fails_from_the_nth_on(void **state)
+{
+	uint64_t n = 0, made;
+
+	(void)state;
+	do {
+		heap_up(NULL);
+		assert_int_equal(loam_root_add(slot, slot + SLOTS), LOAM_OK);
+		loam_host_fail_at(++n);
+		workload();
+		made = loam_host_fail_at(0);
+		after();
+		heap_down(NULL);
+	} while (made >= n);
+	assert_true(n > 40);
+}
+
+/* ---- known to fail: BUGS=1 in the environment switches these on ---- */
+
+static bool bugs_wanted(void)
+{
+	return getenv("BUGS") != NULL;
+}
+
+static void expect_nothing_left(void)
+{
+	struct loam_sys_stats sys;
+
+	loam_sys_stats(&sys);
+	assert_int_equal(sys.region_count, 0);
+	assert_int_equal(sys.ready_bytes[LOAM_OWNER_GC], 0);
+}
+
+static void setting_up_the_heap_fails(void **state)
+{
+	struct loam_config config = {0};
+	enum loam_err err = LOAM_NOMEM;
+
+	(void)state;
+	if (!bugs_wanted())
+		skip();
+	for (uint64_t n = 1; err != LOAM_OK; n++) {
+		assert_int_equal(loam_mm_init(&config), LOAM_OK);
+		arm(n, ONE, false);
+		err = loam_gc_init(&config);
+		disarm();
+		if (err != LOAM_OK) {
+			expect_nothing_left();
+			assert_int_equal(loam_gc_init(&config), LOAM_OK);
+		}
+		loam_gc_shutdown();
+		expect_nothing_left();
+		loam_mm_reset();
+	}
+}
+
+/* A failed loam_init changed nothing, so it can be called again. */
+static void init_can_be_called_again(void **state)
+{
+	struct loam_config config = {0};
+
+	(void)state;
+	if (!bugs_wanted())
+		skip();
+	arm(1, FROM_HERE, false);
+	assert_int_not_equal(loam_init(&config), LOAM_OK);
+	disarm();
+	assert_int_equal(loam_init(&config), LOAM_OK);
+	loam_gc_shutdown();
+	loam_mm_reset();
+}
+
+/* ---- at the limit ---- */
+
+static void soak_at_16_mib(void **state)
+{
+	const char *text = getenv("SOAK");
+	unsigned seconds = text != NULL && *text != '\0' ? (unsigned)atoi(text) : 2;
+	uint64_t nulls = 0, ops;
+
+	(void)state;
+	ops = heap_ops_soak(test_seed(), seconds, 16 << 20, &nulls);
+	printf("# %llu operations in %u s, %llu found no memory\n", (unsigned long long)ops,
+	       seconds, (unsigned long long)nulls);
+	assert_true(nulls > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nth_request_fails),
+		cmocka_unit_test(nth_request_hits_a_limit),
+		cmocka_unit_test(all_fail_from_the_nth_on),
+		cmocka_unit_test(back_end_fails_from_the_nth_on),
+		cmocka_unit_test(setting_up_the_heap_fails),
+		cmocka_unit_test(init_can_be_called_again),
+		cmocka_unit_test(soak_at_16_mib),
+	};
+	return cmocka_run_group_tests_name("out of memory", tests, NULL, NULL);
+}
