@@ -41,9 +41,10 @@ $(call outdir,host)/tests/fuzz_heap: $(call fuzz_objects,fuzz_heap)
 
 OPS ?= 10000000
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 60
 corpus := tests/fuzz/corpus/heap
 grown   = $(BUILD)/fuzz/heap
-.PHONY: fuzz fuzz-min fuzz-run fuzz-ops fuzz-ops-run soak-oom
+.PHONY: fuzz fuzz-run fuzz-min fuzz-min-run fuzz-ops fuzz-ops-run soak-oom
 fuzz: deps ## libFuzzer on the heap's calls (FUZZ_SECONDS=); finds go to build/fuzz
 	$(Q)$(MAKE) --no-print-directory fuzz-run FLAVOUR=fuzz COMPILER=clang
 fuzz-run: $(call outdir,host)/tests/fuzz_heap
@@ -51,14 +52,21 @@ fuzz-run: $(call outdir,host)/tests/fuzz_heap
 	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=60 -print_final_stats=1 -verbosity=1 \
 		-artifact_prefix=$(BUILD)/fuzz/ $(grown) $(corpus)
 
+fuzz-min: deps ## fewest programs that cover what corpus and finds do; they become the corpus
+	$(Q)$(MAKE) --no-print-directory fuzz-min-run FLAVOUR=fuzz COMPILER=clang
+fuzz-min-run: $(call outdir,host)/tests/fuzz_heap
+	$(Q)rm -rf $(BUILD)/fuzz/min && mkdir -p $(grown) $(BUILD)/fuzz/min
+	$(Q)$< -merge=1 -use_counters=0 $(BUILD)/fuzz/min $(corpus) $(grown)
+	$(Q)rm -f $(corpus)/* && cp $(BUILD)/fuzz/min/* $(corpus)/ && ls $(corpus) | wc -l
+
 fuzz-ops: deps ## random operations on the heap (OPS=, SEED=); a program that fails is kept in build/fuzz
 	$(Q)$(MAKE) --no-print-directory fuzz-ops-run FLAVOUR=$(FLAVOUR)
 fuzz-ops-run: $(call outdir,host)/tests/random_ops
 	$(Q)mkdir -p $(BUILD)/fuzz
 	$(Q)$< $(OPS) $(if $(SEED),$(SEED),20261124) $(BUILD)/fuzz/failed
 
-soak-oom: $(call outdir,host)/tests/test_oom ## a minute of random operations with the live set at 16 MiB (SOAK=seconds)
-	$(Q)SEED=$(SEED) SOAK=$(if $(filter command environment,$(firstword $(origin SOAK))),$(SOAK),60) CMOCKA_TEST_FILTER='soak*' $<
+soak-oom: $(call outdir,host)/tests/test_oom ## random operations with the live set at 16 MiB (SOAK_SECONDS=, SEED=)
+	$(Q)SEED=$(SEED) SOAK=$(SOAK_SECONDS) $< soak
 
 T ?=
 TIMEOUT ?= 600

@@ -108,6 +108,8 @@ static void begin(bool soak)
 	learn_once();
 	memset(&run, 0, sizeof(run));
 	run.soak = run.had_window = soak;
+	run.hoard = soak || size / 4 % 2 != 0;
+	run.stale = size / 8 % 4 == 0;
 	run.profile = soak ? PROFILE_LARGE : (enum order_profile)(world % PROFILE_COUNT);
 	run.cap = soak ? (size_t)1 << 40 : (size_t)4 << 20 << size % 4;
 	shadow_reset(soak ? SHADOW_MAX : limit[world / 4 % 4]);
@@ -123,6 +125,7 @@ static void end(void)
 	run.soak = false;
 	op_heap_verify();
 	collect_and_count();
+	run.hoard = false;
 	if (graph.extra)
 		op_extra_roots();
 	REQUIRE(loam_root_remove(graph.slot, graph.slot + SHADOW_EXTRA) == LOAM_OK, "root_remove");

@@ -13,6 +13,7 @@
 #include "tests/host/heap_setup.h"
 
 #define STRAY_MAX 24 /* objects that stale words of the stack may keep, with what hangs on them */
+#define DECOY_MAX 4  /* of them, beyond as many that did go */
 #define ABSURD	  ((size_t)1 << 47)
 
 /* ---- objects ---- */
@@ -68,7 +69,7 @@ static int make(const struct order *o)
 	if (order_is_zeroed(o))
 		check_zero(p, 0, o->size);
 	count = order_links(o, words);
-	return shadow_add(p, o->size, o->kind, words, count);
+	return shadow_add(p, o, words, count);
 }
 
 /* Is there room for another object? If not, something is dropped. */
@@ -102,6 +103,18 @@ static size_t offset_in(int i, unsigned how)
 	return how < 160 ? s->asked - 1 : (how * 40503u) % s->asked;
 }
 
+/* An address as a number where the collector must not look. */
+static void set_decoy(int from, int to, unsigned b)
+{
+	const struct shadow *s = &graph.at[from];
+	size_t words = s->asked / 8, word = words == 0 ? 0 : b % words;
+
+	if (words == 0 || (s->type != NULL && order_is_pointer(s->type, word)))
+		return;
+	shadow_decoy(from, UINT32_MAX, 0);
+	shadow_decoy(from, (uint32_t)word, (uintptr_t)shadow_address(to));
+}
+
 void op_alloc(void)
 {
 	struct order o = order_take(run.profile);
@@ -111,14 +124,16 @@ void op_alloc(void)
 
 	if (!room_for(o.size) || (i = make(&o)) < 0)
 		return;
+	if (!order_is_scanned(o.kind) && (from = shadow_pick(where * 257, &ref)) >= 0)
+		set_decoy(i, from, where);
 	/* a root takes it, or a link of another object */
 	if ((where & 192) == 0 && (from = shadow_pick(input_two(), &ref)) >= 0 &&
 	    graph.at[from].link_count > 0)
 		ref = (struct shadow_ref){from, where % graph.at[from].link_count};
 	else
 		ref = (struct shadow_ref){-1, some_root(where)};
-	/* what was there is garbage now, perhaps; a soak hangs it on the new one */
-	old = run.soak ? shadow_target(ref) : -1;
+	/* what was there is garbage now, perhaps; a hoarder hangs it on the new one */
+	old = run.hoard ? shadow_target(ref) : -1;
 	if (old >= 0 && graph.at[i].link_count == 0)
 		return; /* or lets go of that */
 	if (old >= 0)
@@ -130,20 +145,23 @@ void op_free(void)
 {
 	unsigned where = input_two(), again = input_byte();
 	struct shadow_ref ref;
-	int i = shadow_pick(where, &ref);
+	int i = shadow_pick(where, &ref), next;
 	unsigned char *p;
 	enum loam_err err;
 
-	if (i < 0)
+	if (i < 0 || (run.hoard && again < 128))
 		return;
 	p = shadow_address(i);
 	shadow_check(i, p, graph.at[i].asked);
+	next = shadow_next(i);
 	shadow_unlink_all(i, ref, false);
+	if (run.hoard && next >= 0 && ref.from != i)
+		shadow_store(ref, next, 0);
 	err = loam_free(p);
 	REQUIRE(err == LOAM_OK, "free of %p: %s", (void *)p, loam_err_name(err));
 	run.freed++;
 	if (again % 4 == 0) {
-		err = loam_free(p + (again == 0 ? graph.at[i].asked - 1 : 0));
+		err = loam_free(p + (again % 64 == 0 ? graph.at[i].asked - 1 : 0));
 		REQUIRE(err == LOAM_NOENT || err == LOAM_INVAL, "second free of %p: %s", (void *)p,
 			loam_err_name(err));
 		REQUIRE(loam_object_base(p) == NULL && loam_object_size(p) == 0, "%p was freed",
@@ -159,7 +177,7 @@ void op_free_stale(void)
 	int i = shadow_pick(input_two(), &ref);
 	unsigned char *p;
 
-	if (i < 0)
+	if (i < 0 || !run.stale)
 		return;
 	p = shadow_address(i);
 	shadow_unlink_all(i, ref, true);
@@ -168,23 +186,11 @@ void op_free_stale(void)
 	shadow_remove(i);
 }
 
-/* An address as a number where the collector must not look. */
-static void set_decoy(int from, int to, unsigned b)
-{
-	struct shadow *s = &graph.at[from];
-	size_t words = s->asked / 8, word = words == 0 ? 0 : b % words;
-
-	if (words == 0)
-		return;
-	shadow_decoy(from, UINT32_MAX, 0);
-	shadow_decoy(from, (uint32_t)word, (uintptr_t)shadow_address(to));
-}
-
 static void refer(struct shadow_ref ref, int to)
 {
 	unsigned offset = input_byte();
 
-	if (!run.soak || shadow_target(ref) < 0)
+	if (!run.hoard || shadow_target(ref) < 0)
 		shadow_store(ref, to, offset_in(to, offset));
 }
 
@@ -196,7 +202,7 @@ void op_link(void)
 
 	if (from < 0)
 		return;
-	if (!order_is_scanned(graph.at[from].kind))
+	if (!order_is_scanned(graph.at[from].kind) || (graph.at[from].type != NULL && b >= 128))
 		set_decoy(from, to, b);
 	else if (graph.at[from].link_count > 0)
 		refer((struct shadow_ref){from, b % graph.at[from].link_count}, to);
@@ -208,7 +214,7 @@ void op_unlink(void)
 	int from = shadow_pick(input_two(), &ref);
 	unsigned b = input_byte();
 
-	if (from >= 0 && graph.at[from].link_count > 0)
+	if (from >= 0 && graph.at[from].link_count > 0 && (!run.hoard || b < 16))
 		shadow_store((struct shadow_ref){from, b % graph.at[from].link_count}, -1, 0);
 }
 
@@ -224,7 +230,12 @@ void op_root(void)
 
 void op_drop(void)
 {
-	shadow_store((struct shadow_ref){-1, input_byte() % SHADOW_ROOTS}, -1, 0);
+	unsigned b = input_byte();
+
+	if (run.hoard && b < 64)
+		shadow_pop(b % SHADOW_ROOTS);
+	else if (!run.hoard || b > 250)
+		shadow_store((struct shadow_ref){-1, b % SHADOW_ROOTS}, -1, 0);
 }
 
 /* ---- realloc ---- */
@@ -251,6 +262,7 @@ static void resize(int i, struct shadow_ref ref, size_t size)
 		/* scanned by words from now on */
 		if (graph.at[i].kind == KIND_TYPED || graph.at[i].kind == KIND_ALIGNED)
 			graph.at[i].kind = KIND_SCANNED;
+		graph.at[i].type = NULL;
 	}
 	REQUIRE(loam_object_base(q) == q && loam_object_size(q) >= size,
 		"realloc of %p to %zu bytes: %p, base %p, size %zu", (void *)p, size, (void *)q,
@@ -450,6 +462,9 @@ static void take_census(void)
 		REQUIRE(census.unexplained <= STRAY_MAX,
 			"%d unreachable objects are left, %d of them pointed to by none",
 			census.kept, census.unexplained);
+		REQUIRE(census.decoys_kept <= census.decoys_gone + DECOY_MAX,
+			"%d unreachable objects are left whose addresses are numbers somewhere",
+			census.decoys_kept);
 		REQUIRE(graph.forgot || run.had_window || unknown <= run.unknown,
 			"%llu objects are left that nobody has", (unsigned long long)unknown);
 	}
@@ -526,6 +541,8 @@ void op_extra_roots(void)
 {
 	void **lo = graph.slot + SHADOW_EXTRA, **hi = graph.slot + SHADOW_ROOTS;
 
+	if (run.hoard && graph.extra && input_byte() >= 16)
+		return;
 	REQUIRE(loam_root_add(lo + 1, lo + 1) == LOAM_INVAL, "an empty range of roots");
 	REQUIRE(loam_root_add(graph.slot + 3, hi) == LOAM_EXIST, "roots twice");
 	REQUIRE(loam_root_remove(lo + 1, hi) == LOAM_NOENT, "roots that are not there");

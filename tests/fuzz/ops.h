@@ -43,8 +43,10 @@ struct run {
 	size_t cap; /* live bytes that we want at most */
 	void *stack_base;
 	bool up;
-	unsigned window;  /* operations until memory is there again; 0: it is */
-	bool soak;	  /* memory may be out at any time; what we have we keep */
+	unsigned window; /* operations until memory is there again; 0: it is */
+	bool soak;	 /* memory may be out at any time */
+	bool stale; /* stale pointers may stay behind: no counting of what is unreachable then */
+	bool hoard; /* objects are seldom lost: lists grow until there is no room */
 	bool had_window;  /* the exact counts are off since then */
 	uint64_t made;	  /* objects allocated */
 	uint64_t freed;	  /* objects freed by us */

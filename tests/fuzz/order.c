@@ -56,7 +56,7 @@ static const struct loam_type types[] = {
 	{.size = 32, .ptr_words = 0, .ptr_bits = NULL, .name = "no pointers"},
 };
 
-static bool is_pointer_word(const struct loam_type *t, size_t word)
+bool order_is_pointer(const struct loam_type *t, size_t word)
 {
 	word %= t->size / 8;
 	return word < t->ptr_words && (t->ptr_bits[word / 64] >> (word % 64) & 1) != 0;
@@ -65,10 +65,13 @@ static bool is_pointer_word(const struct loam_type *t, size_t word)
 struct order order_take(enum order_profile profile)
 {
 	static const size_t align[] = {16, 32, 64, 128, 256, 512, 1024, 4096};
+	static const enum order_kind kind_of[] = {KIND_SCANNED, KIND_NOSCAN,  KIND_TYPED,
+						  KIND_ALIGNED, KIND_SCANNED, KIND_NOSCAN,
+						  KIND_TYPED,	KIND_TYPED};
 	struct order o = {.align = 1};
 	unsigned b = input_byte();
 
-	o.kind = (enum order_kind)(b % 8 < 4 ? b % 4 : b % 8 < 6 ? KIND_SCANNED : KIND_TYPED);
+	o.kind = kind_of[b % 8];
 	if (o.kind == KIND_TYPED) {
 		unsigned n = input_byte();
 
@@ -132,7 +135,8 @@ unsigned order_links(const struct order *o, uint32_t *words)
 	for (unsigned k = 0; k < ORDER_LINKS; k++) {
 		uint32_t w = at[k] < all ? at[k] : all - 1;
 
-		for (uint32_t tries = 0; o->type != NULL && !is_pointer_word(o->type, w); tries++) {
+		for (uint32_t tries = 0; o->type != NULL && !order_is_pointer(o->type, w);
+		     tries++) {
 			if (tries == all)
 				return n;
 			w = (w + 1) % all;

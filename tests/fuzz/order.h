@@ -37,6 +37,8 @@ size_t order_size(enum order_profile profile);
 
 void *order_call(const struct order *o);
 bool order_is_zeroed(const struct order *o);
+/* Does the type have a pointer there, in an array? */
+bool order_is_pointer(const struct loam_type *type, size_t word);
 bool order_is_scanned(enum order_kind kind);
 
 /* Words of the object that hold links: at most `most` (4), spread, the first and the last pointer

@@ -220,7 +220,7 @@ static void claim(const void *p)
 		free_record(i);
 }
 
-int shadow_add(void *p, size_t asked, enum order_kind kind, const uint32_t *words, unsigned count)
+int shadow_add(void *p, const struct order *o, const uint32_t *words, unsigned count)
 {
 	struct shadow *s;
 	int i;
@@ -231,11 +231,12 @@ int shadow_add(void *p, size_t asked, enum order_kind kind, const uint32_t *word
 	s = &graph.at[i];
 	spare = s->next;
 	*s = (struct shadow){.hidden = ~(uintptr_t)p,
-			     .asked = asked,
+			     .asked = o->size,
+			     .type = o->type,
 			     .usable = loam_object_size(p),
 			     .tag = ++last_tag,
 			     .state = SHADOW_LIVE,
-			     .kind = (uint8_t)kind,
+			     .kind = (uint8_t)o->kind,
 			     .decoy_word = NOTHING,
 			     .link_count = count};
 	for (unsigned k = 0; k < count; k++)
@@ -371,12 +372,18 @@ void shadow_store(struct shadow_ref ref, int to, size_t offset)
 	write_through(ref);
 }
 
+int shadow_next(int i)
+{
+	const struct shadow *s = &graph.at[i];
+
+	return s->link_count > 0 && s->link[0].to != i ? s->link[0].to : -1;
+}
+
 void shadow_pop(unsigned root)
 {
-	const struct shadow *s = &graph.at[graph.root[root].to < 0 ? 0 : graph.root[root].to];
-	bool more = graph.root[root].to >= 0 && s->link_count > 0;
+	int i = graph.root[root].to;
 
-	shadow_store((struct shadow_ref){-1, root}, more ? s->link[0].to : -1, 0);
+	shadow_store((struct shadow_ref){-1, root}, i >= 0 ? shadow_next(i) : -1, 0);
 }
 
 /* Visit every reference to `i` from a reachable record or a root, and do what is asked. */
@@ -499,6 +506,22 @@ static void explain(const struct shadow *s)
 	}
 }
 
+/* Addresses that stand where the collector must not look: what becomes of the dead ones? */
+static void count_decoys(struct shadow_census *census)
+{
+	for (int i = 0; i < graph.limit; i++) {
+		const struct shadow *s = &graph.at[i];
+		int to = s->state == SHADOW_LIVE && s->decoy_word != NOTHING
+				 ? shadow_find((void *)~s->decoy)
+				 : -1;
+
+		if (to < 0 || graph.at[to].state != SHADOW_DEAD || graph.at[to].explained)
+			continue;
+		census->decoys_kept += graph.at[to].kept;
+		census->decoys_gone += !graph.at[to].kept;
+	}
+}
+
 struct shadow_census shadow_census(void)
 {
 	struct shadow_census census = {0};
@@ -519,6 +542,7 @@ struct shadow_census shadow_census(void)
 		if (graph.at[i].kept)
 			explain(&graph.at[i]);
 	}
+	count_decoys(&census);
 	for (int i = 0; i < graph.limit; i++) {
 		const struct shadow *s = &graph.at[i];
 

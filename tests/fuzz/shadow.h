@@ -40,6 +40,7 @@ struct shadow_link {
 struct shadow {
 	uintptr_t hidden; /* the object's address, inverted */
 	size_t asked, usable;
+	const struct loam_type *type; /* NULL: none, or not any more */
 	uint32_t tag;
 	uint32_t refs; /* links to here from roots and LIVE records */
 	uint8_t state, kind;
@@ -81,8 +82,8 @@ static inline unsigned char *shadow_address(int i)
 }
 
 /* A record for a fresh object; the object's contents become its pattern. `words` are the link words,
- * at most SHADOW_LINKS, inside of `asked`. Needs room. */
-int shadow_add(void *p, size_t asked, enum order_kind kind, const uint32_t *words, unsigned count);
+ * at most SHADOW_LINKS, inside of it. Needs room. */
+int shadow_add(void *p, const struct order *o, const uint32_t *words, unsigned count);
 /* Is a record to be had? Settles, and forgets the dead, if it must. */
 bool shadow_has_room(void);
 /* The record at this address, or -1. */
@@ -105,6 +106,9 @@ void shadow_store(struct shadow_ref ref, int to, size_t offset);
 /* What the reference leads to; -1: nothing. */
 int shadow_target(struct shadow_ref ref);
 
+/* What the first link leads to, unless that is the object itself; -1: nothing. */
+int shadow_next(int i);
+
 /* The root leads to what the first link of its object leads to. */
 void shadow_pop(unsigned root);
 
@@ -123,6 +127,8 @@ struct shadow_census {
 	int live;
 	int kept;	 /* DEAD, and still there */
 	int unexplained; /* of these: nothing that was kept points to them */
+	/* unreachable, and their addresses stand in live objects, as numbers */
+	int decoys_kept, decoys_gone;
 };
 struct shadow_census shadow_census(void);
 

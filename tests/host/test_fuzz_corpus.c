@@ -23,24 +23,25 @@ static void run_file(const char *path)
 	heap_ops_run(program, size);
 }
 
+static int visible(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
 static void corpus(void **state)
 {
+	struct dirent **entry;
+	int files = scandir(CORPUS, &entry, visible, alphasort);
 	char path[512];
-	DIR *dir = opendir(CORPUS);
-	struct dirent *entry;
-	unsigned files = 0;
 
 	(void)state;
-	assert_non_null(dir);
-	while ((entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), CORPUS "/%s", entry->d_name);
-		run_file(path);
-		files++;
-	}
-	closedir(dir);
 	assert_true(files > 20);
+	for (int i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), CORPUS "/%s", entry[i]->d_name);
+		run_file(path);
+		free(entry[i]);
+	}
+	free(entry);
 }
 
 static void random_programs(void **state)
