@@ -135,7 +135,9 @@ uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t a
 {
 	uint64_t at, scavenged;
 
-	if (pages == 0 || align_pages > LOAM_PALLOC_ALIGN_MAX)
+	/* what can never be met must not grow the tables */
+	if (pages == 0 || align_pages > LOAM_PALLOC_ALIGN_MAX ||
+	    pages > loam_sys_most_bytes() >> LOAM_HEAP_PAGE_SHIFT)
 		return 0;
 	if (pc != NULL && pages < CACHE_MOST && align_pages <= 1) {
 		at = alloc_cached(pc, (unsigned)pages, zeroed);

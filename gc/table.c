@@ -9,10 +9,14 @@
 
 enum loam_err loam_table_reserve(struct loam_table *table, uint64_t bytes)
 {
+	enum loam_err err;
+
+	*table = (struct loam_table){0};
 	bytes = loam_align_up(bytes, LOAM_PAGE_SIZE);
-	table->size = bytes;
-	table->ready = 0;
-	return loam_sys_reserve(0, bytes, LOAM_PAGE_SIZE, &table->base);
+	err = loam_sys_reserve(0, bytes, LOAM_PAGE_SIZE, &table->base);
+	if (err == LOAM_OK)
+		table->size = bytes;
+	return err;
 }
 
 enum loam_err loam_table_back(struct loam_table *table, uint64_t at, uint64_t bytes)

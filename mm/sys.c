@@ -35,7 +35,8 @@ static uint64_t mapped_bytes;		    /* lock: of those, by loam_vm_map */
 static uint64_t ready_total;		    /* lock to write; atomic: sum of ready[] */
 static uint64_t ready[LOAM_OWNER_COUNT];    /* lock */
 static uint64_t prepared[LOAM_OWNER_COUNT]; /* lock */
-static uint64_t limit_bytes = UINT64_MAX;   /* lock */
+static uint64_t limit_bytes = UINT64_MAX;   /* lock to write; atomic */
+static uint64_t memory_bytes;		    /* boot only */
 static bool huge_off;			    /* lock */
 
 static void add_ready(uint64_t bytes)
@@ -606,7 +607,14 @@ uint64_t loam_sys_ready_bytes(void)
 
 uint64_t loam_sys_memory_bytes(void)
 {
-	return loam_space_memory();
+	return memory_bytes;
+}
+
+uint64_t loam_sys_most_bytes(void)
+{
+	uint64_t limit = __atomic_load_n(&limit_bytes, __ATOMIC_RELAXED);
+
+	return limit < memory_bytes ? limit : memory_bytes;
 }
 
 void loam_sys_stats(struct loam_sys_stats *stats)
@@ -644,7 +652,7 @@ void loam_sys_set_limit(uint64_t bytes)
 {
 	uintptr_t irq = loam_lock(&lock);
 
-	limit_bytes = bytes;
+	__atomic_store_n(&limit_bytes, bytes, __ATOMIC_RELAXED);
 	loam_unlock(&lock, irq);
 }
 
@@ -699,6 +707,7 @@ enum loam_err loam_mm_init(const struct loam_config *config)
 	}
 	huge_off = config->no_hugepage;
 	limit_bytes = UINT64_MAX;
+	memory_bytes = loam_space_memory();
 	initialised = true;
 	return LOAM_OK;
 }

@@ -171,6 +171,9 @@ uint64_t loam_sys_ready_bytes(void);
  * any, after loam_mm_init. */
 uint64_t loam_sys_memory_bytes(void);
 
+/* The most that can be Ready at any time: the above, or the limit if that is less. Context: same. */
+uint64_t loam_sys_most_bytes(void);
+
 /*
  * loam_sys_used and _alloc fail with LIMIT rather than take Ready bytes past `bytes`.
  * UINT64_MAX: no limit. What is Ready already stays. Context: any.

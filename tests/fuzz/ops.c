@@ -361,7 +361,8 @@ void op_bad_argument(void)
 	int i;
 
 	REQUIRE(loam_alloc_aligned(b, 3 + 3 * (size_t)b) == NULL, "alignment of %u", 3 + 3 * b);
-	REQUIRE(loam_alloc_aligned(b, 2 * LOAM_ALIGN_MAX << b % 30) == NULL, "alignment past the most");
+	REQUIRE(loam_alloc_aligned(b, 2 * LOAM_ALIGN_MAX << b % 30) == NULL,
+		"alignment past the most");
 	REQUIRE(loam_alloc_type(&crooked, 1 + b) == NULL, "a type of 12 bytes");
 	REQUIRE(loam_alloc_type(&too_many, 1 + b) == NULL, "more pointers than words");
 	REQUIRE(loam_alloc_type(&pair, SIZE_MAX / 8 - b) == NULL, "sizes wrap");
