@@ -57,7 +57,7 @@ fuzz-min: deps ## fewest programs that cover what corpus and finds do; they beco
 fuzz-min-run: $(call outdir,host)/tests/fuzz_heap
 	$(Q)rm -rf $(BUILD)/fuzz/min && mkdir -p $(grown) $(BUILD)/fuzz/min
 	$(Q)$< -merge=1 -use_counters=0 $(BUILD)/fuzz/min $(corpus) $(grown)
-	$(Q)rm -f $(corpus)/* && cp $(BUILD)/fuzz/min/* $(corpus)/ && ls $(corpus) | wc -l
+	$(Q)find $(corpus) -type f ! -name 'random-*' -delete && cp $(BUILD)/fuzz/min/* $(corpus)/ && ls $(corpus) | wc -l
 
 fuzz-ops: deps ## random operations on the heap (OPS=, SEED=); a program that fails is kept in build/fuzz
 	$(Q)$(MAKE) --no-print-directory fuzz-ops-run FLAVOUR=$(FLAVOUR)
