@@ -436,6 +436,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(init_can_be_called_again),
 		cmocka_unit_test(setting_up_the_heap_fails),
 	};
+
 	if (argc > 1 && strcmp(argv[1], "soak") == 0)
 		return cmocka_run_group_tests_name("soak", soak, NULL, NULL);
 	return cmocka_run_group_tests_name("out of memory", tests, NULL, NULL);
