@@ -300,7 +300,7 @@ static enum loam_err fill_pool(struct loam_ptab_pool *pool, size_t count)
 	return err;
 }
 
-static enum loam_err take_tables(struct loam_ptab_pool *pool, size_t count)
+enum loam_err loam_space_take_tables(struct loam_ptab_pool *pool, size_t count)
 {
 	enum loam_err err = fill_pool(pool, count);
 
@@ -311,7 +311,7 @@ enum loam_err loam_space_prepare(uintptr_t base, size_t size)
 {
 	size_t need = loam_ptab_tag_need(&loam_space_table, base, size);
 	struct loam_ptab_pool pool = {0};
-	enum loam_err err = take_tables(&pool, need);
+	enum loam_err err = loam_space_take_tables(&pool, need);
 
 	if (err != LOAM_OK)
 		return err;
@@ -465,7 +465,7 @@ enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa, size_t size, 
 {
 	size_t need = loam_ptab_map_need(&loam_space_table, base, pa, size, LOAM_LEVEL_GIANT);
 	struct loam_ptab_pool pool = {0};
-	enum loam_err err = take_tables(&pool, need);
+	enum loam_err err = loam_space_take_tables(&pool, need);
 
 	if (err != LOAM_OK)
 		return err;
@@ -478,7 +478,8 @@ enum loam_err loam_space_unmap(uintptr_t base, size_t size)
 {
 	struct loam_ptab_pool pool = {0};
 	struct loam_tlb_batch batch;
-	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
+	enum loam_err err =
+		loam_space_take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
 
 	if (err != LOAM_OK)
 		return err;
@@ -489,26 +490,28 @@ enum loam_err loam_space_unmap(uintptr_t base, size_t size)
 	return LOAM_OK;
 }
 
-/* A huge leaf of the ten calls that `addr` cuts becomes smaller ones, each with a run of its own
- * [SPACE-2]. */
-static void split_owned(uintptr_t addr, struct loam_ptab_pool *pool)
+void loam_space_split_leaf(struct loam_ptab_slot *slot, struct loam_ptab_pool *pool)
+{
+	unsigned order = LOAM_PT_SHIFT * slot->level;
+
+	check_stack(slot);
+	if (slot->level == LOAM_LEVEL_GIANT)
+		free_deposit(slot);
+	loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot->pte, slot->level)), order,
+			 order - LOAM_PT_SHIFT);
+	loam_ptab_split(&loam_space_table, slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES,
+			LOAM_TAG_NONE);
+}
+
+void loam_space_split_at(uintptr_t addr, struct loam_ptab_pool *pool)
 {
 	struct loam_ptab_slot slot;
 
 	for (;;) {
-		unsigned order;
-
 		loam_ptab_walk(&loam_space_table, addr, LOAM_LEVEL_PAGE, &slot);
 		if (slot.kind != LOAM_PTE_LEAF || slot.level == LOAM_LEVEL_PAGE || slot.va == addr)
 			return;
-		check_stack(&slot);
-		if (slot.level == LOAM_LEVEL_GIANT)
-			free_deposit(&slot);
-		order = LOAM_PT_SHIFT * slot.level;
-		loam_frame_split(loam_paddr_to_pfn(loam_pte_pa(&mmu, slot.pte, slot.level)), order,
-				 order - LOAM_PT_SHIFT);
-		loam_ptab_split(&loam_space_table, &slot, loam_ptab_pool_pop(pool), LOAM_PT_ENTRIES,
-				LOAM_TAG_NONE);
+		loam_space_split_leaf(&slot, pool);
 	}
 }
 
@@ -536,7 +539,8 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 	struct loam_tlb_batch batch;
 	struct loam_ptab_slot slot;
 	uint32_t attr;
-	enum loam_err err = take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
+	enum loam_err err =
+		loam_space_take_tables(&pool, loam_ptab_split_need(&loam_space_table, base, size));
 
 	if (err != LOAM_OK)
 		return err;
@@ -545,9 +549,9 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 		return LOAM_NOENT;
 	}
 	if (owned) {
-		split_owned(base, &pool);
+		loam_space_split_at(base, &pool);
 		if (base + size - 1 < mmu.va_max)
-			split_owned(base + size, &pool);
+			loam_space_split_at(base + size, &pool);
 	}
 	/* the memory type is one and the same in a mapping, and write-back elsewhere */
 	loam_ptab_walk(&loam_space_table, base, LOAM_LEVEL_PAGE, &slot);

@@ -67,6 +67,28 @@ void loam_space_drop_later(uintptr_t base, size_t size);
  * already. NOMEM; NOTSUP; BUSY the running stack is in it. */
 LOAM_MUST_USE enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner);
 
+/*
+ * `from`, Ready everywhere, becomes Prepared, and `to`, Prepared everywhere and elsewhere, becomes Ready with
+ * its frames and bytes, rights and leaves. NOMEM no table to cut a leaf with; BUSY the running stack is on
+ * a leaf that has to be cut.
+ */
+LOAM_MUST_USE enum loam_err loam_space_move(uintptr_t from, uintptr_t to, size_t size);
+
+/* ---- for mm/move.c: parts of mm/space.c ---- */
+
+struct loam_ptab_pool;
+struct loam_ptab_slot;
+
+/* Take `count` frames for tables, all or nothing, if need be out of what waits. NOMEM. */
+LOAM_MUST_USE enum loam_err loam_space_take_tables(struct loam_ptab_pool *pool, size_t count);
+
+/* The huge leaf of the ten calls in `slot` becomes smaller ones, each with a run of its own [SPACE-2], under
+ * a table of the pool. */
+void loam_space_split_leaf(struct loam_ptab_slot *slot, struct loam_ptab_pool *pool);
+
+/* The same until none is left that `addr` cuts. */
+void loam_space_split_at(uintptr_t addr, struct loam_ptab_pool *pool);
+
 /* ---- for mm/vm.c and mm/fault.c: only where there is an MMU ---- */
 
 /* Map the range, all Reserved, to [pa, pa + size). NOMEM; EXIST. */
@@ -81,7 +103,6 @@ LOAM_MUST_USE enum loam_err loam_space_protect(uintptr_t base, size_t size, uint
 /* The touched Prepared page at `slot`, in region `r`, becomes Ready, or 2 MiB around it if `huge` and
  * the region wants that and they are all Prepared and there is such a block. *bytes: how much. NOMEM. */
 struct loam_region;
-struct loam_ptab_slot;
 LOAM_MUST_USE enum loam_err loam_space_fill(const struct loam_region *r,
 					    const struct loam_ptab_slot *slot, bool huge,
 					    uint64_t *bytes);

@@ -21,6 +21,7 @@
 #include "mm/sys.h"
 
 #include "arch/check.h"
+#include "arch/cpu.h"
 #include "mm/lock.h"
 #include "mm/space.h"
 #include "mm/stackpool.h"
@@ -557,6 +558,49 @@ enum loam_err loam_sys_collapse(uintptr_t base, size_t size)
 		err = collapse_block(at);
 	loam_sys_note(base, size, LOAM_CALL_COLLAPSE);
 	return loam_sys_leave(irq, err);
+}
+
+/* ---- move ---- */
+
+/* Does `owner` pay for every page of the range? */
+static bool owned_by(uintptr_t base, size_t size, unsigned owner)
+{
+	struct loam_region *r = loam_vspace_find(base);
+
+	while (r->owner == owner && region_end(r) - base < size)
+		r = loam_vspace_next(r);
+	return r->owner == owner;
+}
+
+static enum loam_err move_locked(uintptr_t from, uintptr_t to, size_t size)
+{
+	struct loam_space_count was, will;
+	enum loam_err err;
+
+	if (!range_ok(from, size) || !range_ok(to, size) || from - to < size || to - from < size)
+		return LOAM_INVAL;
+	loam_space_count(from, size, &was);
+	loam_space_count(to, size, &will);
+	if (was.ready_bytes != size || will.prepared_bytes != size ||
+	    !owned_by(from, size, loam_vspace_find(from)->owner) ||
+	    !owned_by(to, size, loam_vspace_find(from)->owner))
+		return LOAM_INVAL;
+	if (loam_cpu_sp() - from < size)
+		return LOAM_BUSY;
+	err = loam_space_move(from, to, size);
+	if (err != LOAM_OK)
+		return err;
+	/* one owner has as much Ready and as much Prepared as before: no sum changes */
+	loam_sys_note(from, size, LOAM_CALL_MOVE);
+	loam_sys_note(to, size, LOAM_CALL_MOVE);
+	return LOAM_OK;
+}
+
+enum loam_err loam_sys_move(uintptr_t from, uintptr_t to, size_t size)
+{
+	uintptr_t irq = loam_lock(&lock);
+
+	return loam_sys_leave(irq, move_locked(from, to, size));
 }
 
 /* ---- looking ---- */

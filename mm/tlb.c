@@ -254,6 +254,11 @@ void loam_tlb_batch_add(struct loam_tlb_batch *batch, uint64_t va, uint64_t coun
 	batch->range_count = n + 1;
 }
 
+void loam_tlb_batch_add_all(struct loam_tlb_batch *batch)
+{
+	batch->all = true;
+}
+
 static void invalidate(struct loam_tlb_batch *batch)
 {
 	const struct loam_mmu *mmu = batch->mmu;

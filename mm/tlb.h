@@ -56,6 +56,9 @@ void loam_tlb_batch_init(struct loam_tlb_batch *batch, const struct loam_mmu *mm
 void loam_tlb_batch_add(struct loam_tlb_batch *batch, uint64_t va, uint64_t count, unsigned level,
 			bool tables);
 
+/* More than ranges can tell. */
+void loam_tlb_batch_add_all(struct loam_tlb_batch *batch);
+
 /* These 2^order frames (a leaf's, or a table) go back once the batch is through; flushes when the
  * queue is full, so all invalidations for them must have been added before. */
 void loam_tlb_batch_release(struct loam_tlb_batch *batch, struct loam_pfn pfn, unsigned order);

@@ -348,6 +348,7 @@ const char *loam_call_name(enum loam_call call)
 		[LOAM_CALL_COLLAPSE] = "collapse", [LOAM_CALL_VM_MAP] = "vm_map",
 		[LOAM_CALL_VM_UNMAP] = "vm_unmap", [LOAM_CALL_VM_PROTECT] = "vm_protect",
 		[LOAM_CALL_VM_LAZY] = "vm_lazy",   [LOAM_CALL_STACK] = "stack",
+		[LOAM_CALL_MOVE] = "move",
 	};
 	return (unsigned)call < LOAM_CALL_COUNT ? name[call] : "?";
 }

@@ -11,6 +11,7 @@
  *
  * Huge leaves: the kernel's to make. Aligned 2 MiB of a hugepage region that become Ready at once
  * are advised with MADV_HUGEPAGE and reported as huge leaves; MADV_COLLAPSE serves collapse.
+ * Moving is mremap, which leaves an empty mapping behind (MREMAP_DONTUNMAP), so that the window has no hole.
  * Failure: mprotect can fail (too many mappings): what was changed is changed back. NOMEM.
  * Concurrency: the space lock of mm/sys.c.
  */
@@ -20,12 +21,16 @@
 #include "arch/check.h"
 #include "mm/vspace.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* Linux 5.7 */
 #endif
 
 #define RECORDS_MAX ((size_t)1 << 30)
@@ -342,5 +347,57 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	if (madvise((void *)base, LOAM_HUGE_SIZE, MADV_COLLAPSE) != 0)
 		return LOAM_NOTSUP;
 	memset(&page_state[page_of(base)], PAGE_READY_HUGE, LOAM_HUGE_SIZE / LOAM_PAGE_SIZE);
+	return LOAM_OK;
+}
+
+/* ---- move ---- */
+
+/*
+ * The kernel moves what is one mapping of its own, and will not say where one ends: halve until it does. What
+ * it will not move at all is copied. `to` was accessible; a failed call may have taken it away.
+ */
+static void move_pages(char *from, char *to, size_t size)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+
+	for (size_t n = size; size > 0; n = size) {
+		while (mremap(from, n, n, flags, to) == MAP_FAILED) {
+			void *p;
+
+			if (errno == EFAULT && n > LOAM_PAGE_SIZE) {
+				n = loam_align_up(n / 2, LOAM_PAGE_SIZE);
+				continue;
+			}
+			p = mmap(to, n, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+			LOAM_CHECK(p == to, "the kernel would not give memory to copy to");
+			memcpy(to, from, n);
+			break;
+		}
+		from += n;
+		to += n;
+		size -= n;
+	}
+}
+
+enum loam_err loam_space_move(uintptr_t from, uintptr_t to, size_t size)
+{
+	bool alike = loam_is_aligned(from ^ to, LOAM_HUGE_SIZE);
+	size_t pages = size >> LOAM_PAGE_SHIFT;
+	int bad;
+
+	if (must_fail() || mprotect((void *)to, size, PROT_READ | PROT_WRITE) != 0)
+		return LOAM_NOMEM;
+	split_at(from);
+	split_at(from + size);
+	move_pages((char *)from, (char *)to, size);
+	bad = madvise((void *)from, size, MADV_DONTNEED);
+	bad |= mprotect((void *)from, size, PROT_NONE);
+	LOAM_CHECK(bad == 0, "the kernel would not take memory back");
+	if (alike)
+		memcpy(&page_state[page_of(to)], &page_state[page_of(from)], pages);
+	else
+		memset(&page_state[page_of(to)], PAGE_READY, pages);
+	memset(&page_state[page_of(from)], PAGE_PREPARED, pages);
 	return LOAM_OK;
 }

@@ -134,6 +134,21 @@ LOAM_MUST_USE enum loam_err loam_sys_nohugepage(uintptr_t base, size_t size);
  */
 LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
 
+/*
+ * Move memory by moving page-table entries instead of bytes, for reallocating what is large: [from,
+ * from + size), Ready, becomes Prepared, and [to, to + size), Prepared, becomes Ready with its
+ * bytes, in the same frames, with the same rights. Both ranges have one owner and do not overlap; nobody
+ * uses either meanwhile. Policies stay with the addresses; leaves keep their size, whatever those say.
+ *
+ * What it costs: an entry for 2 MiB (or 1 GiB) where both ranges are aligned to that alike, an entry a page
+ * elsewhere; and one invalidation for up to 256 entries. A huge leaf moves whole where it is inside the
+ * range and aligned alike on both sides (a contiguous run stays one on the same terms); else it becomes
+ * smaller leaves, which takes a frame for a table, and invalidates once more.
+ * Fails: NOMEM no frame for such a table; BUSY the running stack is in the range, or on a leaf that has to be cut;
+ * INVAL, also for states and owners other than said above, and for ranges that overlap.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_move(uintptr_t from, uintptr_t to, size_t size);
+
 /* What loam knows about one address. */
 struct loam_sys_info {
 	enum loam_state state;
