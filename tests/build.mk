@@ -9,7 +9,7 @@ test_bins_fake-aarch64:= $(patsubst tests/fake/%.c,$(call outdir,fake-aarch64)/t
 
 comma := ,
 define test_rules
-$(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/tests/host/sys_model.o $$(libs_$(2)) $(call outdir,$(1))/libloam.a
+$(call outdir,$(1))/tests/%: $(call outdir,$(1))/tests/$(2)/%.o $(call outdir,$(1))/tests/host/support.o $(call outdir,$(1))/tests/host/sys_model.o $(call outdir,$(1))/tests/host/sys_fail.o $$(libs_$(2)) $(call outdir,$(1))/libloam.a
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)echo "  LD      $$@"
 	$$(Q)$(cc_$(1)) $$(cflags_$(1)) $$(ldflags_$(2)) $$^ -lcmocka -lm -o $$@

@@ -21,6 +21,7 @@
  * What is a violation (each a panic "fake: ..."):
  *   - a valid entry replaced by another valid one where the ISA wants break-before-make, or a
  *     valid entry made while some CPU still caches what stood there before
+ *   - a frame mapped that nothing leads to any more, but some TLB still does: two addresses at once
  *   - a frame freed while some TLB maps it, while an entry maps it, or while it is a linked table
  *     or some CPU caches the way to it
  *   - after an operation (fake_settled): a TLB entry that grants more than the tables do, or
@@ -106,13 +107,22 @@ static void violation(const char *fmt, ...)
 
 /* ---- memory ---- */
 
-static struct ram *ram_of(uint64_t pa)
+static struct ram *find_ram(uint64_t pa)
 {
 	for (unsigned i = 0; i < ram_count; i++) {
 		if (pa - ram[i].range.base < ram[i].range.size)
 			return &ram[i];
 	}
-	violation("physical address %#llx is not RAM", (unsigned long long)pa);
+	return NULL;
+}
+
+static struct ram *ram_of(uint64_t pa)
+{
+	struct ram *r = find_ram(pa);
+
+	if (r == NULL)
+		violation("physical address %#llx is not RAM", (unsigned long long)pa);
+	return r;
 }
 
 static struct frame_info *info_of(uint64_t pa)
@@ -338,34 +348,6 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 	return true;
 }
 
-bool fake_read(unsigned cpu, uint64_t va, uint64_t *value)
-{
-	struct loam_paddr pa;
-
-	if (!fake_touch(cpu, va, LOAM_ACCESS_READ, &pa))
-		return false;
-	*value = *entry_ptr(pa.raw);
-	return true;
-}
-
-bool fake_write(unsigned cpu, uint64_t va, uint64_t value)
-{
-	struct loam_paddr pa;
-
-	if (!fake_touch(cpu, va, LOAM_ACCESS_WRITE, &pa))
-		return false;
-	*entry_ptr(pa.raw) = value;
-	return true;
-}
-
-void fake_spread(uint64_t va, uint64_t size)
-{
-	for (unsigned c = 0; c < cpu_count; c++) {
-		for (uint64_t at = 0; at < size; at += LOAM_PAGE_SIZE)
-			(void)fake_touch(c, va + at, LOAM_ACCESS_READ, NULL);
-	}
-}
-
 /* Some CPU looks at `va`, for no reason that software can know. */
 static void speculate(uint64_t va)
 {
@@ -380,16 +362,31 @@ static void count_leaf(uint64_t pte, unsigned level, int by)
 	uint64_t pa = loam_pte_pa(&mmu, pte, level).raw;
 
 	for (uint64_t at = 0; at < loam_level_size(level); at += LOAM_PAGE_SIZE) {
-		bool is_ram = false;
-
 		/* a device may be mapped: only RAM is counted */
-		for (unsigned i = 0; i < ram_count; i++)
-			is_ram |= pa + at - ram[i].range.base < ram[i].range.size;
-		if (!is_ram)
+		if (find_ram(pa + at) == NULL)
 			continue;
 		info_of(pa + at)->leaves += (unsigned)by;
 		if (by > 0 && info_of(pa + at)->table)
 			violation("table %#llx is mapped as memory", (unsigned long long)(pa + at));
+	}
+}
+
+/* A leaf is made where there was none. Memory that moves from one address to another must be forgotten
+ * at the first by every CPU. */
+static void check_made(uint64_t pte, unsigned level, uint64_t va)
+{
+	uint64_t pa = loam_pte_pa(&mmu, pte, level).raw, size = loam_level_size(level);
+
+	for (unsigned c = 0; c < cpu_count; c++) {
+		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
+			const struct tlb_entry *e = &cpus[c].tlb[i];
+			uint64_t both = pa > e->pa ? pa : e->pa;
+
+			if (overlap(e->pa, e->size, pa, size) && find_ram(both) != NULL &&
+			    info_of(both)->leaves == 0)
+				violation("%#llx leads to a frame that CPU %u reaches by %#llx",
+					  (unsigned long long)va, c, (unsigned long long)e->va);
+		}
 	}
 }
 
@@ -404,6 +401,8 @@ static void link_table(uint64_t table, unsigned level, uint64_t va, bool on)
 		uint64_t pte = *entry_ptr(table + i * 8);
 		enum loam_pte_kind kind = loam_pte_kind(&mmu, pte, level);
 
+		if (kind == LOAM_PTE_LEAF && on)
+			check_made(pte, level, canonical(va + i * loam_level_size(level)));
 		if (kind == LOAM_PTE_LEAF)
 			count_leaf(pte, level, on ? 1 : -1);
 		else if (kind == LOAM_PTE_TABLE)
@@ -456,6 +455,9 @@ static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 	events++;
 	old = *p; /* speculation may have set the accessed bit */
 	check_change(old, pte, info.level, va);
+	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_NONE &&
+	    loam_pte_kind(&mmu, pte, info.level) == LOAM_PTE_LEAF)
+		check_made(pte, info.level, va);
 	if (old == pte)
 		return;
 	remember_unpublished(pa);

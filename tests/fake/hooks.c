@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's hooks on the fake machine, as far as mm calls them, and the set-up half of waist A. */
+/* The host's hooks on the fake machine, as far as mm calls them, the set-up half of waist A, and what can be
+ * made of the rest. */
 #include "mm/tlb.h"
 #include "tests/fake/fake.h"
 #include "tests/host/support.h"
@@ -124,6 +125,36 @@ uint64_t loam_host_now_ns(void)
 	static uint64_t now;
 
 	return now += 1000000; /* time passes as it is looked at */
+}
+
+/* ---- CPUs that touch memory ---- */
+
+bool fake_read(unsigned cpu, uint64_t va, uint64_t *value)
+{
+	struct loam_paddr pa;
+
+	if (!fake_touch(cpu, va, LOAM_ACCESS_READ, &pa))
+		return false;
+	*value = *(uint64_t *)loam_frame_ptr(pa);
+	return true;
+}
+
+bool fake_write(unsigned cpu, uint64_t va, uint64_t value)
+{
+	struct loam_paddr pa;
+
+	if (!fake_touch(cpu, va, LOAM_ACCESS_WRITE, &pa))
+		return false;
+	*(uint64_t *)loam_frame_ptr(pa) = value;
+	return true;
+}
+
+void fake_spread(uint64_t va, uint64_t size)
+{
+	for (unsigned c = 0; c < fake_cpu_count(); c++) {
+		for (uint64_t at = 0; at < size; at += LOAM_PAGE_SIZE)
+			(void)fake_touch(c, va + at, LOAM_ACCESS_READ, NULL);
+	}
 }
 
 /* ---- the rest of waist A ---- */

@@ -18,6 +18,7 @@ static struct page page[PAGES_MAX];
 static const struct sys_env *env;
 static unsigned pages;
 static uint32_t reservations;
+static uint64_t moved_pages;
 
 static uintptr_t addr(unsigned i)
 {
@@ -186,7 +187,8 @@ static void do_alloc(struct rng *rng)
 
 static void do_map(struct rng *rng, unsigned at, unsigned n)
 {
-	enum loam_owner owner = LOAM_OWNER_HEAP + (enum loam_owner)rng_below(rng, 4);
+	enum loam_owner owner =
+		LOAM_OWNER_HEAP + (enum loam_owner)(rng_below(rng, 2) * rng_below(rng, 4));
 	enum loam_err err = loam_sys_map(addr(at), n * LOAM_PAGE_SIZE, owner);
 
 	if (any_none(at, n)) {
@@ -284,6 +286,80 @@ static void do_collapse(unsigned at, unsigned n)
 	assert_int_equal(err, want);
 }
 
+/* Somewhere: a run of at most 700 pages in one state, of one owner (or any: COUNT). */
+static bool find_run(struct rng *rng, enum loam_state s, unsigned owner, unsigned *at, unsigned *n)
+{
+	unsigned start = (unsigned)rng_below(rng, pages);
+
+	for (unsigned k = 0; k < pages; k++) {
+		unsigned i = (start + k) % pages, end = i;
+
+		while (end < pages && end < i + 700 && page[end].state == s &&
+		       page[end].owner == page[i].owner)
+			end++;
+		if (end > i && (owner == LOAM_OWNER_COUNT || owner == page[i].owner)) {
+			*at = i;
+			*n = end - i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool can_move(unsigned from, unsigned to, unsigned n)
+{
+	bool apart = from + n <= to || to + n <= from;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (page[from + i].owner != page[from].owner ||
+		    page[to + i].owner != page[from].owner)
+			return false;
+	}
+	return apart && count(from, n, LOAM_STATE_READY) == n &&
+	       count(to, n, LOAM_STATE_PREPARED) == n;
+}
+
+/* Often what can be moved, and often to where it is aligned as it was. */
+static void do_move(struct rng *rng, unsigned at, unsigned n)
+{
+	unsigned to = (unsigned)rng_below(rng, pages), room = pages - to, skip;
+	enum loam_err err;
+
+	if (rng_below(rng, 8) != 0) {
+		if (!find_run(rng, LOAM_STATE_READY, LOAM_OWNER_COUNT, &at, &n))
+			return;
+		if (!find_run(rng, LOAM_STATE_PREPARED, page[at].owner, &to, &room)) {
+			do_unused(at + n / 2, n - n / 2); /* for the next time */
+			return;
+		}
+	}
+	skip = (at - to) % 512;
+	if (rng_below(rng, 2) == 0 && skip < room) {
+		to += skip;
+		room -= skip;
+	}
+	n = n < room ? n : room;
+	n = rng_below(rng, 2) == 0 ? 1 + (unsigned)rng_below(rng, n) : n;
+	err = loam_sys_move(addr(at), addr(to), n * LOAM_PAGE_SIZE);
+	if (err == LOAM_NOMEM && env->memory_may_run_out && can_move(at, to, n))
+		return;
+	assert_int_equal(err, can_move(at, to, n) ? LOAM_OK : LOAM_INVAL);
+	for (unsigned i = 0; err == LOAM_OK && i < n; i++) {
+		page[to + i].state = LOAM_STATE_READY;
+		page[to + i].stamp = page[at + i].stamp;
+		page[at + i].state = LOAM_STATE_PREPARED;
+		page[at + i].stamp = 0;
+	}
+	if (err == LOAM_OK) {
+		moved_pages += n;
+		check_page(at);
+		check_page(at + n - 1);
+		for (unsigned i = 0; i < n; i += 1 + n / 16)
+			check_page(to + i);
+		check_page(to + n - 1);
+	}
+}
+
 /* The block becomes one reservation, whatever was there. */
 static void reserve_whole(unsigned at, unsigned n)
 {
@@ -367,11 +443,12 @@ void sys_model_run(const struct sys_env *e, uint64_t seed, unsigned steps)
 	assert_true(pages <= PAGES_MAX);
 	memset(page, 0, sizeof(page));
 	reservations = 0;
+	moved_pages = 0;
 	for (unsigned s = 0; s < steps; s++) {
 		unsigned at, n;
 
 		random_range(&rng, &at, &n);
-		switch (rng_below(&rng, 17)) {
+		switch (rng_below(&rng, 19)) {
 		case 0:
 		case 1:
 			do_reserve(&rng);
@@ -404,6 +481,10 @@ void sys_model_run(const struct sys_env *e, uint64_t seed, unsigned steps)
 		case 13:
 			do_collapse(at, n);
 			break;
+		case 14:
+		case 15:
+			do_move(&rng, at, n);
+			break;
 		default:
 			do_huge(&rng);
 			break;
@@ -425,7 +506,9 @@ void sys_model_run(const struct sys_env *e, uint64_t seed, unsigned steps)
 		check_page(i);
 	check_sums();
 	loam_sys_verify();
-	printf("# steps with a huge leaf: %u of %u\n", huge_seen, steps);
+	printf("# steps with a huge leaf: %u of %u; pages moved: %llu\n", huge_seen, steps,
+	       (unsigned long long)moved_pages);
+	assert_true(moved_pages > steps / 2);
 	assert_true(huge_seen > steps / 100 || env->memory_may_run_out);
 	/* all of it back */
 	for (unsigned i = 0; i < pages; i++) {
@@ -434,317 +517,4 @@ void sys_model_run(const struct sys_env *e, uint64_t seed, unsigned steps)
 	}
 	check_sums();
 	loam_sys_verify();
-}
-
-/* ---- the n-th request fails ---- */
-
-#define SNAP_PAGES 1100u
-
-struct snapshot {
-	struct loam_sys_stats stats;
-	uint64_t frames;
-	struct {
-		enum loam_err err;
-		struct loam_sys_info info;
-		uint64_t value;
-		bool readable;
-	} page[SNAP_PAGES];
-};
-
-static void take(struct snapshot *s, uintptr_t base, unsigned n)
-{
-	memset(s, 0, sizeof(*s));
-	loam_sys_stats(&s->stats);
-	s->frames = env->frames != NULL ? env->frames() : 0;
-	for (unsigned i = 0; i < n; i++) {
-		s->page[i].err = loam_sys_query(base + i * LOAM_PAGE_SIZE, &s->page[i].info);
-		s->page[i].info.dirty = false; /* looking makes no difference, writing stamps did */
-		s->page[i].readable = env->read(base + i * LOAM_PAGE_SIZE, &s->page[i].value);
-	}
-}
-
-/* [SYS-3] A failed call changed nothing. */
-static void same(const struct snapshot *a, const struct snapshot *b)
-{
-	/* both were zeroed first: padding compares equal */
-	assert_memory_equal(a, b, sizeof(*a));
-}
-
-enum attempt {
-	TRY_RESERVE,
-	TRY_MAP,
-	TRY_USED,
-	TRY_USED_HUGE,
-	TRY_USED_PARTLY_READY,
-	TRY_UNUSED_PART_OF_HUGE,
-	TRY_FAULT_PART,
-	TRY_FREE_MIDDLE,
-	TRY_ALLOC,
-	TRY_HUGEPAGE,
-	TRY_COLLAPSE,
-	ATTEMPTS,
-};
-
-static void must(enum loam_err err)
-{
-	assert_int_equal(err, LOAM_OK);
-}
-
-/* The state that the attempt starts from: 4 MiB and a bit, aligned. */
-static uintptr_t prepare(enum attempt what, size_t size)
-{
-	uintptr_t base;
-
-	must(loam_sys_reserve(0, size, LOAM_HUGE_SIZE, &base));
-	if (what == TRY_MAP || what == TRY_HUGEPAGE || what == TRY_FREE_MIDDLE)
-		return base;
-	must(loam_sys_map(base, size, LOAM_OWNER_TEST));
-	if (what == TRY_USED_HUGE || what == TRY_UNUSED_PART_OF_HUGE)
-		must(loam_sys_hugepage(base, size));
-	if (what == TRY_USED_PARTLY_READY)
-		must(loam_sys_used(base + 16 * LOAM_PAGE_SIZE, 16 * LOAM_PAGE_SIZE, NULL));
-	if (what == TRY_UNUSED_PART_OF_HUGE || what == TRY_FAULT_PART || what == TRY_COLLAPSE) {
-		must(loam_sys_used(base, size, NULL));
-		for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE)
-			assert_true(env->write(base + at, at | 1));
-	}
-	return base;
-}
-
-static enum loam_err attempt(enum attempt what, uintptr_t base, size_t size, void **extra)
-{
-	uintptr_t other;
-	enum loam_err err;
-
-	switch (what) {
-	case TRY_RESERVE:
-		err = loam_sys_reserve(0, LOAM_HUGE_SIZE, 0, &other);
-		if (err == LOAM_OK)
-			*extra = (void *)other;
-		return err;
-	case TRY_MAP:
-		return loam_sys_map(base, size, LOAM_OWNER_TEST);
-	case TRY_USED:
-	case TRY_USED_HUGE:
-	case TRY_USED_PARTLY_READY:
-		return loam_sys_used(base, size, NULL);
-	case TRY_UNUSED_PART_OF_HUGE:
-		return loam_sys_unused(base + 5 * LOAM_PAGE_SIZE, 3 * LOAM_PAGE_SIZE);
-	case TRY_FAULT_PART:
-		return loam_sys_fault(base + 5 * LOAM_PAGE_SIZE, 3 * LOAM_PAGE_SIZE);
-	case TRY_FREE_MIDDLE:
-		return loam_sys_free(base + 5 * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
-	case TRY_ALLOC:
-		return loam_sys_alloc(LOAM_HUGE_SIZE, LOAM_OWNER_TEST, extra);
-	case TRY_HUGEPAGE:
-		return loam_sys_hugepage(base + LOAM_HUGE_SIZE, LOAM_HUGE_SIZE);
-	default:
-		return loam_sys_collapse(base, size);
-	}
-}
-
-void sys_model_nth_failure(const struct sys_env *e)
-{
-	static struct snapshot before, after;
-	const size_t size = 2 * LOAM_HUGE_SIZE + 8 * LOAM_PAGE_SIZE;
-	const unsigned n_pages = (unsigned)(size / LOAM_PAGE_SIZE);
-
-	env = e;
-	for (unsigned what = 0; what < ATTEMPTS; what++) {
-		/* every n at first, then with growing steps: most fail inside one long list */
-		for (uint64_t n = 1;; n += n < 24 ? 1 : n / 3) {
-			uintptr_t base = prepare(what, size);
-			void *extra = NULL;
-			enum loam_err err;
-
-			take(&before, base, n_pages);
-			env->fail_at(n);
-			err = attempt(what, base, size, &extra);
-			env->fail_at(0);
-			if (env->settled != NULL)
-				env->settled();
-			/* collapse keeps what it has done before it fails: only bytes are compared */
-			if (err != LOAM_OK && what != TRY_COLLAPSE) {
-				assert_int_equal(err, LOAM_NOMEM);
-				take(&after, base, n_pages);
-				same(&before, &after);
-			}
-			for (unsigned i = 0; what == TRY_COLLAPSE && i < n_pages; i++) {
-				uint64_t value;
-
-				assert_true(env->read(base + i * LOAM_PAGE_SIZE, &value));
-				assert_int_equal(value, i * LOAM_PAGE_SIZE | 1);
-			}
-			loam_sys_verify();
-			if (extra != NULL)
-				must(loam_sys_free((uintptr_t)extra, LOAM_HUGE_SIZE));
-			if (what == TRY_FREE_MIDDLE && err == LOAM_OK) {
-				must(loam_sys_free(base, 5 * LOAM_PAGE_SIZE));
-				must(loam_sys_free(base + 6 * LOAM_PAGE_SIZE,
-						   size - 6 * LOAM_PAGE_SIZE));
-			} else {
-				must(loam_sys_free(base, size));
-			}
-			if (err == LOAM_OK)
-				break;
-			assert_true(n < 100000);
-		}
-	}
-}
-
-/* ---- bad input ---- */
-
-static unsigned rows;
-
-static void row(const char *call, const char *input, enum loam_err want, enum loam_err got)
-{
-	if (got != want)
-		fail_msg("%s, %s: %s, want %s", call, input, loam_err_name(got),
-			 loam_err_name(want));
-	if (getenv("SYS_TABLE") != NULL)
-		fprintf(stderr, "| `%s` | %s | `%s` |\n", call, input, loam_err_name(want));
-	rows++;
-}
-
-/* One row: the call has this result, and changes nothing, its out-parameters included. */
-#define ROW(call, input, want, expression)                           \
-	do {                                                         \
-		take(&before, base, snap);                           \
-		out = 4711;                                          \
-		pointer = &out;                                      \
-		zeroed = true;                                       \
-		memset(&info, 0x5a, sizeof(info));                   \
-		row(call, input, want, expression);                  \
-		take(&after, base, snap);                            \
-		same(&before, &after);                               \
-		assert_int_equal(out, 4711);                         \
-		assert_ptr_equal(pointer, &out);                     \
-		assert_true(zeroed);                                 \
-		assert_int_equal(((unsigned char *)&info)[0], 0x5a); \
-	} while (0)
-
-#define P ((size_t)LOAM_PAGE_SIZE)
-
-unsigned sys_model_bad_input(const struct sys_env *e)
-{
-	static struct snapshot before, after;
-	const unsigned snap = 96;
-	struct loam_sys_info info;
-	struct loam_sys_stats stats;
-	uintptr_t base, out, resv, prep, ready, none;
-	void *pointer;
-	bool zeroed;
-
-	env = e;
-	rows = 0;
-	/* 32 pages Reserved, 32 Prepared, 32 Ready, and behind them nothing */
-	must(loam_sys_reserve(0, 96 * P, 0, &base));
-	resv = base;
-	prep = base + 32 * P;
-	ready = base + 64 * P;
-	none = base + 96 * P;
-	must(loam_sys_map(prep, 64 * P, LOAM_OWNER_TEST));
-	must(loam_sys_used(ready, 32 * P, NULL));
-	assert_true(env->write(ready, 42));
-
-	ROW("reserve", "size 0", LOAM_INVAL, loam_sys_reserve(0, 0, 0, &out));
-	ROW("reserve", "size that wraps when rounded up", LOAM_INVAL,
-	    loam_sys_reserve(0, SIZE_MAX, 0, &out));
-	ROW("reserve", "alignment that is no power of two", LOAM_INVAL,
-	    loam_sys_reserve(0, P, 3 * P, &out));
-	ROW("reserve", "alignment below a page", LOAM_INVAL, loam_sys_reserve(0, P, 64, &out));
-	ROW("reserve", "no place for the result", LOAM_INVAL, loam_sys_reserve(0, P, 0, NULL));
-	ROW("reserve", "more than the window has", LOAM_NOVIRT,
-	    loam_sys_reserve(0, SIZE_MAX / 2, 0, &out));
-	ROW("reserve", "alignment that nothing in the window has", LOAM_NOVIRT,
-	    loam_sys_reserve(0, P, (size_t)1 << 63, &out));
-
-	ROW("map", "base not page-aligned", LOAM_INVAL, loam_sys_map(resv + 1, P, LOAM_OWNER_TEST));
-	ROW("map", "size not page-aligned", LOAM_INVAL, loam_sys_map(resv, P + 1, LOAM_OWNER_TEST));
-	ROW("map", "size 0", LOAM_INVAL, loam_sys_map(resv, 0, LOAM_OWNER_TEST));
-	ROW("map", "range that wraps", LOAM_INVAL,
-	    loam_sys_map(resv, SIZE_MAX - P + 1, LOAM_OWNER_TEST));
-	ROW("map", "null pointer", LOAM_INVAL, loam_sys_map(0, P, LOAM_OWNER_TEST));
-	ROW("map", "outside the window", LOAM_INVAL, loam_sys_map(P, P, LOAM_OWNER_TEST));
-	ROW("map", "not reserved", LOAM_INVAL, loam_sys_map(none, P, LOAM_OWNER_TEST));
-	ROW("map", "partly not reserved", LOAM_INVAL,
-	    loam_sys_map(ready + 31 * P, 2 * P, LOAM_OWNER_TEST));
-	ROW("map", "owner none", LOAM_INVAL, loam_sys_map(resv, P, LOAM_OWNER_NONE));
-	ROW("map", "owner out of range", LOAM_INVAL, loam_sys_map(resv, P, LOAM_OWNER_COUNT));
-	ROW("map", "Prepared already", LOAM_EXIST, loam_sys_map(prep, P, LOAM_OWNER_TEST));
-	ROW("map", "Ready already", LOAM_EXIST, loam_sys_map(ready, P, LOAM_OWNER_TEST));
-	ROW("map", "last page Prepared already", LOAM_EXIST,
-	    loam_sys_map(resv, 33 * P, LOAM_OWNER_TEST));
-
-	ROW("used", "base not page-aligned", LOAM_INVAL, loam_sys_used(prep + 8, P, &zeroed));
-	ROW("used", "size not page-aligned", LOAM_INVAL, loam_sys_used(prep, 100, &zeroed));
-	ROW("used", "size 0", LOAM_INVAL, loam_sys_used(prep, 0, &zeroed));
-	ROW("used", "range that wraps", LOAM_INVAL, loam_sys_used(prep, SIZE_MAX - P + 1, &zeroed));
-	ROW("used", "not reserved", LOAM_INVAL, loam_sys_used(none, P, &zeroed));
-	ROW("used", "Reserved, not mapped", LOAM_INVAL, loam_sys_used(resv, P, &zeroed));
-	ROW("used", "first page Reserved", LOAM_INVAL, loam_sys_used(prep - P, 2 * P, &zeroed));
-	loam_sys_stats(&stats);
-	loam_sys_set_limit(stats.state_bytes[LOAM_STATE_READY] + P);
-	ROW("used", "more than `loam_sys_set_limit` allows", LOAM_LIMIT,
-	    loam_sys_used(prep, 2 * P, &zeroed));
-	ROW("alloc", "more than `loam_sys_set_limit` allows", LOAM_LIMIT,
-	    loam_sys_alloc(2 * P, LOAM_OWNER_TEST, &pointer));
-	loam_sys_set_limit(UINT64_MAX);
-
-	ROW("unused", "base not page-aligned", LOAM_INVAL, loam_sys_unused(ready + 1, P));
-	ROW("unused", "size 0", LOAM_INVAL, loam_sys_unused(ready, 0));
-	ROW("unused", "range that wraps", LOAM_INVAL, loam_sys_unused(ready, SIZE_MAX - P + 1));
-	ROW("unused", "not reserved", LOAM_INVAL, loam_sys_unused(none, P));
-	ROW("unused", "Reserved, not mapped", LOAM_INVAL, loam_sys_unused(resv, P));
-	ROW("unused", "runs past the reservation", LOAM_INVAL, loam_sys_unused(ready, 33 * P));
-
-	ROW("fault", "base not page-aligned", LOAM_INVAL, loam_sys_fault(ready + 1, P));
-	ROW("fault", "size 0", LOAM_INVAL, loam_sys_fault(ready, 0));
-	ROW("fault", "not reserved", LOAM_INVAL, loam_sys_fault(none, P));
-	ROW("fault", "runs past the reservation", LOAM_INVAL, loam_sys_fault(ready, 33 * P));
-
-	ROW("free", "base not page-aligned", LOAM_INVAL, loam_sys_free(base + 1, P));
-	ROW("free", "size not page-aligned", LOAM_INVAL, loam_sys_free(base, P - 1));
-	ROW("free", "size 0", LOAM_INVAL, loam_sys_free(base, 0));
-	ROW("free", "not reserved, or free already", LOAM_INVAL, loam_sys_free(none, P));
-	ROW("free", "runs past the reservation", LOAM_INVAL, loam_sys_free(ready, 33 * P));
-	ROW("free", "outside the window", LOAM_INVAL,
-	    loam_sys_free((uintptr_t)&rows & ~(P - 1), P));
-
-	ROW("alloc", "size 0", LOAM_INVAL, loam_sys_alloc(0, LOAM_OWNER_TEST, &pointer));
-	ROW("alloc", "size that wraps when rounded up", LOAM_INVAL,
-	    loam_sys_alloc(SIZE_MAX, LOAM_OWNER_TEST, &pointer));
-	ROW("alloc", "owner none", LOAM_INVAL, loam_sys_alloc(P, LOAM_OWNER_NONE, &pointer));
-	ROW("alloc", "no place for the result", LOAM_INVAL,
-	    loam_sys_alloc(P, LOAM_OWNER_TEST, NULL));
-	ROW("alloc", "more than the window has", LOAM_NOVIRT,
-	    loam_sys_alloc(SIZE_MAX / 2, LOAM_OWNER_TEST, &pointer));
-
-	ROW("hugepage", "base not page-aligned", LOAM_INVAL, loam_sys_hugepage(base + 1, P));
-	ROW("hugepage", "size 0", LOAM_INVAL, loam_sys_hugepage(base, 0));
-	ROW("hugepage", "not reserved", LOAM_INVAL, loam_sys_hugepage(none, P));
-	ROW("nohugepage", "base not page-aligned", LOAM_INVAL, loam_sys_nohugepage(base + 1, P));
-	ROW("nohugepage", "size 0, base not 0", LOAM_INVAL, loam_sys_nohugepage(base, 0));
-	ROW("nohugepage", "not reserved", LOAM_INVAL, loam_sys_nohugepage(none, P));
-	ROW("collapse", "base not page-aligned", LOAM_INVAL, loam_sys_collapse(base + 1, P));
-	ROW("collapse", "size 0", LOAM_INVAL, loam_sys_collapse(base, 0));
-	ROW("collapse", "not reserved", LOAM_INVAL, loam_sys_collapse(none, P));
-
-	ROW("query", "not reserved", LOAM_NOENT, loam_sys_query(none, &info));
-	ROW("query", "outside the window", LOAM_NOENT, loam_sys_query(16, &info));
-
-	must(loam_sys_free(base, 96 * P));
-	/* 2 MiB, of which one page is missing */
-	must(loam_sys_reserve(0, LOAM_HUGE_SIZE, LOAM_HUGE_SIZE, &base));
-	must(loam_sys_map(base, LOAM_HUGE_SIZE, LOAM_OWNER_TEST));
-	must(loam_sys_used(base, LOAM_HUGE_SIZE - P, NULL));
-	ROW("collapse", "a page of an aligned 2 MiB is not Ready", LOAM_BUSY,
-	    loam_sys_collapse(base, LOAM_HUGE_SIZE));
-	assert_int_not_equal(loam_sys_huge_sizes() & LOAM_HUGE_SIZE, 0);
-	must(loam_sys_nohugepage(0, 0));
-	assert_int_equal(loam_sys_huge_sizes(), 0);
-	ROW("hugepage", "huge pages are off", LOAM_NOTSUP, loam_sys_hugepage(base, LOAM_HUGE_SIZE));
-	ROW("collapse", "huge pages are off", LOAM_NOTSUP, loam_sys_collapse(base, LOAM_HUGE_SIZE));
-	must(loam_sys_free(base, LOAM_HUGE_SIZE));
-	return rows;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ten calls against a table of states, written once and run on every back end: on Linux
- * (tests/host/test_sys.c) and on the fake machine of each ISA (tests/fake/test_sys.c).
+ * (tests/host/test_sys.c) and on the fake machine of each ISA (tests/fake/test_sys.c). sys_model.c has the
+ * random calls, sys_fail.c what must fail.
  */
 #ifndef LOAM_TESTS_SYS_MODEL_H
 #define LOAM_TESTS_SYS_MODEL_H
