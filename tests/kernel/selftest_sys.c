@@ -2,12 +2,15 @@
 /* The ten calls on the real MMU: states, results, traps, huge leaves, and a random sequence
  * against a table of states. [SYS-1], [SYS-2] and [SPACE-1] are verified throughout. */
 #include "mm/frame.h"
+#include "mm/print.h"
 #include "mm/ptab.h"
 #include "mm/space.h"
 #include "mm/sys.h"
 #include "tests/kernel/selftest.h"
 
 #define MIB ((size_t)1 << 20)
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 
 static enum loam_state state_of(uintptr_t addr)
 {
@@ -161,6 +164,102 @@ static void a_leaf_of_1_gib(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, LOAM_GIANT_SIZE) == LOAM_OK);
 }
 
+/* ---- moving ---- */
+
+#define MOVED (8 * MIB)
+
+static bool holds(uintptr_t base, size_t size, uint64_t plus)
+{
+	for (size_t at = 0; at < size; at += LOAM_PAGE_SIZE) {
+		if (*(volatile uint64_t *)(base + at) != at + plus)
+			return false;
+	}
+	return true;
+}
+
+static unsigned long long ns_a_page(uint64_t start)
+{
+	return (loam_host_now_ns() - start) / (MOVED / LOAM_PAGE_SIZE);
+}
+
+/* 8 MiB in huge leaves, where there are any: moved as they are, moved to where they must be cut, and moved page
+ * by page; beside it what copying takes. */
+static void entries_move_instead_of_bytes(const struct loam_boot_info *info)
+{
+	unsigned long long whole, cut, small, copied;
+	struct loam_frame_stats stats;
+	uintptr_t from, to;
+	uint64_t start;
+
+	(void)info;
+	loam_frame_stats(&stats);
+	if (stats.free < 3 * MOVED / LOAM_PAGE_SIZE)
+		return;
+	EXPECT(loam_sys_reserve(0, 2 * MOVED, LOAM_HUGE_SIZE, &from) == LOAM_OK);
+	EXPECT(loam_sys_map(from, 2 * MOVED, LOAM_OWNER_TEST) == LOAM_OK);
+	EXPECT(loam_space_huge_sizes() == 0 || loam_sys_hugepage(from, MOVED) == LOAM_OK);
+	EXPECT(loam_sys_used(from, MOVED, NULL) == LOAM_OK);
+	EXPECT(loam_sys_reserve(0, MOVED, LOAM_HUGE_SIZE, &to) == LOAM_OK);
+	EXPECT(loam_sys_map(to, MOVED, LOAM_OWNER_TEST) == LOAM_OK);
+	for (size_t at = 0; at < MOVED; at += LOAM_PAGE_SIZE)
+		*(volatile uint64_t *)(from + at) = at + 1;
+	start = loam_host_now_ns();
+	EXPECT(loam_sys_move(from, to, MOVED) == LOAM_OK);
+	whole = ns_a_page(start);
+	EXPECT(leaf_of(to) == (loam_space_huge_sizes() != 0 ? LOAM_HUGE_SIZE : LOAM_PAGE_SIZE));
+	EXPECT(state_of(from) == LOAM_STATE_PREPARED && holds(to, MOVED, 1));
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, from));
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_WRITE, from + MOVED - 8));
+	loam_oracle_look("moved as it was");
+	start = loam_host_now_ns();
+	EXPECT(loam_sys_move(to, from + LOAM_PAGE_SIZE, MOVED) == LOAM_OK);
+	cut = ns_a_page(start);
+	EXPECT(leaf_of(from + LOAM_PAGE_SIZE) == LOAM_PAGE_SIZE);
+	EXPECT(holds(from + LOAM_PAGE_SIZE, MOVED, 1));
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, from));
+	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, to));
+	loam_oracle_look("moved in pieces");
+	start = loam_host_now_ns();
+	EXPECT(loam_sys_move(from + LOAM_PAGE_SIZE, to, MOVED) == LOAM_OK);
+	small = ns_a_page(start);
+	EXPECT(holds(to, MOVED, 1));
+	EXPECT(loam_sys_used(from, MOVED, NULL) == LOAM_OK);
+	start = loam_host_now_ns();
+	memcpy((void *)from, (const void *)to, MOVED);
+	copied = ns_a_page(start);
+	EXPECT(holds(from, MOVED, 1));
+	loam_sys_verify();
+	loam_log(LOAM_LOG_INFO,
+		 "# ns a page, 8 MiB: moved in huge leaves %llu, cutting them %llu, in small ones "
+		 "%llu; copied %llu\n",
+		 whole, cut, small, copied);
+	EXPECT(loam_sys_free(from, 2 * MOVED) == LOAM_OK);
+	EXPECT(loam_sys_free(to, MOVED) == LOAM_OK);
+}
+
+static void move_under_foot(void *result)
+{
+	uintptr_t here = loam_align_down((uintptr_t)&result, LOAM_PAGE_SIZE), to;
+
+	if (loam_sys_reserve(0, LOAM_PAGE_SIZE, 0, &to) != LOAM_OK ||
+	    loam_sys_map(to, LOAM_PAGE_SIZE, LOAM_OWNER_STACK) != LOAM_OK)
+		return;
+	*(enum loam_err *)result = loam_sys_move(here, to, LOAM_PAGE_SIZE);
+	(void)loam_sys_free(to, LOAM_PAGE_SIZE);
+}
+
+static void a_running_stack_stays(const struct loam_boot_info *info)
+{
+	enum loam_err err = LOAM_OK;
+	struct loam_stack s;
+
+	(void)info;
+	EXPECT(loam_stack_alloc(MIB, &s) == LOAM_OK);
+	loam_boot_call_on(s.high, move_under_foot, &err);
+	EXPECT(err == LOAM_BUSY);
+	EXPECT(loam_stack_free(&s) == LOAM_OK);
+}
+
 #if LOAM_DEBUG >= 1 /* a release cannot be made to fail */
 /* For every n the n-th frame request fails: NOMEM, and nothing changed. */
 static void nth_frame_fails(const struct loam_boot_info *info)
@@ -230,6 +329,31 @@ static void set_state(uintptr_t base, unsigned at, unsigned n, enum loam_state s
 	}
 }
 
+/* To wherever: often to where the range is aligned alike. */
+static bool move_agrees(uintptr_t base, unsigned at, unsigned n)
+{
+	unsigned to = (unsigned)(loam_selftest_random() % PAGES);
+	enum loam_err err;
+
+	if (loam_selftest_random() % 2 == 0)
+		to = (at + PAGES / 2) % PAGES;
+	n = n < PAGES - to ? n : PAGES - to;
+	while (n > 1 && (count_state(at, n, LOAM_STATE_READY) != n ||
+			 count_state(to, n, LOAM_STATE_PREPARED) != n))
+		n /= 2;
+	err = loam_sys_move(base + at * LOAM_PAGE_SIZE, base + to * LOAM_PAGE_SIZE,
+			    n * LOAM_PAGE_SIZE);
+	if (count_state(at, n, LOAM_STATE_READY) != n ||
+	    count_state(to, n, LOAM_STATE_PREPARED) != n)
+		return err == LOAM_INVAL;
+	for (unsigned i = 0; err == LOAM_OK && i < n; i++) {
+		model[to + i] = LOAM_STATE_READY;
+		stamp[to + i] = stamp[at + i];
+		model[at + i] = LOAM_STATE_PREPARED;
+	}
+	return err == LOAM_OK || err == LOAM_NOMEM;
+}
+
 static bool step_agrees(uintptr_t base, unsigned at, unsigned n)
 {
 	uintptr_t va = base + at * LOAM_PAGE_SIZE;
@@ -237,7 +361,7 @@ static bool step_agrees(uintptr_t base, unsigned at, unsigned n)
 	unsigned reserved = count_state(at, n, LOAM_STATE_RESERVED);
 	enum loam_err err;
 
-	switch (loam_selftest_random() % 6) {
+	switch (loam_selftest_random() % 7) {
 	case 0:
 		err = loam_sys_map(va, size, LOAM_OWNER_TEST);
 		if (reserved != n)
@@ -265,6 +389,8 @@ static bool step_agrees(uintptr_t base, unsigned at, unsigned n)
 		return loam_sys_fault(va, size) == LOAM_OK;
 	case 4:
 		return loam_sys_hugepage(va, size) == LOAM_OK || loam_space_huge_sizes() == 0;
+	case 5:
+		return move_agrees(base, at, n);
 	default:
 		err = loam_sys_collapse(va, size);
 		return err == LOAM_OK || err == LOAM_BUSY || err == LOAM_NOMEM ||
@@ -326,6 +452,8 @@ const struct selftest loam_selftest_sys[] = {
 	{"sys: bad input is refused and changes nothing", bad_input_changes_nothing},
 	{"sys: huge leaves, split, collapse", huge_leaves},
 	{"sys: a leaf of 1 GiB, where there is one", a_leaf_of_1_gib},
+	{"sys: memory moves by its page-table entries", entries_move_instead_of_bytes},
+	{"sys: a running stack does not move", a_running_stack_stays},
 	{"sys: alloc gives zeroed memory", alloc_is_zeroed},
 #if LOAM_DEBUG >= 1
 	{"sys: the n-th frame request fails and nothing changes", nth_frame_fails},
