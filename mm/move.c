@@ -9,9 +9,9 @@
  * which nothing but Prepared stands, goes to `from`, which wants just that [SPACE-1]. What a leaf of
  * 1 GiB keeps [SPACE-2] is kept with its frames and goes along. Elsewhere entries of level 0 move one by one.
  *
- * So frames are needed only for tables that cut leaves, each counted beforehand (cuts_need):
- * leaves that stick out of the range, and those in it that are not aligned alike on both sides. Then
- * nothing can fail any more.
+ * So frames are needed only for tables where leaves are cut, each counted beforehand (cuts_need): leaves that
+ * stick out of the range, which are split first, and those in it that are not aligned alike on both sides: they
+ * are taken out whole and put in as small ones. Then nothing can fail any more.
  *
  *   [MOVE-1] Nothing leads to a frame through `to` before every CPU has forgotten the way through
  *            `from`; and no table stands in one place before every CPU has forgotten it in the other.
@@ -35,6 +35,7 @@
 #include "arch/mmu.h"
 #include "mm/contig.h"
 #include "mm/epoch.h"
+#include "mm/frame.h"
 #include "mm/ptab.h"
 #include "mm/tlb.h"
 
@@ -74,8 +75,7 @@ static size_t blocks_cut(const struct move *m, uint64_t lo, uint64_t last, unsig
 	size_t count = 0;
 
 	for (;; va += size) {
-		if (va < m->from || va - m->from > m->size - 1 || m->size - (va - m->from) < size ||
-		    unit_level(m, va - m->from) < level)
+		if (va < m->from || unit_level(m, va - m->from) < level)
 			count++;
 		if (last - va < size)
 			return count;
@@ -142,7 +142,7 @@ static void go_to(const struct move *m, uint64_t va, unsigned level, bool first,
 		loam_ptab_next(m->pt, level, slot);
 }
 
-/* What leads to `from` and `to`, both of `level`, was taken out: who remembers it must forget. */
+/* What stood in `from`, and in `to` if that is not NULL, was taken out: who remembers it must forget. */
 static void forget(struct loam_tlb_batch *batch, const struct loam_ptab_slot *from,
 		   const struct loam_ptab_slot *to)
 {
@@ -152,8 +152,39 @@ static void forget(struct loam_tlb_batch *batch, const struct loam_ptab_slot *fr
 		loam_tlb_batch_add(batch, from->va, 1, from->level, false);
 	else
 		loam_tlb_batch_add(batch, from->va, LOAM_PT_ENTRIES, LOAM_LEVEL_PAGE, true);
-	if (from->level == LOAM_LEVEL_HUGE)
+	if (to != NULL && to->level == LOAM_LEVEL_HUGE)
 		loam_tlb_batch_add(batch, to->va, 1, LOAM_LEVEL_PAGE, true);
+}
+
+/* Number `n` in flight: a leaf of 2 MiB, out of `from`, that will be leaves of 4 KiB; a table of Prepared pages
+ * will take its place. */
+static void take_leaf_apart(const struct move *m, const struct loam_ptab_slot *from, unsigned n,
+			    struct loam_ptab_pool *pool)
+{
+	struct loam_paddr table = loam_ptab_pool_pop(pool);
+	struct loam_paddr run = loam_pte_pa(m->pt->mmu, from->pte, LOAM_LEVEL_HUGE);
+
+	loam_ptab_clear(table, LOAM_TAG_PREPARED);
+	in_flight[n].from = loam_pt_swap(from->table, from->index, loam_pte_none(LOAM_TAG_NONE));
+	in_flight[n].to = loam_pte_table(m->pt->mmu, table);
+	loam_frame_split(loam_paddr_to_pfn(run), LOAM_ORDER_HUGE, 0); /* [SPACE-2] */
+}
+
+/* Number `n` in flight: the entry `from` and, above level 0, its counterpart `to`. */
+static void take_pair(const struct loam_ptab_slot *from, const struct loam_ptab_slot *to,
+		      unsigned n)
+{
+	bool page = from->level == LOAM_LEVEL_PAGE;
+
+	/* the exchange: hardware may note a write to the very last */
+	in_flight[n].from = loam_pt_swap(from->table, from->index,
+					 loam_pte_none(page ? LOAM_TAG_PREPARED : LOAM_TAG_NONE));
+	in_flight[n].to = loam_pte_none(LOAM_TAG_NONE);
+	if (page)
+		return;
+	LOAM_CHECK(to->kind == LOAM_PTE_TABLE, "[SPACE-1] Prepared memory without its table");
+	in_flight[n].to = to->pte;
+	loam_pt_store(to->table, to->index, loam_pte_none(LOAM_TAG_NONE));
 }
 
 /* From `done` on, as much as fits in flight is taken out. Returns where it ends. */
@@ -168,25 +199,22 @@ static size_t take_out(const struct move *m, size_t done, struct loam_ptab_pool 
 		go_to(m, m->from + done, level, n == 0, &from);
 		if (from.index % LOAM_CONTIG_ENTRIES == 0 && n > IN_FLIGHT - LOAM_CONTIG_ENTRIES)
 			break; /* this might be a run */
-		while (from.kind == LOAM_PTE_LEAF && from.level > level) {
+		if (from.kind == LOAM_PTE_LEAF && from.level == LOAM_LEVEL_GIANT &&
+		    level < LOAM_LEVEL_GIANT) {
 			loam_space_split_leaf(&from, pool);
 			loam_ptab_walk(m->pt, m->from + done, level, &from);
 		}
-		LOAM_ASSERT(from.level == level && from.kind != LOAM_PTE_NONE);
-		/* the exchange: hardware may note a write to the very last */
-		in_flight[n].from =
-			loam_pt_swap(from.table, from.index,
-				     loam_pte_none(level == LOAM_LEVEL_PAGE ? LOAM_TAG_PREPARED
-									    : LOAM_TAG_NONE));
-		if (level > LOAM_LEVEL_PAGE) {
-			loam_ptab_walk(m->pt, m->to + done, level, &to);
-			LOAM_CHECK(to.kind == LOAM_PTE_TABLE,
-				   "[SPACE-1] Prepared memory without its table");
-			in_flight[n].to = to.pte;
-			loam_pt_store(to.table, to.index, loam_pte_none(LOAM_TAG_NONE));
+		if (from.level > level) {
+			take_leaf_apart(m, &from, n, pool);
+			forget(batch, &from, NULL);
+		} else {
+			LOAM_ASSERT(from.kind != LOAM_PTE_NONE);
+			if (level > LOAM_LEVEL_PAGE)
+				loam_ptab_walk(m->pt, m->to + done, level, &to);
+			take_pair(&from, &to, n);
+			forget(batch, &from, level > LOAM_LEVEL_PAGE ? &to : NULL);
 		}
-		forget(batch, &from, &to);
-		done += loam_level_size(level);
+		done += loam_level_size(from.level);
 	}
 	return done;
 }
@@ -215,6 +243,26 @@ static bool loses_hint(const struct move *m, unsigned n, unsigned level)
 	       !loam_is_aligned(m->from ^ m->to, LOAM_CONTIG_ENTRIES * loam_level_size(level));
 }
 
+/* `leaf`, of 2 MiB, becomes 512 leaves from `to` on; `to` becomes the last one. */
+static void put_apart(const struct move *m, uint64_t leaf, struct loam_ptab_slot *to)
+{
+	const struct loam_mmu *mmu = m->pt->mmu;
+	uint32_t attr = loam_pte_attr(mmu, leaf, LOAM_LEVEL_HUGE) & ~LOAM_ATTR_CONTIG;
+	uint64_t pte;
+
+	/* [PTAB-5]: it is all in one piece, so where one run is aligned for it, all are */
+	if (mmu->contig && loam_is_aligned(to->va, LOAM_CONTIG_ENTRIES * LOAM_PAGE_SIZE))
+		attr |= LOAM_ATTR_CONTIG;
+	/* they differ by their address alone, and by a constant, inside what was one leaf: ptab.c */
+	pte = loam_pte_leaf(mmu, LOAM_LEVEL_PAGE, loam_pte_pa(mmu, leaf, LOAM_LEVEL_HUGE), attr);
+	for (unsigned i = 0;; i++, pte += LOAM_PAGE_SIZE) {
+		loam_pt_store(to->table, to->index, pte);
+		if (i + 1 == LOAM_PT_ENTRIES)
+			return;
+		loam_ptab_next(m->pt, LOAM_LEVEL_PAGE, to);
+	}
+}
+
 /* What was taken out from `done` to `end` is put in. None to valid, and nobody remembers what was there
  * before: nothing to invalidate. */
 static void put_in(const struct move *m, size_t done, size_t end)
@@ -223,19 +271,25 @@ static void put_in(const struct move *m, size_t done, size_t end)
 
 	for (unsigned n = 0; done < end; n++) {
 		unsigned level = unit_level(m, done);
+		/* of level 0 have no table, but what was a leaf of 2 MiB */
+		bool apart = level == LOAM_LEVEL_PAGE && in_flight[n].to != 0;
+		unsigned was = apart ? LOAM_LEVEL_HUGE : level;
 		uint64_t pte = in_flight[n].from;
 
-		if (loses_hint(m, n, level))
-			pte = without_hint(m, n, level,
-					   loam_pt_index(m->pt->mmu, m->from + done, level));
+		if (loses_hint(m, n, was))
+			pte = without_hint(m, n, was,
+					   loam_pt_index(m->pt->mmu, m->from + done, was));
 		go_to(m, m->to + done, level, n == 0, &to);
 		LOAM_ASSERT(to.level == level && to.kind == LOAM_PTE_NONE);
-		loam_pt_store(to.table, to.index, pte);
-		if (level > LOAM_LEVEL_PAGE) {
-			loam_ptab_walk(m->pt, m->from + done, level, &from);
+		if (apart)
+			put_apart(m, pte, &to);
+		else
+			loam_pt_store(to.table, to.index, pte);
+		if (was > LOAM_LEVEL_PAGE) {
+			loam_ptab_walk(m->pt, m->from + done, was, &from);
 			loam_pt_store(from.table, from.index, in_flight[n].to);
 		}
-		done += loam_level_size(level);
+		done += loam_level_size(was);
 	}
 	loam_pt_publish(m->pt->mmu);
 }

@@ -142,8 +142,8 @@ LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
  *
  * What it costs: an entry for 2 MiB (or 1 GiB) where both ranges are aligned to that alike, an entry a page
  * elsewhere; and one invalidation for up to 256 entries. A huge leaf moves whole where it is inside the
- * range and aligned alike on both sides (a contiguous run stays one on the same terms); else it becomes
- * smaller leaves, which takes a frame for a table, and invalidates once more.
+ * range and aligned alike on both sides (a contiguous run stays one on the same terms). Else it becomes
+ * smaller leaves, which takes a frame for a table; where an end of the range cuts it, another invalidation too.
  * Fails: NOMEM no frame for such a table; BUSY the running stack is in the range, or on a leaf that has to be cut;
  * INVAL, also for states and owners other than said above, and for ranges that overlap.
  */

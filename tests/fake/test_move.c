@@ -194,7 +194,7 @@ static void cut_and_move(size_t first, size_t to, size_t n, unsigned tables)
 {
 	uintptr_t old = ready(8 * MIB, LOAM_HUGE_SIZE, true);
 	uintptr_t new = prepared(12 * MIB, LOAM_HUGE_SIZE, true);
-	uint64_t frames, value;
+	uint64_t frames, value, told;
 
 	for (size_t at = 0; at < 8 * MIB; at += P)
 		assert_true(fake_write(3, old + at, at + 1));
@@ -202,7 +202,7 @@ static void cut_and_move(size_t first, size_t to, size_t n, unsigned tables)
 	if (tables > 0) {
 		/* one too few: nothing changes */
 		loam_frame_fail_at(tables);
-		assert_int_equal(loam_sys_move(old + first * P, new + to *P, n * P), LOAM_NOMEM);
+		assert_int_equal(loam_sys_move(old + first * P, new + P *to, n * P), LOAM_NOMEM);
 		loam_frame_fail_at(0);
 		settled();
 		assert_int_equal(free_frames(), frames);
@@ -212,8 +212,11 @@ static void cut_and_move(size_t first, size_t to, size_t n, unsigned tables)
 			assert_int_equal(value, at + 1);
 		}
 	}
-	move(old + first * P, new + to *P, n * P);
+	told = shootdowns();
+	move(old + first * P, new + P *to, n * P);
 	assert_int_equal(frames - free_frames(), tables);
+	if (first % 512 == 0 && n % 512 == 0) /* nothing sticks out */
+		assert_int_equal(shootdowns() - told, 1);
 	/* what is beside it is as it was */
 	for (size_t at = 0; at < 8 * MIB; at += P) {
 		if (at / P - first < n)
@@ -308,6 +311,17 @@ static void runs_of_large_leaves(void **state)
 		assert_false(in_run(to + 2 * MIB));
 		assert_false(in_run(to + 62 * MIB));
 		assert_int_equal(info_of(to + 30 * MIB).leaf_bytes, LOAM_HUGE_SIZE);
+		/* not even for those: small leaves, in runs where those are aligned */
+		assert_int_equal(loam_sys_free(to, 96 * MIB), LOAM_OK);
+		assert_int_equal(loam_sys_used(from, 32 * MIB, NULL), LOAM_OK);
+		assert_int_equal(in_run(from), contig);
+		to = prepared(34 * MIB, 32 * MIB, false);
+		move(from, to + MIB, 16 * MIB);
+		assert_int_equal(in_run(to + MIB), contig);
+		assert_false(in_run(from + 16 * MIB));
+		move(from + 16 * MIB, to + 17 * MIB + P, 16 * MIB);
+		assert_false(in_run(to + 17 * MIB + P));
+		assert_int_equal(info_of(to + 17 * MIB + P).leaf_bytes, LOAM_PAGE_SIZE);
 		down();
 	}
 }
