@@ -186,6 +186,52 @@ bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed)
 	return true;
 }
 
+/* Pages [at, at + old) get the memory of those at `from`, and those behind, up to `pages`, new memory. All
+ * are Prepared. All or nothing. */
+static bool move_memory(uint64_t from, uint64_t at, uint64_t old, uint64_t pages)
+{
+	enum loam_err err;
+
+	if (!make_ready(at + old, pages - old))
+		return false;
+	if (loam_sys_move(address(from), address(at), old << LOAM_HEAP_PAGE_SHIFT) == LOAM_OK)
+		return true;
+	err = loam_sys_unused(address(at + old), (pages - old) << LOAM_HEAP_PAGE_SHIFT);
+	LOAM_CHECK(err == LOAM_OK, "heap pages just made Ready could not be given back");
+	return false;
+}
+
+uintptr_t loam_pages_move(uintptr_t base, uint64_t old, uint64_t pages)
+{
+	uint64_t from = loam_page_index(base), at, scavenged = 0;
+	enum loam_err err = LOAM_OK;
+	bool ok;
+
+	LOAM_ASSERT(pages > old);
+	loam_gc_lock(&ph->lock);
+	at = alloc_locked(pages, 1, &scavenged);
+	loam_gc_unlock(&ph->lock);
+	if (at == LOAM_PAGE_NONE)
+		return 0;
+	if (scavenged < pages) /* what has memory already must not: the other comes in its place */
+		err = loam_sys_unused(address(at), pages << LOAM_HEAP_PAGE_SHIFT);
+	LOAM_CHECK(err == LOAM_OK, "free heap pages could not be given back");
+	count(&ph->ready, scavenged - pages);
+	loam_scavenge_before(pages - old);
+	ok = move_memory(from, at, old, pages);
+	loam_gc_lock(&ph->lock);
+	/* one of the two has no memory, and is free */
+	loam_pagealloc_settle(&ph->pa, at, pages);
+	loam_pagealloc_set_scavenged(&ph->pa, ok ? from : at, ok ? old : pages, true);
+	loam_pagealloc_free(&ph->pa, ok ? from : at, ok ? old : pages);
+	loam_gc_unlock(&ph->lock);
+	if (!ok)
+		return 0;
+	count(&ph->used, pages - old);
+	count(&ph->ready, pages - old);
+	return address(at);
+}
+
 void loam_pagecache_flush(struct loam_pagecache *pc)
 {
 	loam_gc_lock(&ph->lock);

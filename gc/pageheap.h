@@ -29,6 +29,11 @@ uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t a
 void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages);
 /* Take `more` pages from just `end` on; false: not all are free, or there is no memory. */
 bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed);
+/*
+ * `pages` pages elsewhere, all Ready: the first `old` of them with the memory of [from, from + old), which
+ * are free now; the rest is zero. 0: no memory or no address space, nothing changed.
+ */
+uintptr_t loam_pages_move(uintptr_t from, uint64_t old, uint64_t pages);
 void loam_pagecache_flush(struct loam_pagecache *pc);
 /* Used pages that nobody shall touch again: every touch traps, and no span ever gets them. */
 void loam_pages_fence(uintptr_t base, uint64_t pages);

@@ -12,6 +12,8 @@
 void *memset(void *dst, int c, size_t n);
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 
+#define MOVE_LEAST (128u << 10) /* below, copying is as fast */
+
 static void *alloc_like(const struct loam_span *span, size_t size)
 {
 	return span->scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
@@ -48,6 +50,27 @@ static bool resize_large(struct loam_span *span, size_t size)
 	return ok;
 }
 
+/* A large object that grows moves without copying; NULL: it is not large, or there is no memory. Pinned
+ * ones stay where a device believes them. */
+static void *move_large(struct loam_span *span, size_t size)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
+	uint64_t bytes = span->slot_bytes;
+	void *to = NULL;
+
+	if (span->magic != 0 || bytes < MOVE_LEAST || size <= bytes || size > LOAM_ALLOC_MAX ||
+	    pages > UINT32_MAX || span->special || span->base != loam_span_start(span))
+		return NULL;
+	loam_cache_enter(cache);
+	if (loam_span_move(span, pages)) {
+		count_resize(bytes, span->slot_bytes);
+		to = (void *)span->base;
+	}
+	loam_cache_leave(cache);
+	return to;
+}
+
 /* Does a block of `size` bytes belong where the object is already? */
 static bool stays(struct loam_span *span, size_t size)
 {
@@ -81,6 +104,9 @@ void *loam_realloc(void *p, size_t size)
 		memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
+	to = move_large(span, size);
+	if (to != NULL)
+		return to;
 	to = alloc_like(span, size);
 	if (to == NULL)
 		return NULL;

@@ -232,6 +232,33 @@ bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t
 	return true;
 }
 
+bool loam_span_move(struct loam_span *span, uint64_t pages)
+{
+	uint64_t old_page = loam_page_index(span->base), old = span->pages;
+	enum loam_scan scan = span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS;
+	uint64_t alloc_word = span->alloc_word;
+	bool special = span->special;
+	uintptr_t base;
+
+	LOAM_ASSERT(span->magic == 0 && span->base == loam_span_start(span));
+	/* first: the pages may be another's as soon as they are free */
+	set_table(old_page, old, 0);
+	base = loam_pages_move(span->base, old, pages);
+	if (base == 0) {
+		set_table(old_page, old, loam_span_number(span));
+		return false;
+	}
+	__atomic_sub_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
+	describe(span, loam_span_class(0, scan), base, pages, 0);
+	__atomic_add_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
+	span->alloc_word = alloc_word;
+	span->used = 1;
+	span->special = special;
+	memset(span->mark_bits, 0, 8);
+	set_table(loam_page_index(base), pages, loam_span_number(span));
+	return true;
+}
+
 struct loam_span *loam_span_next(struct loam_span *span)
 {
 	uint64_t at = 0, end = loam_heap.mapped_bytes >> LOAM_HEAP_PAGE_SHIFT;

@@ -100,6 +100,9 @@ uint64_t loam_span_pages(unsigned span_class);
 void loam_span_free(struct loam_cache *cache, struct loam_span *span);
 /* A large span becomes `pages` long, its end moving; false: the pages behind it are not free. */
 bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages);
+/* A large span moves to other addresses, memory and all, and becomes `pages` long, which is more; from now on
+ * it is scanned word by word if it was scanned. False: no memory, nothing changed. */
+bool loam_span_move(struct loam_span *span, uint64_t pages);
 /* The in-use span behind `span` by address; the first for NULL. Context: stopped, or nobody else
  * is about. */
 struct loam_span *loam_span_next(struct loam_span *span);
