@@ -72,6 +72,9 @@ static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin, bool cl
 {
 	void *p;
 
+	if (__builtin_expect(loam_heap.efence, 0))
+		return loam_fence_alloc(cache, bin->slot_bytes,
+					loam_span_class_scan((unsigned)(bin - cache->bin)));
 	if (loam_bin_claimed(bin) == 0 && !loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
 		return NULL;
 	if (bin->window != 0)
@@ -106,6 +109,8 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 
 	if (size > LOAM_ALLOC_MAX || pages > UINT32_MAX)
 		return NULL;
+	if (__builtin_expect(h->efence && align <= LOAM_GRANULE, 0))
+		return loam_fence_alloc(cache, size, scan);
 	for (unsigned attempt = 0; attempt < 3; attempt++) {
 		uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
 		bool due = attempt == 0 &&

@@ -36,6 +36,8 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	*err = LOAM_INVAL;
 	if (!span->in_use)
 		return "not in the heap";
+	if (span->offheap)
+		return "off-heap memory: loam_offheap_free is for that";
 	if (span->span_class == LOAM_SPAN_TINY)
 		return "a tiny object: it shares its block and is only collected";
 	if (slot >= span->slots)

@@ -57,6 +57,7 @@ struct loam_heap {
 	/* atomic: large objects */
 	uint64_t large_mallocs, large_frees, large_alloc_bytes, large_free_bytes;
 	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation */
+	bool efence; /* init: every object has pages of its own, and a trap behind */
 	bool singly; /* claim one slot at a time: every allocation goes the slow way */
 	bool trace;
 	uint64_t start_ns, gc_ns, last_gc_ns;
@@ -159,6 +160,10 @@ static inline void loam_pointer_bits_set_one(uintptr_t p, uint64_t slot_words,
 enum loam_err loam_free_inside(struct loam_cache *cache, void *p);
 /* The object around `p` that is in use and somebody's; NULL: none. */
 struct loam_span *loam_object_find(const void *p, uintptr_t *base);
+
+/* ---- efence.c ---- */
+/* An object with a fence behind it. Inside; NULL: out of memory or addresses. */
+void *loam_fence_alloc(struct loam_cache *cache, size_t size, enum loam_scan scan);
 
 /* ---- pin.c ---- */
 /* How often the object that starts at `p` is pinned. */

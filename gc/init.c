@@ -94,6 +94,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
 		.trace = config->gctrace != 0,
+		.efence = config->efence,
 		.start_ns = loam_host_now_ns(),
 	};
 	err = reserve_heap(h);

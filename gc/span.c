@@ -135,6 +135,7 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->listed = false;
 	span->current = false;
 	span->rescan = false;
+	span->offheap = false;
 	span->queued = 0;
 	span->special = span_class == LOAM_SPAN_TINY;
 	span->next = span->prev = 0;
@@ -192,7 +193,10 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
 	set_table(loam_page_index(start), span->pages, 0);
-	loam_pages_free(&cache->pages, start, span->pages);
+	if (loam_heap.efence)
+		loam_pages_fence(start, span->pages);
+	else
+		loam_pages_free(&cache->pages, start, span->pages);
 	__atomic_sub_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
 	__atomic_sub_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
 	record_put(cache, span);
@@ -230,6 +234,13 @@ bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t
 	span->pages = (uint32_t)pages;
 	span->slot_bytes = new_end - span->base;
 	return true;
+}
+
+void loam_span_cut_last(struct loam_span *span)
+{
+	span->pages--;
+	span->slot_bytes -= LOAM_HEAP_PAGE;
+	set_table(loam_page_index(span->base) + span->pages, 1, 0);
 }
 
 bool loam_span_move(struct loam_span *span, uint64_t pages)

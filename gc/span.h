@@ -83,6 +83,7 @@ struct loam_span {
 	uint32_t queue_next; /* stopped: number of the next record in the queue of spans to scan */
 	uint16_t queue_slot; /* stopped: the one marked slot, if queued is 1 */
 	uint8_t queued;	     /* stopped: 0, or what waits to be scanned: 1 one slot, 2 more */
+	bool offheap;	     /* the maker's: not the collector's affair (offheap.c) */
 	bool rescan;	     /* stopped: the mark stack overflowed on an object of this span */
 };
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
@@ -100,6 +101,8 @@ uint64_t loam_span_pages(unsigned span_class);
 void loam_span_free(struct loam_cache *cache, struct loam_span *span);
 /* A large span becomes `pages` long, its end moving; false: the pages behind it are not free. */
 bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages);
+/* The last page of a new large span is not its any more. */
+void loam_span_cut_last(struct loam_span *span);
 /* A large span moves to other addresses, memory and all, and becomes `pages` long, which is more; from now on
  * it is scanned word by word if it was scanned. False: no memory, nothing changed. */
 bool loam_span_move(struct loam_span *span, uint64_t pages);

@@ -104,6 +104,8 @@ void loam_sweep_all(struct loam_cache *cache)
 	reset_lists();
 	for (struct loam_span *span = loam_span_next(NULL); span != NULL; span = next) {
 		next = loam_span_next(span);
+		if (span->offheap)
+			continue;
 		sweep_span(span);
 		place(cache, span);
 	}

@@ -82,6 +82,15 @@ void *loam_realloc(void *p, size_t size);
  */
 enum loam_err loam_free(void *p);
 
+/*
+ * Memory beside the objects: whole pages (8 KiB), zeroed, that the collector neither scans nor frees.
+ * *p is untouched on failure. Fails: INVAL size 0 or absurd; NOMEM. Source: Go's mSpanManual.
+ */
+LOAM_MUST_USE enum loam_err loam_offheap_alloc(size_t size, void **p);
+
+/* Give it back. Fails: INVAL `p` is not what loam_offheap_alloc gave. */
+enum loam_err loam_offheap_free(void *p);
+
 /* Start of the live object that `p` points into, or NULL. Context: thread or stopped. */
 void *loam_object_base(const void *p);
 

@@ -43,6 +43,9 @@ struct loam_config {
 	int gc_percent;
 	/* 1: print a gctrace line per collection through loam_host_log. */
 	int gctrace;
+	/* True: the heap gives each object pages of its own, with a trap behind its end, and never uses an
+	 * address twice. For finding overruns and uses after free; it takes much memory. */
+	bool efence;
 	/* True: never use huge pages, whatever the CPU has. */
 	bool no_hugepage;
 	/* True: never use leaves of 1 GiB, whatever the CPU has. (Your own tables may have them.) */

@@ -3,6 +3,8 @@
  * freed wrongly [HISTORY-1]. */
 #include "tests/host/heap_setup.h"
 
+#include <signal.h>
+
 static char log_text[8192];
 
 static void keep_log(enum loam_log_level level, const char *buf, size_t len)
@@ -269,6 +271,105 @@ static void big_blocks_change_size_in_place(void **state)
 	assert_int_equal(loam_free(q), LOAM_OK);
 }
 
+/* ---- off-heap ---- */
+
+__attribute__((noinline)) static void put_lost(void **p, uintptr_t lost[8])
+{
+	for (unsigned i = 0; i < 8; i++) {
+		p[8 + i] = loam_alloc(48);
+		lost[i] = hide(p[8 + i]);
+	}
+}
+
+static void off_heap_memory_is_nobodys_but_its_makers(void **state)
+{
+	uintptr_t hidden, lost[8];
+	unsigned kept = 0;
+	struct loam_stats s;
+	void **p = NULL;
+
+	(void)state;
+	assert_int_equal(loam_offheap_alloc(0, (void **)&p), LOAM_INVAL);
+	assert_int_equal(loam_offheap_alloc(50000, (void **)&p), LOAM_OK);
+	for (unsigned i = 0; i < 50000 / 8; i++)
+		assert_null(p[i]);
+	put_lost(p, lost);
+	p[1] = (void *)p;
+	hidden = hide(p);
+	p = NULL;
+	clear_stack();
+	loam_gc();
+	p = shown(hidden);
+	assert_ptr_equal(p[1], p);	 /* kept, without a pointer to it */
+	for (unsigned i = 0; i < 8; i++) /* what it points to is not */
+		kept += loam_object_base(shown(lost[i])) != NULL;
+	assert_true(kept <= 2);
+	assert_null(loam_object_base(p)); /* and it is no object */
+	assert_int_equal(loam_free(p), LOAM_INVAL);
+	assert_int_equal(loam_offheap_free(p + 1), LOAM_INVAL);
+	loam_stats_read(&s);
+	assert_true(s.heap_inuse >= 50000 && s.alloc < 50000);
+	assert_int_equal(loam_offheap_free(p), LOAM_OK);
+	assert_int_equal(loam_offheap_free(p), LOAM_INVAL);
+}
+
+/* ---- the electric fence ---- */
+
+static sigjmp_buf trapped;
+
+static void on_trap(int sig)
+{
+	(void)sig;
+	siglongjmp(trapped, 1);
+}
+
+static bool traps(volatile char *p)
+{
+	struct sigaction old, act = {.sa_handler = on_trap, .sa_flags = SA_NODEFER};
+	bool did = true;
+
+	sigaction(SIGSEGV, &act, &old);
+	if (sigsetjmp(trapped, 1) == 0) {
+		*p = 1;
+		did = false;
+	}
+	sigaction(SIGSEGV, &old, NULL);
+	return did;
+}
+
+static void fences_stand_behind_objects(void **state)
+{
+	static const size_t size[] = {16, 48, 100, 8192, 8200, 40000, 1000000};
+	char *last = NULL;
+
+	(void)state;
+	loam_heap.efence = true;
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < COUNT_OF(size); i++) {
+			char *p = round == 2 ? loam_alloc_noscan(size[i]) : loam_alloc(size[i]);
+			size_t bytes = loam_object_size(p);
+
+			assert_non_null(p);
+			assert_true(bytes >= size[i] && p != last);
+			assert_false(traps(p));
+			assert_false(traps(p + bytes - 1));
+			assert_true(traps(p + bytes));
+			root[i] = p;
+			if (i % 2 == 0) {
+				assert_int_equal(loam_free(p), LOAM_OK);
+				assert_true(traps(p));
+				assert_int_equal(loam_free(p), LOAM_INVAL);
+				root[i] = NULL;
+			}
+			last = p;
+		}
+		loam_gc();
+		for (unsigned i = 1; i < COUNT_OF(size); i += 2)
+			assert_false(traps(root[i]));
+	}
+	loam_heap_verify();
+}
+
 #define object_test(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int main(void)
@@ -280,6 +381,8 @@ int main(void)
 		object_test(pinned_objects_stay),
 		object_test(reports_tell_the_history),
 		object_test(big_blocks_change_size_in_place),
+		object_test(off_heap_memory_is_nobodys_but_its_makers),
+		object_test(fences_stand_behind_objects),
 	};
 	return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
 }
