@@ -402,18 +402,19 @@ static void old_frames_are_settled(void **state)
 	(void)state;
 	for_each_mode(mode)
 	{
-		uintptr_t from, to;
+		uintptr_t small, huge, to;
 
 		up(mode, NULL);
-		from = ready(4 * MIB, LOAM_HUGE_SIZE, false);
+		small = ready(2 * MIB, LOAM_HUGE_SIZE, false);
+		huge = ready(2 * MIB, LOAM_HUGE_SIZE, true);
 		to = ready(4 * MIB, LOAM_HUGE_SIZE, false);
-		for (unsigned i = 0; i < 2; i++) {
-			size_t size = i == 0 ? 64 * P : 2 * MIB;
-
-			fake_spread(to + i * 2 * MIB, 64 * P);
-			assert_int_equal(loam_sys_unused_later(to + i * 2 * MIB, size), LOAM_OK);
-			move(from + i * 2 * MIB, to + i * 2 * MIB, size);
-		}
+		/* so little that no whole flush comes with moving it */
+		fake_spread(to, 4 * P);
+		assert_int_equal(loam_sys_unused_later(to, 4 * P), LOAM_OK);
+		move(small, to, 4 * P);
+		fake_spread(to + 2 * MIB, 64 * P);
+		assert_int_equal(loam_sys_unused_later(to + 2 * MIB, 2 * MIB), LOAM_OK);
+		move(huge, to + 2 * MIB, 2 * MIB);
 		down();
 	}
 }
