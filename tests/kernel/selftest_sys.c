@@ -177,16 +177,33 @@ static bool holds(uintptr_t base, size_t size, uint64_t plus)
 	return true;
 }
 
-static unsigned long long ns_a_page(uint64_t start)
+#define ROUNDS 5u /* of which the best counts; odd, so that what moves to and fro ends there */
+
+static void note(unsigned long long *best, uint64_t start)
 {
-	return (loam_host_now_ns() - start) / (MOVED / LOAM_PAGE_SIZE);
+	unsigned long long ns = (loam_host_now_ns() - start) / (MOVED / LOAM_PAGE_SIZE);
+
+	*best = *best == 0 || ns < *best ? ns : *best;
+}
+
+/* To and fro. False: it failed. */
+static bool move_rounds(uintptr_t from, uintptr_t to, unsigned long long *best)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t start = loam_host_now_ns();
+
+		if (loam_sys_move(i % 2 == 0 ? from : to, i % 2 == 0 ? to : from, MOVED) != LOAM_OK)
+			return false;
+		note(best, start);
+	}
+	return true;
 }
 
 /* 8 MiB in huge leaves, where there are any: moved as they are, moved to where they must be cut, and moved page
  * by page; beside it what copying takes. */
 static void entries_move_instead_of_bytes(const struct loam_boot_info *info)
 {
-	unsigned long long whole, cut, small, copied;
+	unsigned long long whole = 0, cut = 0, small = 0, copied = 0;
 	struct loam_frame_stats stats;
 	uintptr_t from, to;
 	uint64_t start;
@@ -203,9 +220,7 @@ static void entries_move_instead_of_bytes(const struct loam_boot_info *info)
 	EXPECT(loam_sys_map(to, MOVED, LOAM_OWNER_TEST) == LOAM_OK);
 	for (size_t at = 0; at < MOVED; at += LOAM_PAGE_SIZE)
 		*(volatile uint64_t *)(from + at) = at + 1;
-	start = loam_host_now_ns();
-	EXPECT(loam_sys_move(from, to, MOVED) == LOAM_OK);
-	whole = ns_a_page(start);
+	EXPECT(move_rounds(from, to, &whole));
 	EXPECT(leaf_of(to) == (loam_space_huge_sizes() != 0 ? LOAM_HUGE_SIZE : LOAM_PAGE_SIZE));
 	EXPECT(state_of(from) == LOAM_STATE_PREPARED && holds(to, MOVED, 1));
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, from));
@@ -213,20 +228,20 @@ static void entries_move_instead_of_bytes(const struct loam_boot_info *info)
 	loam_oracle_look("moved as it was");
 	start = loam_host_now_ns();
 	EXPECT(loam_sys_move(to, from + LOAM_PAGE_SIZE, MOVED) == LOAM_OK);
-	cut = ns_a_page(start);
+	note(&cut, start);
 	EXPECT(leaf_of(from + LOAM_PAGE_SIZE) == LOAM_PAGE_SIZE);
 	EXPECT(holds(from + LOAM_PAGE_SIZE, MOVED, 1));
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, from));
 	EXPECT(loam_selftest_traps(LOAM_ACCESS_READ, to));
 	loam_oracle_look("moved in pieces");
-	start = loam_host_now_ns();
-	EXPECT(loam_sys_move(from + LOAM_PAGE_SIZE, to, MOVED) == LOAM_OK);
-	small = ns_a_page(start);
+	EXPECT(move_rounds(from + LOAM_PAGE_SIZE, to, &small));
 	EXPECT(holds(to, MOVED, 1));
 	EXPECT(loam_sys_used(from, MOVED, NULL) == LOAM_OK);
-	start = loam_host_now_ns();
-	memcpy((void *)from, (const void *)to, MOVED);
-	copied = ns_a_page(start);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		start = loam_host_now_ns();
+		memcpy((void *)from, (const void *)to, MOVED);
+		note(&copied, start);
+	}
 	EXPECT(holds(from, MOVED, 1));
 	loam_sys_verify();
 	loam_log(LOAM_LOG_INFO,
