@@ -19,12 +19,13 @@ struct pin {
 
 static struct loam_gc_lock lock; /* after none, before heap.lock; inside */
 static struct pin *pins;	 /* lock; stopped */
-static uint64_t slots, taken;	 /* lock */
+static uint64_t slots, taken;	 /* lock: places; of them not free */
+static uint64_t live;		 /* lock: of them with a count */
 
 enum loam_err loam_pin_init(void)
 {
 	pins = NULL;
-	slots = taken = 0;
+	slots = taken = live = 0;
 	return LOAM_OK;
 }
 
@@ -36,7 +37,7 @@ void loam_pin_reset(void)
 		err = loam_sys_free((uintptr_t)pins, slots * sizeof(*pins));
 	LOAM_CHECK(err == LOAM_OK, "the table of pinned objects could not be freed");
 	pins = NULL;
-	slots = taken = 0;
+	slots = taken = live = 0;
 }
 
 /* The place of `object`, or where it would stand. The table is never full. */
@@ -52,16 +53,18 @@ static struct pin *find(struct pin *table, uint64_t count, uintptr_t object)
 	}
 }
 
-/* Room for one more: what is counted moves to a table twice as large. */
+/* Room for one more: what is counted moves to a table that it fills a quarter of at most. */
 static enum loam_err grow_locked(void)
 {
-	uint64_t want = slots == 0 ? FIRST_SLOTS : slots * 2, had = slots;
+	uint64_t want = FIRST_SLOTS, had = slots;
 	struct pin *old = pins, *fresh;
 	enum loam_err err;
 	void *p;
 
 	if (taken < slots / 2)
 		return LOAM_OK;
+	while (want / 4 < live) /* of those that are gone nothing is kept */
+		want *= 2;
 	err = loam_sys_alloc(want * sizeof(*pins), LOAM_OWNER_GC, &p);
 	if (err != LOAM_OK)
 		return err;
@@ -98,6 +101,7 @@ enum loam_err loam_pin(void *p)
 		pin = find(pins, slots, object);
 		taken += pin->object == 0;
 		pin->object = object;
+		live += pin->count == 0;
 		pin->count++;
 		__atomic_store_n(&span->special, true, __ATOMIC_RELAXED);
 	}
@@ -119,6 +123,7 @@ enum loam_err loam_unpin(void *p)
 		pin = find(pins, slots, object);
 		if (pin->count > 0) {
 			pin->count--;
+			live -= pin->count == 0;
 			err = LOAM_OK;
 		}
 	}

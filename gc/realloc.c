@@ -104,6 +104,11 @@ void *loam_realloc(void *p, size_t size)
 		memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
+	if (span->special && loam_pin_count(p) > 0) {
+		loam_log(LOAM_LOG_ERROR,
+			 "loam: realloc of %p: it is pinned, and would have to move\n", p);
+		return NULL;
+	}
 	to = move_large(span, size);
 	if (to != NULL)
 		return to;
