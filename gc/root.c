@@ -18,13 +18,16 @@ struct root {
 static struct root root[ROOT_MAX]; /* heap.lock; stopped */
 static size_t root_count;	   /* heap.lock; stopped */
 
-/* Threads that are not attached may register roots too: the lock is taken as if inside. */
+/* Threads that are not attached may register roots too. No stop waits for those: they keep collections
+ * out instead. */
 static struct loam_cache *lock(void)
 {
 	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
 
 	if (cache != NULL)
 		loam_cache_enter(cache);
+	else
+		loam_gc_lock(&loam_heap.collecting);
 	loam_gc_lock(&loam_heap.lock);
 	return cache;
 }
@@ -34,6 +37,8 @@ static void unlock(struct loam_cache *cache)
 	loam_gc_unlock(&loam_heap.lock);
 	if (cache != NULL)
 		loam_cache_leave(cache);
+	else
+		loam_gc_unlock(&loam_heap.collecting);
 }
 
 static enum loam_err add_locked(uintptr_t lo, uintptr_t hi)
