@@ -48,10 +48,13 @@ static inline void collect_if_stressed(void)
 static inline __attribute__((always_inline)) void *take(const struct loam_bin *bin, uint64_t *set)
 {
 	uint64_t slots = *set;
-
-	__atomic_store_n(set, slots & (slots - 1), __ATOMIC_RELAXED);
 	/* 32 bits are enough for an offset in a word's slots, and take an instruction less */
-	return (void *)(bin->base + (uint32_t)__builtin_ctzll(slots) * bin->slot_bytes);
+	uintptr_t p = bin->base + (uint32_t)__builtin_ctzll(slots) * bin->slot_bytes;
+
+	/* the address is in a register before the store, or a collection in between would find the slot nowhere */
+	__asm__ volatile("" : "+r"(p) : : "memory");
+	__atomic_store_n(set, slots & (slots - 1), __ATOMIC_RELAXED);
+	return (void *)p;
 }
 
 /* Zero some small dirty slots, and take the first. */

@@ -136,6 +136,18 @@ LOAM_NO_SANITIZE static void scan_words(uintptr_t lo, uintptr_t hi)
 static void drain_stack(void);
 
 /* In pieces: a long range must not fill the stack. Spans wait meanwhile, the longer the better. */
+static void scan_pieces(uintptr_t from, uintptr_t end)
+{
+	for (; from < end; from += PIECE) {
+		scan_words(from, end - from > PIECE ? from + PIECE : end);
+		drain_stack();
+	}
+}
+
+/*
+ * A root range or a stack. The records of attached threads may lie in one, in a kernel's .bss for instance;
+ * they hold addresses of slots, and are passed over: the collector's own data is not a root.
+ */
 static void scan_range(void *arg, const void *lo, const void *hi)
 {
 	uintptr_t from = loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), end = (uintptr_t)hi;
@@ -143,9 +155,16 @@ static void scan_range(void *arg, const void *lo, const void *hi)
 
 	if (bytes != NULL)
 		*bytes += (uintptr_t)hi - (uintptr_t)lo;
-	for (; from < end; from += PIECE) {
-		scan_words(from, end - from > PIECE ? from + PIECE : end);
-		drain_stack();
+	while (from < end) {
+		const struct loam_cache *first = NULL;
+
+		for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
+			if ((uintptr_t)t < end && (uintptr_t)(t + 1) > from &&
+			    (first == NULL || t < first))
+				first = t;
+		}
+		scan_pieces(from, first != NULL ? (uintptr_t)first : end);
+		from = first != NULL ? (uintptr_t)(first + 1) : end;
 	}
 }
 

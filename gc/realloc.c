@@ -30,6 +30,18 @@ static void count_resize(uint64_t from, uint64_t to)
 	loam_live_add((int64_t)to - (int64_t)from);
 }
 
+/* To the program it is a new object, and the old one is gone. */
+static void count_move(uint64_t from, uint64_t to)
+{
+	struct loam_heap *h = &loam_heap;
+
+	__atomic_add_fetch(&h->large_free_bytes, from, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->large_alloc_bytes, to, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->large_mallocs, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->large_frees, 1, __ATOMIC_RELAXED);
+	loam_live_add((int64_t)to - (int64_t)from);
+}
+
 /* A large object becomes `size` bytes, in place; false: the pages behind it are taken. */
 static bool resize_large(struct loam_span *span, size_t size)
 {
@@ -64,7 +76,7 @@ static void *move_large(struct loam_span *span, size_t size)
 		return NULL;
 	loam_cache_enter(cache);
 	if (loam_span_move(span, pages)) {
-		count_resize(bytes, span->slot_bytes);
+		count_move(bytes, span->slot_bytes);
 		to = (void *)span->base;
 	}
 	loam_cache_leave(cache);

@@ -124,6 +124,6 @@ enum loam_err loam_thread_detach(struct loam_thread *thread)
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
 	loam_host_thread_set(NULL);
-	cache->magic = 0;
+	memset(cache, 0, sizeof(*cache)); /* addresses of slots are in it: no roots of ours */
 	return LOAM_OK;
 }

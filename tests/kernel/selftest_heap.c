@@ -132,7 +132,7 @@ static void memory_is_given_back(const struct loam_boot_info *info)
 	loam_frame_stats(&held);
 	EXPECT(held.owner_frames[LOAM_OWNER_HEAP] >= before.owner_frames[LOAM_OWNER_HEAP] + 512);
 	EXPECT(loam_free(p) == LOAM_OK);
-	loam_gc();
+	EXPECT(loam_release() >= 4 << 20);
 	loam_frame_stats(&after);
 	EXPECT(after.owner_frames[LOAM_OWNER_HEAP] <= before.owner_frames[LOAM_OWNER_HEAP] + 256);
 }
