@@ -4,7 +4,7 @@
 
 Usage: instructions.py [--csv FILE] --programs FOLDER
 
-See tests/bench/instructions.c. `hit` is of 100 calls after a first one: the thread's cache has what is
+See tests/bench/instructions.c. `hit` is of 25 calls after 25 others: the thread's cache has what is
 asked for (glibc and jemalloc fill theirs by frees, so for them the pair is the hit: a block allocated and
 freed at once). `long run` is of 200,000 calls: with all refills. Blocks of 16 bytes, all memory fresh from
 the system, so that nobody zeroes any; on Linux the hook that finds the running thread counts.
@@ -20,7 +20,7 @@ import heap  # noqa: E402  (the path above comes first)
 
 SUBJECTS = ("loam", "mimalloc", "jemalloc", "glibc")
 CALLS = ("alloc", "zero", "scan", "typed", "free", "pair")
-RUNS = {"hit": 100, "long run": 200_000}
+RUNS = {"hit": 25, "long run": 200_000}
 
 
 def count(program, call, calls):
