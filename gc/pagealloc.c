@@ -60,7 +60,7 @@ static unsigned plan_levels(uint64_t chunks, uint64_t *count)
 
 enum loam_err loam_pagealloc_init(struct loam_pagealloc *pa, uint64_t origin, uint64_t limit)
 {
-	uint64_t chunks = loam_chunk_count_of(limit), count[LOAM_SUMMARIES_MAX], upper = 0;
+	uint64_t chunks = loam_chunk_count_of(limit), count[LOAM_SUMMARIES_MAX] = {0}, upper = 0;
 	enum loam_err err;
 
 	*pa = (struct loam_pagealloc){.origin = origin, .limit = limit};

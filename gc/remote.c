@@ -59,7 +59,7 @@ void loam_remote_reset(void)
 enum loam_err loam_inbox_open(struct loam_cache *cache)
 {
 	enum loam_err err = LOAM_OK;
-	uint32_t id = first_free;
+	uint32_t id;
 
 	loam_gc_lock(&loam_heap.lock);
 	id = first_free;
