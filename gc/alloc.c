@@ -78,7 +78,7 @@ static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin, bool cl
 	if (__builtin_expect(loam_heap.efence, 0))
 		return loam_fence_alloc(cache, bin->slot_bytes,
 					loam_span_class_scan((unsigned)(bin - cache->bin)));
-	if (loam_bin_claimed(bin) == 0 && !loam_bin_refill(cache, (unsigned)(bin - cache->bin)))
+	if (loam_bin_claimed(bin) == 0 && !loam_bin_refill(cache, bin))
 		return NULL;
 	if (bin->window != 0)
 		return take(bin, &bin->window);

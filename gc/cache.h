@@ -105,7 +105,7 @@ static inline bool loam_bin_holds(const struct loam_bin *bin, uint64_t slot)
 
 /* ---- refill.c: inside ---- */
 /* Claim slots for an empty bin; false: out of memory. May collect: leaves and re-enters. */
-bool loam_bin_refill(struct loam_cache *cache, unsigned span_class);
+bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin);
 /* The bin's claimed slots are free again, and its span is no longer current. */
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);
 /* The span is now, or no longer, among those that the thread owns. */

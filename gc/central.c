@@ -42,7 +42,7 @@ void loam_central_give(struct loam_cache *cache, struct loam_span *span)
 {
 	struct central *c = &central[span->span_class];
 
-	LOAM_ASSERT(!span->listed && !span->current);
+	LOAM_ASSERT(span->unlisted && !span->current);
 	loam_cache_disown(cache, span);
 	loam_gc_lock(&c->lock);
 	if (span->used < span->slots)
@@ -63,7 +63,7 @@ bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
 	       __atomic_load_n(&span->in_use, __ATOMIC_ACQUIRE) && span->magic != 0 &&
 	       &central[span->span_class] == c;
 	if (ours) {
-		if (span->listed)
+		if (!span->unlisted)
 			loam_spanlist_remove(&c->list, span);
 		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
 	}

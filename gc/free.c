@@ -75,18 +75,21 @@ static enum loam_err free_large(struct loam_cache *cache, struct loam_span *span
 	return LOAM_OK;
 }
 
-/* The slot is in a span of ours. */
+/* The slot is in a span of ours. `full`: all its slots were used, and it is on no list. */
 static inline __attribute__((always_inline)) void
-free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64_t word)
+free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64_t word, bool full)
 {
 	struct loam_bin *bin = loam_bin_of(cache, span);
 	uint16_t before = span->used;
 
+	if (LOAM_DEBUG >= 3)
+		memset((void *)(span->base + slot * span->slot_bytes), LOAM_POISON,
+		       span->slot_bytes);
 	span->needzero = true;
 	loam_span_set_word(span, slot / 64, word & ~((uint64_t)1 << (slot % 64)));
 	loam_count(&bin->frees, 1);
 	span->used = (uint16_t)(before - 1);
-	if (__builtin_expect(before == span->slots || before == 1, 0))
+	if (__builtin_expect(full || before == 1, 0))
 		loam_span_freed_slots(cache, span, before);
 }
 
@@ -111,14 +114,15 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 		/* acquire: what the owner did to the span; partner: the release where it is given up */
 		owner = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
 	} while (owner == 0 && span->magic != 0 && (loam_central_adopt(cache, span), true));
-	if (LOAM_DEBUG >= 3)
+	if (LOAM_DEBUG >= 3 && owner != cache->id)
 		memset((void *)addr, LOAM_POISON, span->slot_bytes);
 	err = LOAM_OK;
 	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
 	if (span->magic == 0) {
 		err = free_large(cache, span);
 	} else if (owner == cache->id) {
-		free_own(cache, span, slot, loam_span_alloc_word(span, slot / 64));
+		free_own(cache, span, slot, loam_span_alloc_word(span, slot / 64),
+			 span->used == span->slots);
 	} else {
 		err = loam_remote_free(cache, span, slot, owner);
 		loam_count(&bin->frees, err == LOAM_OK);
@@ -128,33 +132,34 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 	return err;
 }
 
-static inline __attribute__((always_inline)) enum loam_err free_in_heap(struct loam_cache *cache,
-									uintptr_t addr)
+/* `offset`: of the address in the heap, which has it. */
+static inline __attribute__((always_inline)) enum loam_err
+free_in_heap(struct loam_cache *cache, uintptr_t addr, uint64_t offset)
 {
-	struct loam_span *span = loam_span_at_page(loam_page_index(addr));
-	uintptr_t offset = addr - span->base;
-	uint64_t slot = loam_span_slot(span, addr), word;
+	struct loam_span *span = loam_span_at_page(offset >> LOAM_HEAP_PAGE_SHIFT);
+	uint64_t quotient = loam_span_quotient(span, addr), slot = quotient >> 32, word;
+	uint32_t care;
 
 	/* relaxed: if it is ours, nobody else changes that */
-	if (LOAM_DEBUG >= 3 ||
-	    __builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
+	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
 		return free_slow(cache, addr);
 	word = span->alloc_bits[slot / 64];
-	if (__builtin_expect(
-		    offset != slot * span->slot_bytes || (word >> (slot % 64) & 1) == 0 ||
-			    (span->special | __atomic_load_n(&span->posted, __ATOMIC_RELAXED)),
-		    0))
+	if (__builtin_expect((uint32_t)quotient >= span->magic || (word >> (slot % 64) & 1) == 0,
+			     0))
 		return free_slow(cache, addr);
-	if (span->current && __builtin_expect(loam_bin_holds(loam_bin_of(cache, span), slot), 0))
+	care = __atomic_load_n(&span->care, __ATOMIC_RELAXED);
+	if (care != 0 && care != LOAM_CARE_FULL &&
+	    __builtin_expect(
+		    care != LOAM_CARE_CURRENT || loam_bin_holds(loam_bin_of(cache, span), slot), 0))
 		return free_slow(cache, addr);
-	free_own(cache, span, slot, word);
+	free_own(cache, span, slot, word, care == LOAM_CARE_FULL);
 	return LOAM_OK;
 }
 
 enum loam_err loam_free_inside(struct loam_cache *cache, void *p)
 {
 	if (loam_heap_has((uintptr_t)p))
-		return free_in_heap(cache, (uintptr_t)p);
+		return free_in_heap(cache, (uintptr_t)p, (uintptr_t)p - loam_heap.base);
 	complain("not in the heap", p, NULL);
 	return LOAM_INVAL;
 }
@@ -170,12 +175,13 @@ __attribute__((noinline)) static enum loam_err free_odd(void *p)
 enum loam_err loam_free(void *p)
 {
 	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	uint64_t offset = (uintptr_t)p - loam_heap.base;
 	enum loam_err err;
 
 	if (__builtin_expect(cache == NULL || !loam_heap_has((uintptr_t)p), 0))
 		return free_odd(p);
 	loam_cache_enter(cache);
-	err = free_in_heap(cache, (uintptr_t)p);
+	err = free_in_heap(cache, (uintptr_t)p, offset);
 	loam_cache_leave(cache);
 	if (LOAM_DEBUG >= 2 && err == LOAM_OK)
 		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));

@@ -56,14 +56,14 @@ static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
 }
 
 /* Claim these free slots of word `w`. */
-static void claim(struct loam_bin *bin, uint32_t w, uint64_t slots)
+static void claim(struct loam_bin *bin, uint32_t w, uint64_t slots, unsigned count)
 {
 	struct loam_span *span = bin->span;
-	unsigned count;
 
-	if (loam_heap.singly)
+	if (loam_heap.singly) {
 		slots &= -slots;
-	count = loam_popcount(slots);
+		count = 1;
+	}
 	span->window_word = (uint8_t)w;
 	span->next_word = (uint8_t)(w + 1);
 	loam_span_set_word(span, w, loam_span_alloc_word(span, w) | slots);
@@ -81,22 +81,22 @@ static bool advance(struct loam_bin *bin)
 	struct loam_span *span = bin->span;
 	uint32_t words = loam_span_words(span), w = span->window_word;
 	uint64_t slots;
+	unsigned count;
 
 	if (span->used == span->slots)
 		return false;
 	slots = free_slots_of(span, w);
-	if (loam_popcount(slots) < AGAIN) {
+	count = loam_popcount(slots);
+	if (count < AGAIN && words > 1) {
 		w = span->next_word;
-		for (uint32_t i = 0;; i++, w++) {
-			if (i == words)
-				return false;
+		do {
 			w = w < words ? w : 0;
-			slots = free_slots_of(span, w);
-			if (slots != 0)
-				break;
-		}
+			slots = free_slots_of(span, w++);
+		} while (slots == 0); /* there is one: [SPAN-3] */
+		w--;
+		count = loam_popcount(slots);
 	}
-	claim(bin, w, slots);
+	claim(bin, w, slots, count);
 	return true;
 }
 
@@ -171,7 +171,7 @@ void loam_cache_flush(struct loam_cache *cache)
 	while (cache->owned != NULL) {
 		struct loam_span *span = cache->owned;
 
-		if (span->listed)
+		if (!span->unlisted)
 			loam_spanlist_remove(&loam_bin_of(cache, span)->partial, span);
 		if (span->used == 0)
 			retire(cache, span);
@@ -224,15 +224,15 @@ static bool collection_due(struct loam_bin *bin)
 	return live >= __atomic_load_n(&loam_heap.next_gc, __ATOMIC_RELAXED);
 }
 
-bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
+/* The current span has nothing. */
+__attribute__((noinline)) static bool refill_from_afar(struct loam_cache *cache,
+						       struct loam_bin *bin)
 {
-	struct loam_bin *bin = &cache->bin[span_class];
+	unsigned span_class = (unsigned)(bin - cache->bin);
 
 	for (unsigned attempt = 0;; attempt++) {
 		uint64_t seen = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
 
-		if (bin->span != NULL && advance(bin))
-			break;
 		if (bin->span != NULL)
 			leave_span(bin);
 		loam_remote_collect(cache);
@@ -248,4 +248,9 @@ bool loam_bin_refill(struct loam_cache *cache, unsigned span_class)
 		loam_cache_enter(cache);
 	}
 	return true;
+}
+
+bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
+{
+	return (bin->span != NULL && advance(bin)) || refill_from_afar(cache, bin);
 }

@@ -9,7 +9,8 @@
  * 128 bytes and more grows to the largest multiple of 128 that keeps its number of slots.
  *
  *   [CLASS-1] The rule gives 68 classes, with class 0, and they are Go's published ones.
- *   [CLASS-2] For every offset in a span the multiplication by magic divides exactly.
+ *   [CLASS-2] For every offset in a span the multiplication by magic divides exactly: the upper half of
+ *             the product is the quotient, and the lower half is below the magic just if nothing remains.
  *   [CLASS-3] Internal waste is at most 1/8 at the tail, and between neighbours at most 1/8
  *             from 128 bytes on.
  *

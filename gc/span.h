@@ -59,18 +59,21 @@ struct loam_span {
 	uint16_t owner;	     /* atomic: id of the owning thread's cache, 0: nobody */
 	uint16_t slots;	     /* span */
 	uint16_t used;	     /* owner: slots whose alloc bit is set */
-	uint16_t hint;	     /* owner: the slot that was freed last */
 	uint8_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
 	uint8_t window_word; /* owner: the word that the bin's window is of */
 	uint8_t span_class;  /* span */
 	uint8_t scan;	     /* span: enum loam_scan */
-	bool listed;	     /* owner: on the owner's partial list, or central's */
 	bool needzero;	     /* owner: a free slot may hold old bytes */
 	bool in_use;	     /* false: the record is spare */
-	/* reasons to look closer before a slot is freed */
-	bool current; /* owner: the owner allocates from it */
-	bool posted;  /* atomic, the inbox's; outlives the span */
-	bool special; /* atomic: tiny, or some object of it is or was pinned */
+	union {
+		struct {
+			bool current;  /* owner: the owner allocates from it */
+			bool posted;   /* atomic, the inbox's; outlives the span */
+			bool special;  /* atomic: tiny, or some object of it is or was pinned */
+			bool unlisted; /* owner: neither on its partial list, nor on central's */
+		};
+		uint32_t care; /* atomic: all four, for a free to look at once */
+	};
 
 	/* what is touched less */
 	uint64_t *remote_bits __attribute__((aligned(64))); /* span; the words: atomic, freed by
@@ -88,6 +91,11 @@ struct loam_span {
 };
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
 	       "two cache lines: what free reads is one");
+
+/* What `care` is, if there is nothing else, of an owner's current span, and of one without room: not current
+ * and yet unlisted, [BIN-1]. CPUs are little-endian here. */
+#define LOAM_CARE_CURRENT 0x01000001u
+#define LOAM_CARE_FULL	  0x01000000u
 
 /* ---- span.c ---- */
 struct loam_cache;
@@ -130,11 +138,17 @@ static inline uint64_t *loam_span_scan_bits(const struct loam_span *span)
 	return span->mark_bits + span->pages * 4;
 }
 
-/* Slot that an address in the span falls into; may be span->slots for the tail. */
-static inline uint64_t loam_span_slot(const struct loam_span *span, uintptr_t addr)
+/* Slot that an address in the span falls into: the upper half; may be span->slots for the tail. It is the
+ * slot's start just if the lower half is below the magic: [CLASS-2]. */
+static inline uint64_t loam_span_quotient(const struct loam_span *span, uintptr_t addr)
 {
 	/* of a large object the magic is 0, and so is the slot */
-	return (uint64_t)(uint32_t)(addr - span->base) * span->magic >> 32;
+	return (uint64_t)(uint32_t)(addr - span->base) * span->magic;
+}
+
+static inline uint64_t loam_span_slot(const struct loam_span *span, uintptr_t addr)
+{
+	return loam_span_quotient(span, addr) >> 32;
 }
 
 static inline uint32_t loam_span_words(const struct loam_span *span)

@@ -14,7 +14,7 @@ static inline void loam_spanlist_push(uint32_t *head, struct loam_span *span)
 	uint32_t number = loam_span_number(span);
 	struct loam_span *first;
 
-	span->listed = true;
+	span->unlisted = false;
 	if (*head == 0) {
 		span->next = span->prev = number;
 		__atomic_store_n(head, number, __ATOMIC_RELAXED);
@@ -31,7 +31,7 @@ static inline void loam_spanlist_remove(uint32_t *head, struct loam_span *span)
 {
 	uint32_t number = loam_span_number(span);
 
-	span->listed = false;
+	span->unlisted = true;
 	if (span->next == number) {
 		__atomic_store_n(head, 0, __ATOMIC_RELAXED);
 	} else {

@@ -81,7 +81,7 @@ static void reset_lists(void)
 
 static void place(struct loam_cache *cache, struct loam_span *span)
 {
-	span->listed = false;
+	span->unlisted = true;
 	span->next = span->prev = 0;
 	span->owned_next = span->owned_prev = NULL;
 	span->next_word = 0;

@@ -24,11 +24,11 @@ static void verify_span(const struct loam_span *span)
 	for (uint32_t w = 0; w < loam_span_words(span); w++)
 		count += loam_popcount(loam_span_alloc_word(span, w));
 	LOAM_CHECK(count == span->used, "[SPAN-3] count of used slots is wrong");
-	LOAM_CHECK(!(span->current && span->listed), "[BIN-1] span both current and listed");
+	LOAM_CHECK(!(span->current && !span->unlisted), "[BIN-1] span both current and listed");
 	LOAM_CHECK(!span->current || span->owner != 0, "[BIN-1] a current span that nobody owns");
-	LOAM_CHECK(!span->listed || span->used < span->slots, "[CENTRAL-1] a full span is listed");
+	LOAM_CHECK(span->unlisted || span->used < span->slots, "[CENTRAL-1] a full span is listed");
 	if (span->magic != 0 && span->used < span->slots && span->owner != 0)
-		LOAM_CHECK(span->listed || span->current, "[BIN-1] a span with room is lost");
+		LOAM_CHECK(!span->unlisted || span->current, "[BIN-1] a span with room is lost");
 }
 
 static void verify_bins(struct loam_cache *cache)
