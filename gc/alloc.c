@@ -310,6 +310,26 @@ static void *alloc_types(const struct loam_type *type, size_t n)
 	return p;
 }
 
+/* One object of 16 bytes: typed only if one of its words is a pointer (typed.c). */
+static inline __attribute__((always_inline)) void *alloc_granule(struct loam_cache *cache,
+								 const struct loam_type *type)
+{
+	struct loam_bin *bin = &cache->bin[loam_span_class(LOAM_TINY_CLASS, LOAM_SCAN_TYPED)];
+	uint64_t pointers = type->ptr_bits[0] & (~(uint64_t)0 >> (64 - type->ptr_words)), slot;
+	void *p;
+
+	if (pointers == 3)
+		return loam_alloc(LOAM_GRANULE);
+	if (__builtin_expect(pointers == 0 || bin->window == 0, 0))
+		return alloc_types(type, 1);
+	loam_cache_enter(cache);
+	p = take(bin, &bin->window);
+	slot = ((uintptr_t)p - bin->span->base) / LOAM_GRANULE;
+	loam_put_bits(loam_which_words(bin->span), slot, pointers >> 1, 1);
+	loam_cache_leave(cache);
+	return p;
+}
+
 /*
  * The usual case first: one object with its bits in one word of the type. Inside to the end: the pointer
  * bits share words with those of the span's other slots, so the span must stay ours.
@@ -321,11 +341,13 @@ void *loam_alloc_type(const struct loam_type *type, size_t n)
 	struct loam_bin *bin;
 	void *p;
 
-	if (__builtin_expect(n != 1 || cache == NULL || size <= LOAM_GRANULE || size > 512 ||
+	if (__builtin_expect(n != 1 || cache == NULL || size < LOAM_GRANULE || size > 512 ||
 				     size % 8 != 0 || type->ptr_words == 0 ||
 				     type->ptr_words > size / 8,
 			     0))
 		return noted(alloc_types(type, n), size * n);
+	if (size == LOAM_GRANULE)
+		return noted(alloc_granule(cache, type), size);
 	bin = (struct loam_bin
 		       *)((char *)cache +
 			  cache->bin_at[LOAM_SCAN_TYPED][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);

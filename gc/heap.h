@@ -145,6 +145,13 @@ static inline void loam_put_bits(uint64_t *bits, uint64_t at, uint64_t value, un
 		word[1] = (word[1] & ~(mask >> (64 - shift))) | value >> (64 - shift);
 }
 
+/* Of a typed span of 16-byte slots: bit a slot, which of the two words is the pointer. They are behind the
+ * remote bits of the whole span. */
+static inline uint64_t *loam_which_words(const struct loam_span *span)
+{
+	return loam_pointer_words(loam_page_index(span->base)) + span->pages * 8;
+}
+
 /* One element of up to 64 words in a slot of more than a granule, the usual small object, with
  * everything behind it in the slot. */
 static inline void loam_pointer_bits_set_one(uintptr_t p, uint64_t slot_words,

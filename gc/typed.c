@@ -104,17 +104,12 @@ static void set_element(uint64_t *bits, uint64_t at, const struct loam_type *typ
 	}
 }
 
-/* Behind the remote bits of the whole span. */
-static uint64_t *which_words(const struct loam_span *span)
-{
-	return loam_pointer_words(loam_page_index(span->base)) + span->pages * (PAGE_WORDS / 2);
-}
-
 static void set_which(struct loam_span *span, uintptr_t p, const struct loam_type *type)
 {
 	uint64_t slot = loam_span_slot(span, p);
 
-	loam_put_bits(which_words(span), slot, type->size == LOAM_GRANULE && type_bit(type, 1), 1);
+	loam_put_bits(loam_which_words(span), slot, type->size == LOAM_GRANULE && type_bit(type, 1),
+		      1);
 }
 
 void loam_pointer_bits_set(uintptr_t p, const struct loam_type *type, size_t n)
@@ -138,7 +133,7 @@ bool loam_pointer_bit(const struct loam_span *span, uint64_t slot, uint64_t i)
 	uint64_t at = (span->base - loam_heap.base + slot * span->slot_bytes) / 8 + i;
 
 	if (span->slot_bytes == LOAM_GRANULE) {
-		bits = which_words(span);
+		bits = loam_which_words(span);
 		return (bits[slot / 64] >> (slot % 64) & 1) == i;
 	}
 	return (bits[at / 64] >> (at % 64) & 1) != 0;

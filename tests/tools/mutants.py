@@ -174,6 +174,7 @@ MUTANTS = [
     ("the middle of an object can be freed", "gc/free.c", "(uint32_t)quotient >= span->magic || ", "", "test_heap", HOST),
     ("a full span with a slot freed stays off the lists", "gc/free.c", "word, care == LOAM_CARE_FULL);", "word, false);",
      "test_heap", HOST),
+    ("a pair's pointer is always its first word", "gc/alloc.c", "slot, pointers >> 1, 1);", "slot, 0, 1);", "test_objects", HOST),
     ("claimed slots are swept", "gc/mark.c",
      "\t\t\tbin->span->mark_bits[bin->span->window_word] |= loam_bin_claimed(bin);\n", "", "test_gc", HOST),
     ("small slots that were used are not zeroed", "gc/alloc.c",
