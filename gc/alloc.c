@@ -9,7 +9,7 @@
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
  */
-#include "gc/heap.h"
+#include "gc/claim.h"
 
 void *memset(void *dst, int c, size_t n);
 
@@ -70,15 +70,16 @@ static void *take_zeroed(struct loam_bin *bin)
 	return take(bin, &bin->window);
 }
 
-/* From a bin. Inside. */
-static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin, bool clear)
+static inline __attribute__((always_inline)) void *from_bin(struct loam_cache *cache,
+							    struct loam_bin *bin, bool clear)
 {
 	void *p;
 
 	if (__builtin_expect(loam_heap.efence, 0))
 		return loam_fence_alloc(cache, bin->slot_bytes,
 					loam_span_class_scan((unsigned)(bin - cache->bin)));
-	if (loam_bin_claimed(bin) == 0 && !loam_bin_refill(cache, bin))
+	if (loam_bin_claimed(bin) == 0 && !(bin->span != NULL && loam_bin_advance(bin)) &&
+	    !loam_bin_refill(cache, bin))
 		return NULL;
 	if (bin->window != 0)
 		return take(bin, &bin->window);
@@ -86,6 +87,13 @@ static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin, bool cl
 		return take_zeroed(bin);
 	p = take(bin, &bin->dirty);
 	return clear ? memset(p, 0, bin->slot_bytes) : p;
+}
+
+/* From a bin. Inside. */
+__attribute__((noinline)) static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin,
+						   bool clear)
+{
+	return from_bin(cache, bin, clear);
 }
 
 static struct loam_span *large_span(struct loam_cache *cache, uint64_t pages, uint64_t align_pages,
@@ -163,9 +171,10 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 
 	if (__builtin_expect(bin->slot_bytes == 0, 0))
 		return loam_zero_byte; /* size 0 */
-	collect_if_stressed();
+	if (__builtin_expect(loam_heap.unusual, 0))
+		collect_if_stressed();
 	loam_cache_enter(cache);
-	p = alloc_small(cache, bin, clear);
+	p = from_bin(cache, bin, clear);
 	loam_cache_leave(cache);
 	return p;
 }

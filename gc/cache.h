@@ -34,7 +34,7 @@ struct loam_bin {
 	uint64_t mallocs;	/* slots claimed */
 	uint64_t frees;		/* slots freed by this thread, anybody's */
 	uint32_t frees_seen;	/* frees that heap.live knows of, modulo 2^32 */
-	uint32_t padding;
+	uint32_t frees_claimed; /* frees when `window` was claimed, modulo 2^32 */
 };
 _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
 
@@ -104,7 +104,7 @@ static inline bool loam_bin_holds(const struct loam_bin *bin, uint64_t slot)
 }
 
 /* ---- refill.c: inside ---- */
-/* Claim slots for an empty bin; false: out of memory. May collect: leaves and re-enters. */
+/* Claim slots for an empty bin whose current span is full; false: out of memory. May collect: leaves and re-enters. */
 bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin);
 /* The bin's claimed slots are free again, and its span is no longer current. */
 void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin);

@@ -57,8 +57,13 @@ struct loam_heap {
 	/* atomic: large objects */
 	uint64_t large_mallocs, large_frees, large_alloc_bytes, large_free_bytes;
 	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation */
-	bool efence; /* init: every object has pages of its own, and a trap behind */
-	bool singly; /* claim one slot at a time: every allocation goes the slow way */
+	union {
+		struct {
+			bool efence; /* init: every object has pages of its own, and a trap behind */
+			bool singly; /* claim one slot at a time: every allocation goes the slow way */
+		};
+		uint16_t unusual; /* both */
+	};
 	bool trace;
 	uint64_t start_ns, gc_ns, last_gc_ns;
 	uint64_t goal_last, procs; /* of the last collection: its goal, threads attached */

@@ -4,11 +4,6 @@
  * span, the span's next words, other spans that the thread owns, what others have freed of its
  * spans, the central list of the class, and new pages.
  *
- * Claiming takes all free slots of one word: their alloc bits are set, and the fast path hands them out
- * one by one. Where they may hold old bytes they are dirty: small ones are zeroed some at a time, on
- * the way to the window; larger ones when they are handed out. Slots that are freed meanwhile are found on
- * the next pass over the span.
- *
  *   [BIN-1] A current span is owned by the bin's thread and not listed. A span is listed by its owner
  *           if it has room and is not current.
  *   [BIN-2] Nothing is claimed when the current span changes.
@@ -16,11 +11,8 @@
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
  * grows by the span's free slots at once (an over-estimate by design, as in Go).
  */
+#include "gc/claim.h"
 #include "gc/spanlist.h"
-
-void *memset(void *dst, int c, size_t n);
-
-#define AGAIN 16u /* freed slots that make a word worth another look */
 
 /* ---- lists of one thread ---- */
 
@@ -44,67 +36,14 @@ void loam_cache_disown(struct loam_cache *cache, struct loam_span *span)
 	span->owned_next = span->owned_prev = NULL;
 }
 
-/* ---- claiming ---- */
-
-/* Slots of word `w` that are free. Those freed by others stay taken until they are applied. */
-static uint64_t free_slots_of(const struct loam_span *span, uint32_t w)
-{
-	uint32_t rest = span->slots - w * 64;
-	uint64_t exist = rest >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << rest) - 1;
-
-	return ~loam_span_alloc_word(span, w) & exist;
-}
-
-/* Claim these free slots of word `w`. */
-static void claim(struct loam_bin *bin, uint32_t w, uint64_t slots, unsigned count)
-{
-	struct loam_span *span = bin->span;
-
-	if (loam_heap.singly) {
-		slots &= -slots;
-		count = 1;
-	}
-	span->window_word = (uint8_t)w;
-	span->next_word = (uint8_t)(w + 1);
-	loam_span_set_word(span, w, loam_span_alloc_word(span, w) | slots);
-	span->used = (uint16_t)(span->used + count);
-	loam_count(&bin->mallocs, count);
-	bin->base = span->base + w * 64u * span->slot_bytes;
-	__atomic_store_n(span->needzero ? &bin->dirty : &bin->window, slots, __ATOMIC_RELAXED);
-}
-
-/* Claim the free slots of the next word that has any, around the span once; false: it is full. The same
- * word again if enough of it has been freed: a program that frees and allocates in turns then
- * stays in few cache lines. */
-static bool advance(struct loam_bin *bin)
-{
-	struct loam_span *span = bin->span;
-	uint32_t words = loam_span_words(span), w = span->window_word;
-	uint64_t slots;
-	unsigned count;
-
-	if (span->used == span->slots)
-		return false;
-	slots = free_slots_of(span, w);
-	count = loam_popcount(slots);
-	if (count < AGAIN && words > 1) {
-		w = span->next_word;
-		do {
-			w = w < words ? w : 0;
-			slots = free_slots_of(span, w++);
-		} while (slots == 0); /* there is one: [SPAN-3] */
-		w--;
-		count = loam_popcount(slots);
-	}
-	claim(bin, w, slots, count);
-	return true;
-}
+/* ---- the current span ---- */
 
 static void make_current(struct loam_bin *bin, struct loam_span *span)
 {
 	bin->span = span;
 	span->current = true;
 	span->window_word = span->next_word = 0;
+	bin->frees_claimed = (uint32_t)bin->frees;
 }
 
 /* ---- letting go ---- */
@@ -195,7 +134,7 @@ static bool take_partial(struct loam_bin *bin)
 	span = loam_span_record(bin->partial);
 	loam_spanlist_remove(&bin->partial, span);
 	make_current(bin, span);
-	return advance(bin);
+	return loam_bin_advance(bin);
 }
 
 /* A span with room from the heap; it costs heap.live its free slots. */
@@ -211,7 +150,7 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 	}
 	loam_live_add((int64_t)((span->slots - span->used) * span->slot_bytes));
 	make_current(bin, span);
-	return advance(bin);
+	return loam_bin_advance(bin);
 }
 
 /* What this thread has freed of the class since it was last here comes off heap.live. */
@@ -224,9 +163,7 @@ static bool collection_due(struct loam_bin *bin)
 	return live >= __atomic_load_n(&loam_heap.next_gc, __ATOMIC_RELAXED);
 }
 
-/* The current span has nothing. */
-__attribute__((noinline)) static bool refill_from_afar(struct loam_cache *cache,
-						       struct loam_bin *bin)
+bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 {
 	unsigned span_class = (unsigned)(bin - cache->bin);
 
@@ -248,9 +185,4 @@ __attribute__((noinline)) static bool refill_from_afar(struct loam_cache *cache,
 		loam_cache_enter(cache);
 	}
 	return true;
-}
-
-bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
-{
-	return (bin->span != NULL && advance(bin)) || refill_from_afar(cache, bin);
 }
