@@ -65,7 +65,7 @@ test_cflags := -Wno-unused-result -Wno-missing-prototypes
 
 cflags_x86_64       = $(call kernel_flags,x86_64)
 cflags_aarch64      = $(call kernel_flags,aarch64)
-cflags_host         = $(hosted_flags) -Iarch/host
+cflags_host         = $(hosted_flags) -Iarch/host -DLOAM_THREAD_HEADER='"arch/host/self.h"'
 cflags_fake-x86_64  = $(hosted_flags) -Itests/fake -Iarch/x86_64
 cflags_fake-aarch64 = $(hosted_flags) -Itests/fake -Iarch/aarch64
 cc_host            := $(HOST_CC)

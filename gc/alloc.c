@@ -184,7 +184,7 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_scan scan,
 							 bool clear)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *cache = loam_cache_mine();
 	struct loam_bin *bin;
 
 	if (__builtin_expect(size > 1024 || cache == NULL, 0))
@@ -345,7 +345,7 @@ static inline __attribute__((always_inline)) void *alloc_granule(struct loam_cac
  */
 void *loam_alloc_type(const struct loam_type *type, size_t n)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *cache = loam_cache_mine();
 	size_t size = type->size;
 	struct loam_bin *bin;
 	void *p;

@@ -15,6 +15,7 @@
 #define LOAM_GC_CACHE_H
 
 #include <loam/gc.h>
+#include <loam/host.h>
 
 #include "gc/pageheap.h"
 #include "gc/span.h"
@@ -60,7 +61,23 @@ struct loam_cache {
 };
 _Static_assert(sizeof(struct loam_cache) <= sizeof(struct loam_thread), "the opaque part holds it");
 
-/* The calling thread's; panics if it is not attached. */
+/* The calling thread's; NULL if it is not attached. Who builds loam for a host of his own may have the
+ * look-up inline: a header with the same as a static inline loam_thread_self (<loam/host.h>). */
+#ifdef LOAM_THREAD_HEADER
+#include LOAM_THREAD_HEADER
+#else
+static inline struct loam_thread *loam_thread_self(void)
+{
+	return loam_host_thread();
+}
+#endif
+
+static inline struct loam_cache *loam_cache_mine(void)
+{
+	return (struct loam_cache *)(void *)loam_thread_self();
+}
+
+/* The same; panics if it is not attached. */
 struct loam_cache *loam_cache_self(void);
 
 static inline void loam_cache_enter(struct loam_cache *cache)
@@ -72,13 +89,19 @@ static inline void loam_cache_enter(struct loam_cache *cache)
 
 void loam_cache_park(struct loam_cache *cache);
 
-static inline void loam_cache_leave(struct loam_cache *cache)
+/* The thread is outside now; true: it is to park. */
+static inline bool loam_cache_out(struct loam_cache *cache)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	/* release: partner of loam_thread_may_stop's acquire, when another CPU asks */
 	__atomic_store_n(&cache->inside, 0, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (__builtin_expect(__atomic_load_n(&cache->stop_request, __ATOMIC_RELAXED) != 0, 0))
+	return __atomic_load_n(&cache->stop_request, __ATOMIC_RELAXED) != 0;
+}
+
+static inline void loam_cache_leave(struct loam_cache *cache)
+{
+	if (__builtin_expect(loam_cache_out(cache), 0))
 		loam_cache_park(cache);
 }
 
@@ -96,11 +119,11 @@ static inline uint64_t loam_bin_claimed(const struct loam_bin *bin)
 	       __atomic_load_n(&bin->dirty, __ATOMIC_RELAXED);
 }
 
-/* Is `slot` of the current span claimed and not handed out? Same. */
-static inline bool loam_bin_holds(const struct loam_bin *bin, uint64_t slot)
+/* Is `slot` of a span of the bin's thread claimed and not handed out? Same. */
+static inline bool loam_bin_holds(const struct loam_bin *bin, const struct loam_span *span,
+				  uint64_t slot)
 {
-	return slot / 64 == bin->span->window_word &&
-	       (loam_bin_claimed(bin) >> (slot % 64) & 1) != 0;
+	return slot / 64 == span->window_word && (loam_bin_claimed(bin) >> (slot % 64) & 1) != 0;
 }
 
 /* ---- refill.c: inside ---- */
@@ -113,8 +136,8 @@ void loam_cache_own(struct loam_cache *cache, struct loam_span *span);
 void loam_cache_disown(struct loam_cache *cache, struct loam_span *span);
 /* All bins, pages, records and spans go back to the heap: before detaching. */
 void loam_cache_flush(struct loam_cache *cache);
-/* Slots of a span that the caller owns have become free; `before`: how many were used. */
-void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uint32_t before);
+/* Slots of a span that the caller owns have become free; `was_full`: all were used. */
+void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, bool was_full);
 
 /* ---- central.c: spans that nobody owns ---- */
 /* A span of the class with room, now the caller's; NULL: none. */

@@ -42,7 +42,7 @@ void loam_central_give(struct loam_cache *cache, struct loam_span *span)
 {
 	struct central *c = &central[span->span_class];
 
-	LOAM_ASSERT(span->unlisted && !span->current);
+	LOAM_ASSERT(span->unlisted && !loam_span_current(span));
 	loam_cache_disown(cache, span);
 	loam_gc_lock(&c->lock);
 	if (span->used < span->slots)

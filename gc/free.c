@@ -46,8 +46,8 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 		return "points into an object, not to its start";
 	*err = LOAM_NOENT;
 	if (!loam_span_slot_used(span, slot) ||
-	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id && span->current &&
-	     loam_bin_holds(loam_bin_of(cache, span), slot)))
+	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
+	     loam_bin_holds(loam_bin_of(cache, span), span, slot)))
 		return "freed already";
 	if (span->magic != 0 &&
 	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
@@ -75,26 +75,21 @@ static enum loam_err free_large(struct loam_cache *cache, struct loam_span *span
 	return LOAM_OK;
 }
 
-/* The slot is in a span of ours. `full`: all its slots were used, and it is on no list. */
-static inline __attribute__((always_inline)) void
-free_own(struct loam_cache *cache, struct loam_span *span, uint64_t slot, uint64_t word, bool full)
+/* The slot is in a span of ours; true: now the span has none in use. */
+static inline __attribute__((always_inline)) bool
+free_own(struct loam_bin *bin, struct loam_span *span, uint64_t slot, uint64_t word)
 {
-	struct loam_bin *bin = loam_bin_of(cache, span);
-	uint16_t before = span->used;
-
 	if (LOAM_DEBUG >= 3)
 		memset((void *)(span->base + slot * span->slot_bytes), LOAM_POISON,
 		       span->slot_bytes);
 	span->needzero = true;
 	loam_span_set_word(span, slot / 64, word & ~((uint64_t)1 << (slot % 64)));
 	loam_count(&bin->frees, 1);
-	span->used = (uint16_t)(before - 1);
-	if (__builtin_expect(full || before == 1, 0))
-		loam_span_freed_slots(cache, span, before);
+	return --span->used == 0;
 }
 
-/* Everything but the usual case. */
-__attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cache, uintptr_t addr)
+/* Anything. Inside. */
+static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 {
 	struct loam_span *span;
 	struct loam_bin *bin;
@@ -121,8 +116,10 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 	if (span->magic == 0) {
 		err = free_large(cache, span);
 	} else if (owner == cache->id) {
-		free_own(cache, span, slot, loam_span_alloc_word(span, slot / 64),
-			 span->used == span->slots);
+		bool full = span->used == span->slots;
+
+		if (free_own(bin, span, slot, loam_span_alloc_word(span, slot / 64)) || full)
+			loam_span_freed_slots(cache, span, full);
 	} else {
 		err = loam_remote_free(cache, span, slot, owner);
 		loam_count(&bin->frees, err == LOAM_OK);
@@ -132,58 +129,82 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 	return err;
 }
 
-/* `offset`: of the address in the heap, which has it. */
-static inline __attribute__((always_inline)) enum loam_err
-free_in_heap(struct loam_cache *cache, uintptr_t addr, uint64_t offset)
-{
-	struct loam_span *span = loam_span_at_page(offset >> LOAM_HEAP_PAGE_SHIFT);
-	uint64_t quotient = loam_span_quotient(span, addr), slot = quotient >> 32, word;
-	uint32_t care;
+/* ---- what loam_free ends with, but for the usual case; then the thread is no longer inside ---- */
 
-	/* relaxed: if it is ours, nobody else changes that */
-	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
-		return free_slow(cache, addr);
-	word = span->alloc_bits[slot / 64];
-	if (__builtin_expect((uint32_t)quotient >= span->magic || (word >> (slot % 64) & 1) == 0,
-			     0))
-		return free_slow(cache, addr);
-	care = __atomic_load_n(&span->care, __ATOMIC_RELAXED);
-	if (care != 0 && care != LOAM_CARE_FULL &&
-	    __builtin_expect(
-		    care != LOAM_CARE_CURRENT || loam_bin_holds(loam_bin_of(cache, span), slot), 0))
-		return free_slow(cache, addr);
-	free_own(cache, span, slot, word, care == LOAM_CARE_FULL);
-	return LOAM_OK;
-}
-
-enum loam_err loam_free_inside(struct loam_cache *cache, void *p)
-{
-	if (loam_heap_has((uintptr_t)p))
-		return free_in_heap(cache, (uintptr_t)p, (uintptr_t)p - loam_heap.base);
-	complain("not in the heap", p, NULL);
-	return LOAM_INVAL;
-}
-
-/* NULL, an object of size 0, or no object at all. */
+/* NULL, an object of size 0, or no object at all. Outside already. */
 __attribute__((noinline)) static enum loam_err free_odd(void *p)
 {
 	if (p == NULL || p == loam_zero_byte)
 		return LOAM_OK;
-	return loam_free_inside(loam_cache_self(), p); /* without a thread: panics, and says why */
+	loam_cache_self(); /* without a thread: panics, and says why */
+	complain("not in the heap", p, NULL);
+	return LOAM_INVAL;
 }
 
-enum loam_err loam_free(void *p)
+__attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cache, uintptr_t addr)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
-	uint64_t offset = (uintptr_t)p - loam_heap.base;
-	enum loam_err err;
+	enum loam_err err = free_any(cache, addr);
+
+	loam_cache_leave(cache);
+	return err;
+}
+
+/* Its span was full, or has become empty. */
+__attribute__((noinline)) static enum loam_err freed_slot(struct loam_cache *cache,
+							  struct loam_span *span, bool full)
+{
+	loam_span_freed_slots(cache, span, full);
+	loam_cache_leave(cache);
+	return LOAM_OK;
+}
+
+__attribute__((noinline)) static enum loam_err park(struct loam_cache *cache)
+{
+	loam_cache_park(cache);
+	return LOAM_OK;
+}
+
+/* Without a call that returns here: it needs no frame. */
+static inline __attribute__((always_inline)) enum loam_err free_object(void *p)
+{
+	struct loam_cache *cache = loam_cache_mine();
+	uint64_t offset = (uintptr_t)p - loam_heap.base, quotient, slot, word;
+	struct loam_span *span;
+	struct loam_bin *bin;
+	uint32_t care;
 
 	if (__builtin_expect(cache == NULL || !loam_heap_has((uintptr_t)p), 0))
 		return free_odd(p);
 	loam_cache_enter(cache);
-	err = free_in_heap(cache, (uintptr_t)p, offset);
-	loam_cache_leave(cache);
-	if (LOAM_DEBUG >= 2 && err == LOAM_OK)
+	span = loam_span_at_page(offset >> LOAM_HEAP_PAGE_SHIFT);
+	quotient = loam_span_quotient(span, (uintptr_t)p);
+	slot = quotient >> 32;
+	/* relaxed: if it is ours, nobody else changes that */
+	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
+		return free_slow(cache, (uintptr_t)p);
+	word = span->alloc_bits[slot / 64];
+	if (__builtin_expect((uint32_t)quotient >= span->magic || (word >> (slot % 64) & 1) == 0,
+			     0))
+		return free_slow(cache, (uintptr_t)p);
+	care = __atomic_load_n(&span->care, __ATOMIC_RELAXED);
+	bin = loam_bin_of(cache, span);
+	__asm__("" : "+r"(bin)); /* worked out once; else this needs more registers than are free */
+	if (__builtin_expect((care & LOAM_CARE_SLOW) != 0, 0) ||
+	    (LOAM_CARE_WINDOW(care) == (uint8_t)(slot / 64) &&
+	     __builtin_expect((loam_bin_claimed(bin) >> (slot % 64) & 1) != 0, 0)))
+		return free_slow(cache, (uintptr_t)p);
+	if (__builtin_expect(free_own(bin, span, slot, word), 0))
+		return freed_slot(cache, span, care == LOAM_CARE_FULL);
+	if (__builtin_expect(care == LOAM_CARE_FULL, 0))
+		return freed_slot(cache, span, true);
+	return __builtin_expect(loam_cache_out(cache), 0) ? park(cache) : LOAM_OK;
+}
+
+enum loam_err loam_free(void *p)
+{
+	enum loam_err err = free_object(p);
+
+	if (LOAM_DEBUG >= 2 && err == LOAM_OK && p != NULL)
 		loam_history_note(LOAM_HISTORY_FREE, p, 0, __builtin_return_address(0));
 	return err;
 }
@@ -192,7 +213,7 @@ enum loam_err loam_free(void *p)
 
 struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *cache = loam_cache_mine();
 	struct loam_span *span = loam_span_of((uintptr_t)p);
 	uint64_t slot;
 
@@ -203,7 +224,7 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 		return NULL;
 	*base = span->base + slot * span->slot_bytes;
 	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
-	    span->current && loam_bin_holds(loam_bin_of(cache, span), slot))
+	    loam_bin_holds(loam_bin_of(cache, span), span, slot))
 		return NULL; /* claimed, and nobody's yet */
 	return span;
 }

@@ -169,7 +169,6 @@ static inline void loam_pointer_bits_set_one(uintptr_t p, uint64_t slot_words,
 }
 
 /* ---- free.c ---- */
-enum loam_err loam_free_inside(struct loam_cache *cache, void *p);
 /* The object around `p` that is in use and somebody's; NULL: none. */
 struct loam_span *loam_object_find(const void *p, uintptr_t *base);
 

@@ -25,8 +25,7 @@ static uint64_t last; /* atomic */
 
 void loam_history_note(enum loam_history_kind kind, const void *p, size_t size, const void *pc)
 {
-	const struct loam_cache *cache =
-		(const struct loam_cache *)(const void *)loam_host_thread();
+	const struct loam_cache *cache = loam_cache_mine();
 	uint64_t number = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 	struct event *e = &ring[number % EVENTS];
 

@@ -138,7 +138,7 @@ enum loam_err loam_init(const struct loam_config *config)
 /* Is a thread other than the caller attached? */
 static bool others_attached(void)
 {
-	struct loam_cache *self = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *self = loam_cache_mine();
 	bool others = false;
 
 	if (self != NULL)

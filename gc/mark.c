@@ -363,7 +363,8 @@ LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uint64_t
 {
 	uintptr_t base = span->base + slot * span->slot_bytes;
 
-	if (span->current && loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), slot))
+	if (loam_span_current(span) &&
+	    loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), span, slot))
 		return; /* nobody's yet: never scanned */
 	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
 		if (span->scan == LOAM_SCAN_WORDS || loam_pointer_bit(span, slot, i))

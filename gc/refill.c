@@ -41,7 +41,6 @@ void loam_cache_disown(struct loam_cache *cache, struct loam_span *span)
 static void make_current(struct loam_bin *bin, struct loam_span *span)
 {
 	bin->span = span;
-	span->current = true;
 	span->window_word = span->next_word = 0;
 	bin->frees_claimed = (uint32_t)bin->frees;
 }
@@ -54,13 +53,13 @@ static void retire(struct loam_cache *cache, struct loam_span *span)
 	loam_span_free(cache, span);
 }
 
-void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, uint32_t before)
+void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, bool was_full)
 {
 	struct loam_bin *bin = loam_bin_of(cache, span);
 
-	if (span->current)
+	if (loam_span_current(span))
 		return;
-	if (before == span->slots)
+	if (was_full)
 		loam_spanlist_push(&bin->partial, span);
 	/* the last of its class is kept, or one object coming and going would cost a span each time */
 	if (span->used == 0 && span->next != loam_span_number(span)) {
@@ -75,7 +74,7 @@ static void leave_span(struct loam_bin *bin)
 	struct loam_span *span = bin->span;
 
 	bin->span = NULL;
-	span->current = false;
+	span->window_word = LOAM_NO_WINDOW;
 	if (span->used < span->slots)
 		loam_spanlist_push(&bin->partial, span);
 }

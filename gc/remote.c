@@ -154,10 +154,10 @@ static uint32_t apply(struct loam_bin *bin, struct loam_span *span)
 
 void loam_remote_apply(struct loam_cache *cache, struct loam_span *span)
 {
-	uint32_t before = span->used;
+	bool full = span->used == span->slots;
 
 	if (apply(loam_bin_of(cache, span), span) > 0)
-		loam_span_freed_slots(cache, span, before);
+		loam_span_freed_slots(cache, span, full);
 }
 
 void loam_remote_apply_stopped(struct loam_span *span)

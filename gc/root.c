@@ -22,7 +22,7 @@ static size_t root_count;	   /* heap.lock; stopped */
  * out instead. */
 static struct loam_cache *lock(void)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *cache = loam_cache_mine();
 
 	if (cache != NULL)
 		loam_cache_enter(cache);

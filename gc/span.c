@@ -131,9 +131,8 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	__atomic_store_n(&span->owner, owner, __ATOMIC_RELAXED);
 	span->used = 0;
 	span->next_word = 0;
-	span->window_word = 0;
 	span->unlisted = true;
-	span->current = false;
+	span->window_word = LOAM_NO_WINDOW;
 	span->rescan = false;
 	span->offheap = false;
 	span->queued = 0;
@@ -188,7 +187,7 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 {
 	uintptr_t start = loam_span_start(span);
 
-	LOAM_ASSERT(span->in_use && span->unlisted && !span->current && span->used == 0);
+	LOAM_ASSERT(span->in_use && span->unlisted && !loam_span_current(span) && span->used == 0);
 	/* in this order, or somebody could adopt it; partner: loam_central_adopt */
 	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);

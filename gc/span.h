@@ -60,15 +60,15 @@ struct loam_span {
 	uint16_t slots;	     /* span */
 	uint16_t used;	     /* owner: slots whose alloc bit is set */
 	uint8_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
-	uint8_t window_word; /* owner: the word that the bin's window is of */
 	uint8_t span_class;  /* span */
 	uint8_t scan;	     /* span: enum loam_scan */
 	bool needzero;	     /* owner: a free slot may hold old bytes */
 	bool in_use;	     /* false: the record is spare */
 	union {
 		struct {
-			bool current;  /* owner: the owner allocates from it */
-			bool posted;   /* atomic, the inbox's; outlives the span */
+			uint8_t window_word; /* owner: that the bin's window is of, if the span is
+					      * current: the owner allocates from it */
+			bool posted;	     /* atomic, the inbox's; outlives the span */
 			bool special;  /* atomic: tiny, or some object of it is or was pinned */
 			bool unlisted; /* owner: neither on its partial list, nor on central's */
 		};
@@ -92,10 +92,13 @@ struct loam_span {
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
 	       "two cache lines: what free reads is one");
 
-/* What `care` is, if there is nothing else, of an owner's current span, and of one without room: not current
- * and yet unlisted, [BIN-1]. CPUs are little-endian here. */
-#define LOAM_CARE_CURRENT 0x01000001u
-#define LOAM_CARE_FULL	  0x01000000u
+#define LOAM_NO_WINDOW UINT8_MAX /* the window_word of a span that is not current */
+
+/* Parts of `care`: the window_word; what sends a free the slow way; and what it is of an owner's span
+ * without room: not current and yet unlisted, [BIN-1]. CPUs are little-endian here. */
+#define LOAM_CARE_WINDOW(care) ((uint8_t)(care))
+#define LOAM_CARE_SLOW	       0x00ffff00u
+#define LOAM_CARE_FULL	       (0x01000000u | LOAM_NO_WINDOW)
 
 /* ---- span.c ---- */
 struct loam_cache;
@@ -119,6 +122,12 @@ bool loam_span_move(struct loam_span *span, uint64_t pages);
 struct loam_span *loam_span_next(struct loam_span *span);
 /* Give a thread's spare records back. */
 void loam_span_records_flush(struct loam_cache *cache);
+
+/* Does its owner allocate from it? */
+static inline bool loam_span_current(const struct loam_span *span)
+{
+	return span->window_word != LOAM_NO_WINDOW;
+}
 
 /* First heap page of the span. */
 static inline uintptr_t loam_span_start(const struct loam_span *span)

@@ -73,7 +73,7 @@ static void reset_lists(void)
 			bin->partial = 0;
 			if (bin->span == NULL || loam_bin_claimed(bin) != 0)
 				continue;
-			bin->span->current = false;
+			bin->span->window_word = LOAM_NO_WINDOW;
 			bin->span = NULL;
 		}
 	}
@@ -85,10 +85,10 @@ static void place(struct loam_cache *cache, struct loam_span *span)
 	span->next = span->prev = 0;
 	span->owned_next = span->owned_prev = NULL;
 	span->next_word = 0;
-	if (span->used == 0 && !span->current) {
+	if (span->used == 0 && !loam_span_current(span)) {
 		span->owner = 0;
 		loam_span_free(cache, span);
-	} else if (span->current || (span->owner != 0 && span->used == span->slots)) {
+	} else if (loam_span_current(span) || (span->owner != 0 && span->used == span->slots)) {
 		loam_cache_own(loam_cache_by_id(span->owner), span);
 	} else if (span->magic != 0) {
 		span->owner = 0;

@@ -22,7 +22,7 @@ void *memset(void *dst, int c, size_t n);
 
 struct loam_cache *loam_cache_self(void)
 {
-	struct loam_cache *cache = (struct loam_cache *)(void *)loam_host_thread();
+	struct loam_cache *cache = loam_cache_mine();
 
 	LOAM_CHECK(cache != NULL && cache->magic == MAGIC,
 		   "heap call from a thread that is not attached: call loam_thread_attach first");

@@ -24,11 +24,14 @@ static void verify_span(const struct loam_span *span)
 	for (uint32_t w = 0; w < loam_span_words(span); w++)
 		count += loam_popcount(loam_span_alloc_word(span, w));
 	LOAM_CHECK(count == span->used, "[SPAN-3] count of used slots is wrong");
-	LOAM_CHECK(!(span->current && !span->unlisted), "[BIN-1] span both current and listed");
-	LOAM_CHECK(!span->current || span->owner != 0, "[BIN-1] a current span that nobody owns");
+	LOAM_CHECK(!(loam_span_current(span) && !span->unlisted),
+		   "[BIN-1] span both current and listed");
+	LOAM_CHECK(!loam_span_current(span) || span->owner != 0,
+		   "[BIN-1] a current span that nobody owns");
 	LOAM_CHECK(span->unlisted || span->used < span->slots, "[CENTRAL-1] a full span is listed");
 	if (span->magic != 0 && span->used < span->slots && span->owner != 0)
-		LOAM_CHECK(!span->unlisted || span->current, "[BIN-1] a span with room is lost");
+		LOAM_CHECK(!span->unlisted || loam_span_current(span),
+			   "[BIN-1] a span with room is lost");
 }
 
 static void verify_bins(struct loam_cache *cache)
@@ -40,7 +43,7 @@ static void verify_bins(struct loam_cache *cache)
 			LOAM_CHECK(loam_bin_claimed(bin) == 0, "[BIN-2] claimed slots of no span");
 			continue;
 		}
-		LOAM_CHECK(bin->span->owner == cache->id && bin->span->current,
+		LOAM_CHECK(bin->span->owner == cache->id && loam_span_current(bin->span),
 			   "[BIN-1] a current span of another thread's");
 		LOAM_CHECK((loam_bin_claimed(bin) &
 			    ~loam_span_alloc_word(bin->span, bin->span->window_word)) == 0,

@@ -18,6 +18,7 @@
  * in a panic instead of hanging for ever.
  */
 #include "arch/host/host.h"
+#include "arch/host/self.h"
 
 #include "arch/cpu.h"
 #include "arch/check.h"
@@ -56,6 +57,7 @@ static unsigned world;	   /* atomic, futex: odd while stopped */
 static sem_t parked;
 static uint64_t cpu_slots; /* atomic: bit n taken */
 static __thread struct node self;
+__thread struct loam_thread *loam_host_self;
 static __thread unsigned cpu_slot_plus_1;
 static pthread_key_t exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -185,7 +187,7 @@ static void on_stop_signal(int sig, siginfo_t *info, void *context)
 
 struct loam_thread *loam_host_thread(void)
 {
-	return self.thread;
+	return loam_host_self;
 }
 
 static const void *own_stack_base(void)
@@ -240,7 +242,7 @@ void loam_host_thread_set(struct loam_thread *thread)
 	lock_registry();
 	if (self.thread != NULL)
 		unlink_self();
-	self.thread = thread;
+	self.thread = loam_host_self = thread;
 	if (thread != NULL) {
 		install_handler();
 		self.id = pthread_self();

@@ -88,7 +88,7 @@ static inline int heap_down(void **state)
 }
 
 /* Overwrite dead stack below us, so that no stale pointer keeps an object alive. */
-__attribute__((noinline, unused)) static void clear_stack(void)
+__attribute__((noinline, unused, no_sanitize("address"))) static void clear_stack(void)
 {
 	volatile char junk[16384];
 
