@@ -230,6 +230,8 @@ static inline int64_t loam_live_add(int64_t bytes)
 void loam_scavenge_goal(uint64_t last_goal);
 /* `pages` are about to become Ready: give as many back first, if the heap is past a goal. Inside. */
 void loam_scavenge_before(uint64_t pages);
+/* May so many pages become Ready before they are wanted? Not if a goal would be passed, or memory is short. */
+bool loam_scavenge_room(uint64_t pages);
 /* Give a little back, if there is too much; true: something went. Inside. */
 bool loam_scavenge_some(void);
 /* Give everything free back; returns bytes. Inside. */

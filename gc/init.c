@@ -61,6 +61,13 @@ static void free_tables(struct loam_heap *h)
 	loam_pin_reset();
 }
 
+/* Huge leaves are welcome (pageheap.c), and not needed. */
+static void want_huge(const struct loam_heap *h)
+{
+	if (!h->efence && loam_sys_hugepage(h->base, h->reserved_bytes) != LOAM_OK)
+		loam_log(LOAM_LOG_DEBUG, "loam: the heap goes without huge pages\n");
+}
+
 /* Four times the memory there is, for addresses become fragmented too; a gigabyte at least, for memory
  * may come later. */
 static enum loam_err reserve_heap(struct loam_heap *h)
@@ -76,6 +83,7 @@ static enum loam_err reserve_heap(struct loam_heap *h)
 	for (; bytes >= ARENA; bytes /= 2) {
 		if (loam_sys_reserve(0, bytes, ARENA, &h->base) == LOAM_OK) {
 			h->reserved_bytes = bytes;
+			want_huge(h);
 			return LOAM_OK;
 		}
 	}

@@ -420,25 +420,27 @@ uint64_t loam_pagealloc_need(const struct loam_pagealloc *pa, uint64_t pages, ui
 
 /* ---- page caches ---- */
 
-struct loam_pagecache loam_pagealloc_cache_take(struct loam_pagealloc *pa)
+struct loam_pagecache loam_pagealloc_cache_take(struct loam_pagealloc *pa, uint64_t pages)
 {
+	uint64_t at = find(pa, pages), chunk;
 	struct loam_pagecache pc = {0};
-	uint64_t at = find(pa, 1), *used, *scavenged;
+	struct loam_chunk_bits *bits;
 	unsigned word;
 
 	if (at == LOAM_PAGE_NONE)
 		return pc;
-	pc.base_page = loam_align_down(at, LOAM_CACHE_PAGES);
+	pc.base_page = loam_align_down(at + pages - 1, LOAM_CACHE_PAGES);
+	chunk = pc.base_page >> LOAM_CHUNK_SHIFT;
+	bits = loam_chunk_bits(pa, chunk);
 	word = (unsigned)(pc.base_page % LOAM_CHUNK_PAGES / 64);
-	used = &loam_chunk_bits(pa, at >> LOAM_CHUNK_SHIFT)->used[word];
-	scavenged = &loam_chunk_bits(pa, at >> LOAM_CHUNK_SHIFT)->scavenged[word];
-	pc.free = ~*used;
-	pc.scavenged = *scavenged & pc.free;
-	*used = ~(uint64_t)0;
-	*scavenged &= ~pc.free;
-	loam_scavindex_note(pa, at >> LOAM_CHUNK_SHIFT, loam_popcount(pc.free), true);
-	update(pa, at, 1);
-	pa->search = pc.base_page + LOAM_CACHE_PAGES;
+	pc.free = ~bits->used[word];
+	pc.scavenged = bits->scavenged[word] & pc.free;
+	bits->used[word] = ~(uint64_t)0;
+	bits->scavenged[word] &= ~pc.free;
+	loam_scavindex_note(pa, chunk, loam_popcount(pc.free), true);
+	update(pa, pc.base_page, 1);
+	if (pa->search >= pc.base_page && pa->search < pc.base_page + LOAM_CACHE_PAGES)
+		pa->search = pc.base_page + LOAM_CACHE_PAGES;
 	return pc;
 }
 

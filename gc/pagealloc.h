@@ -51,6 +51,7 @@ struct loam_pagecache {
 	uint64_t base_page; /* multiple of LOAM_CACHE_PAGES */
 	uint64_t free;
 	uint64_t scavenged; /* of the free ones: not Ready */
+	uint64_t zero;	    /* of the free ones: Ready, and never used; the page heap's */
 };
 
 /*
@@ -98,8 +99,9 @@ uint64_t loam_pagealloc_need(const struct loam_pagealloc *pa, uint64_t pages, ui
 
 /* ---- page caches ---- */
 
-/* All free pages of the block that holds the heap's first free page; empty if there is none. */
-struct loam_pagecache loam_pagealloc_cache_take(struct loam_pagealloc *pa);
+/* All free pages of the block that holds the first free run of `pages` (up to LOAM_CACHE_PAGES), or the end of
+ * it if the run begins in one block and ends in the next; empty if there is none. */
+struct loam_pagecache loam_pagealloc_cache_take(struct loam_pagealloc *pa, uint64_t pages);
 
 /* Give what is left back; the cache is empty then. */
 void loam_pagealloc_cache_flush(struct loam_pagealloc *pa, struct loam_pagecache *pc);

@@ -14,13 +14,22 @@
  *   [PAGES-1] A page of a span is used and Ready.
  *   [PAGES-2] used, ready and fenced count pages; ready ones are the Ready bytes of owner heap.
  *
+ *   [PAGES-3] Pages [fresh, fresh_end) are Ready and have never been in a span since.
+ *
  * Zeroing: pages that become Ready come zeroed from loam_sys_used; pages that were free and
- * Ready hold old bytes, so a run is "zeroed" only if none of it was Ready before.
+ * Ready hold old bytes, unless they are fresh.
+ *
+ * Huge leaves: the range asks for them. A large request gets them where it covers them. For small ones,
+ * once the heap has HUGE_FROM pages in use, a page cache that takes the first pages of 2 MiB that nobody has touched
+ * makes all of it Ready at once; the rest is fresh, and comes next, for allocation goes by address.
+ *
  * Failure: no memory, no address space: 0, with nothing changed.
  */
 #include "gc/heap.h"
 
 #define STEP_PAGES  128u /* 1 MiB */
+#define HUGE_PAGES  ((uint64_t)(LOAM_HUGE_SIZE >> LOAM_HEAP_PAGE_SHIFT))
+#define HUGE_FROM   512u /* pages: 4 MiB */
 #define CACHE_MOST  16u	 /* larger requests go past the cache */
 #define RELEASE_RUN 512u /* pages that go back at once, when all shall go */
 
@@ -58,13 +67,33 @@ static bool grow_to(uint64_t pages)
 	return true;
 }
 
-static uint64_t alloc_locked(uint64_t pages, uint64_t align, uint64_t *scavenged)
+/* The same, with room for more. */
+static bool grow_past(uint64_t pages)
 {
-	uint64_t at = loam_pagealloc_alloc(&ph->pa, pages, align, scavenged);
+	return grow_to(loam_align_up(pages, pages > HUGE_FROM ? HUGE_PAGES : STEP_PAGES));
+}
 
-	if (at == LOAM_PAGE_NONE &&
-	    grow_to(loam_align_up(loam_pagealloc_need(&ph->pa, pages, align), STEP_PAGES)))
+/* These pages have been taken. Returns how many are fresh, from *from on; then they are not any more. */
+static uint64_t take_fresh(uint64_t at, uint64_t pages, uint64_t *from)
+{
+	uint64_t end = at + pages < ph->fresh_end ? at + pages : ph->fresh_end;
+
+	*from = at > ph->fresh ? at : ph->fresh;
+	if (*from >= end)
+		return 0;
+	ph->fresh = end;
+	return end - *from;
+}
+
+/* *scavenged: how many pages are not Ready. *zeroed: all will be zero as soon as they are. */
+static uint64_t alloc_locked(uint64_t pages, uint64_t align, uint64_t *scavenged, bool *zeroed)
+{
+	uint64_t at = loam_pagealloc_alloc(&ph->pa, pages, align, scavenged), from;
+
+	if (at == LOAM_PAGE_NONE && grow_past(loam_pagealloc_need(&ph->pa, pages, align)))
 		at = loam_pagealloc_alloc(&ph->pa, pages, align, scavenged);
+	if (at != LOAM_PAGE_NONE)
+		*zeroed = *scavenged + take_fresh(at, pages, &from) == pages;
 	return at;
 }
 
@@ -99,30 +128,82 @@ static bool settle(uint64_t at, uint64_t pages, uint64_t scavenged)
 
 /* ---- the cache of a thread ---- */
 
+/* Take the rest of the 2 MiB whose first pages the cache has just got, if all of it shall become Ready. */
+static bool take_rest_locked(const struct loam_pagecache *pc)
+{
+	uint64_t at = pc->base_page + LOAM_CACHE_PAGES, pages = HUGE_PAGES - LOAM_CACHE_PAGES,
+		 missing;
+
+	if (pc->scavenged != ~(uint64_t)0 || !loam_is_aligned(pc->base_page, HUGE_PAGES) ||
+	    __atomic_load_n(&ph->used, __ATOMIC_RELAXED) < HUGE_FROM ||
+	    (loam_sys_huge_sizes() & LOAM_HUGE_SIZE) == 0 || !loam_scavenge_room(HUGE_PAGES) ||
+	    !loam_pagealloc_alloc_at(&ph->pa, at, pages, &missing))
+		return false;
+	if (missing < pages)
+		loam_pagealloc_free(&ph->pa, at, pages);
+	return missing == pages;
+}
+
+/* Make the cache's 2 MiB Ready, and what is not the cache's free and fresh. */
+static void settle_huge(struct loam_pagecache *pc)
+{
+	uint64_t at = pc->base_page + LOAM_CACHE_PAGES, pages = HUGE_PAGES - LOAM_CACHE_PAGES;
+	bool ok = make_ready(pc->base_page, HUGE_PAGES);
+
+	loam_gc_lock(&ph->lock);
+	if (ok) {
+		count(&ph->ready, HUGE_PAGES);
+		pc->scavenged = 0;
+		pc->zero = ~(uint64_t)0;
+		loam_pagealloc_settle(&ph->pa, at, pages);
+		ph->fresh = at;
+		ph->fresh_end = at + pages;
+	}
+	loam_pagealloc_free(&ph->pa, at, pages);
+	loam_gc_unlock(&ph->lock);
+}
+
+static void refill_cache(struct loam_pagecache *pc, unsigned pages)
+{
+	uint64_t from = 0, fresh;
+	bool huge;
+
+	loam_gc_lock(&ph->lock);
+	loam_pagealloc_cache_flush(&ph->pa, pc);
+	*pc = loam_pagealloc_cache_take(&ph->pa, pages);
+	if (pc->free == 0 && grow_past(ph->pa.end + pages))
+		*pc = loam_pagealloc_cache_take(&ph->pa, pages);
+	fresh = take_fresh(pc->base_page, LOAM_CACHE_PAGES, &from);
+	if (fresh > 0)
+		pc->zero = loam_word_mask((unsigned)(from - pc->base_page), (unsigned)fresh);
+	huge = take_rest_locked(pc);
+	loam_gc_unlock(&ph->lock);
+	if (huge)
+		settle_huge(pc);
+}
+
 static uint64_t alloc_cached(struct loam_pagecache *pc, unsigned pages, bool *zeroed)
 {
-	uint64_t scavenged = 0, at = loam_pagecache_alloc(pc, pages, &scavenged);
+	uint64_t scavenged = 0, at = loam_pagecache_alloc(pc, pages, &scavenged), mask;
 	unsigned missing;
 
 	if (at == LOAM_PAGE_NONE) {
-		loam_gc_lock(&ph->lock);
-		loam_pagealloc_cache_flush(&ph->pa, pc);
-		*pc = loam_pagealloc_cache_take(&ph->pa);
-		loam_gc_unlock(&ph->lock);
+		refill_cache(pc, pages);
 		at = loam_pagecache_alloc(pc, pages, &scavenged);
 		if (at == LOAM_PAGE_NONE)
 			return at;
 	}
+	mask = loam_word_mask((unsigned)(at - pc->base_page), pages);
 	missing = loam_popcount(scavenged);
 	if (missing > 0) {
 		loam_scavenge_before(missing);
 		if (!make_ready(at, pages)) {
-			pc->free |= loam_word_mask((unsigned)(at - pc->base_page), pages);
+			pc->free |= mask;
 			pc->scavenged |= scavenged;
 			return LOAM_PAGE_NONE;
 		}
 	}
-	*zeroed = missing == pages;
+	*zeroed = ((scavenged | pc->zero) & mask) == mask;
 	count(&ph->used, pages);
 	count(&ph->ready, missing);
 	return at;
@@ -145,12 +226,9 @@ uintptr_t loam_pages_alloc(struct loam_pagecache *pc, uint64_t pages, uint64_t a
 			return address(at);
 	}
 	loam_gc_lock(&ph->lock);
-	at = alloc_locked(pages, align_pages, &scavenged);
+	at = alloc_locked(pages, align_pages, &scavenged, zeroed);
 	loam_gc_unlock(&ph->lock);
-	if (at == LOAM_PAGE_NONE || !settle(at, pages, scavenged))
-		return 0;
-	*zeroed = scavenged == pages;
-	return address(at);
+	return at != LOAM_PAGE_NONE && settle(at, pages, scavenged) ? address(at) : 0;
 }
 
 void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages)
@@ -161,7 +239,10 @@ void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages)
 	/* back into the thread's own block without a lock, if that is where they came from */
 	if (pc != NULL && pc->free != 0 && pc->base_page == loam_align_down(at, LOAM_CACHE_PAGES) &&
 	    at + pages <= pc->base_page + LOAM_CACHE_PAGES) {
-		pc->free |= loam_word_mask((unsigned)(at - pc->base_page), (unsigned)pages);
+		uint64_t mask = loam_word_mask((unsigned)(at - pc->base_page), (unsigned)pages);
+
+		pc->free |= mask;
+		pc->zero &= ~mask;
 		return;
 	}
 	loam_gc_lock(&ph->lock);
@@ -171,19 +252,17 @@ void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages)
 
 bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed)
 {
-	uint64_t at = loam_page_index(end), scavenged;
+	uint64_t at = loam_page_index(end), scavenged, from;
 	bool ok;
 
 	loam_gc_lock(&ph->lock);
 	ok = loam_pagealloc_alloc_at(&ph->pa, at, more, &scavenged);
-	if (!ok && loam_pagealloc_is_free(&ph->pa, at, ph->pa.end - at) &&
-	    grow_to(loam_align_up(at + more, STEP_PAGES)))
+	if (!ok && loam_pagealloc_is_free(&ph->pa, at, ph->pa.end - at) && grow_past(at + more))
 		ok = loam_pagealloc_alloc_at(&ph->pa, at, more, &scavenged);
+	if (ok)
+		*zeroed = scavenged + take_fresh(at, more, &from) == more;
 	loam_gc_unlock(&ph->lock);
-	if (!ok || !settle(at, more, scavenged))
-		return false;
-	*zeroed = scavenged == more;
-	return true;
+	return ok && settle(at, more, scavenged);
 }
 
 /* Pages [at, at + old) get the memory of those at `from`, and those behind, up to `pages`, new memory. All
@@ -205,11 +284,11 @@ uintptr_t loam_pages_move(uintptr_t base, uint64_t old, uint64_t pages)
 {
 	uint64_t from = loam_page_index(base), at, scavenged = 0;
 	enum loam_err err = LOAM_OK;
-	bool ok;
+	bool ok, zeroed;
 
 	LOAM_ASSERT(pages > old);
 	loam_gc_lock(&ph->lock);
-	at = alloc_locked(pages, 1, &scavenged);
+	at = alloc_locked(pages, 1, &scavenged, &zeroed);
 	loam_gc_unlock(&ph->lock);
 	if (at == LOAM_PAGE_NONE)
 		return 0;
@@ -260,6 +339,8 @@ uint64_t loam_pages_release(uint64_t most, bool force)
 
 		loam_gc_lock(&ph->lock);
 		some = loam_pagealloc_candidate(&ph->pa, want, force, &at, &pages);
+		if (some && at + pages > ph->fresh && at < ph->fresh_end)
+			ph->fresh_end = ph->fresh; /* [PAGES-3] */
 		loam_gc_unlock(&ph->lock);
 		if (!some)
 			break;

@@ -20,6 +20,7 @@
 
 #define QUANTUM	    8u	/* heap pages at a time: 64 KiB */
 #define LIMIT_SHARE 95u /* per cent of the memory limit */
+#define HUGE_PAGES  ((uint64_t)(LOAM_HUGE_SIZE >> LOAM_HEAP_PAGE_SHIFT))
 
 static uint64_t ready(void)
 {
@@ -58,7 +59,9 @@ void loam_scavenge_goal(uint64_t last_goal)
 		keep = next >> LOAM_HEAP_PAGE_SHIFT;
 	if (keep < used)
 		keep = used;
-	__atomic_store_n(&h->pages.goal, keep + keep / 10, __ATOMIC_RELAXED);
+	/* and 2 MiB that the page heap may have made Ready at once */
+	keep += keep / 10 + (keep >= HUGE_PAGES ? HUGE_PAGES : 0);
+	__atomic_store_n(&h->pages.goal, keep, __ATOMIC_RELAXED);
 	loam_gc_lock(&h->pages.lock);
 	loam_pagealloc_tick(&h->pages.pa);
 	loam_gc_unlock(&h->pages.lock);
@@ -72,6 +75,15 @@ void loam_scavenge_before(uint64_t pages)
 		loam_pages_release(most < pages ? most : pages, true);
 	else if (over > 0)
 		loam_pages_release(over < pages ? over : pages, false);
+}
+
+bool loam_scavenge_room(uint64_t pages)
+{
+	uint64_t goal = __atomic_load_n(&loam_heap.pages.goal, __ATOMIC_RELAXED);
+	uint64_t all = loam_sys_memory_bytes();
+
+	return (goal == 0 || ready() + pages <= goal) && over_limit(pages) == 0 &&
+	       loam_sys_ready_bytes() + (pages << LOAM_HEAP_PAGE_SHIFT) < all - all / 4;
 }
 
 bool loam_scavenge_some(void)

@@ -218,7 +218,7 @@ static void caches_take_a_block_and_give_it_back(void **state)
 	assert_true(loam_pagealloc_alloc_at(&pa, 0, 30, &scavenged));
 	loam_pagealloc_settle(&pa, 0, 30);
 	loam_pagealloc_free(&pa, 10, 10);
-	pc = loam_pagealloc_cache_take(&pa);
+	pc = loam_pagealloc_cache_take(&pa, 1);
 	verify();
 	assert_int_equal(pc.base_page, 0);
 	assert_int_equal(pc.free, ~(uint64_t)0 & ~0x3ffull & ~(0x3ffull << 20));
@@ -239,9 +239,36 @@ static void caches_take_a_block_and_give_it_back(void **state)
 	assert_int_equal(loam_pagealloc_alloc(&pa, 1, 0, &scavenged), 63);
 	assert_int_equal(scavenged, 1);
 	assert_int_equal(loam_pagealloc_alloc(&pa, CHUNK - 65, 0, &scavenged), 65);
-	pc = loam_pagealloc_cache_take(&pa);
+	pc = loam_pagealloc_cache_take(&pa, 1);
 	assert_int_equal(pc.free, 0);
 	loam_pagealloc_cache_flush(&pa, &pc);
+	down();
+}
+
+static void caches_take_a_block_with_a_run(void **state)
+{
+	struct loam_pagecache pc;
+	uint64_t scavenged;
+
+	(void)state;
+	up(2 * CHUNK);
+	/* free: 60 to 63, which are too few; from 126 on, across a border */
+	assert_true(loam_pagealloc_alloc_at(&pa, 0, 60, &scavenged));
+	assert_true(loam_pagealloc_alloc_at(&pa, 64, 62, &scavenged));
+	pc = loam_pagealloc_cache_take(&pa, 8);
+	verify();
+	assert_int_equal(pc.base_page, 128);
+	assert_int_equal(pc.free, ~(uint64_t)0);
+	/* what was passed over is found still */
+	assert_int_equal(loam_pagealloc_alloc(&pa, 1, 0, &scavenged), 60);
+	loam_pagealloc_cache_flush(&pa, &pc);
+	/* the block where the run ends may be in use behind it */
+	assert_true(loam_pagealloc_alloc_at(&pa, 140, 2 * CHUNK - 140, &scavenged));
+	pc = loam_pagealloc_cache_take(&pa, 8);
+	assert_int_equal(pc.base_page, 128);
+	assert_int_equal(pc.free, 0xfff);
+	loam_pagealloc_cache_flush(&pa, &pc);
+	assert_int_equal(loam_pagealloc_cache_take(&pa, 15).free, 0);
 	down();
 }
 
@@ -362,6 +389,7 @@ int main(void)
 		cmocka_unit_test(the_heap_can_be_exhausted),
 		cmocka_unit_test(growth_joins_what_is_free),
 		cmocka_unit_test(caches_take_a_block_and_give_it_back),
+		cmocka_unit_test(caches_take_a_block_with_a_run),
 		cmocka_unit_test(the_highest_free_memory_goes_first),
 		cmocka_unit_test(random_runs_match_a_plain_array),
 	};

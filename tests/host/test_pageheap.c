@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page heap: huge leaves, what is known to be zero, and what the scavenger keeps. [PAGES-1] to
+ * [PAGES-3] are verified throughout; random runs look for old bytes where there should be none.
+ */
+#include "tests/host/heap_setup.h"
+
+#include <loam/stack.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+static void *block[4096]; /* a root */
+
+static int up(void **state)
+{
+	heap_up(state);
+	loam_gc_set_percent(-1);
+	memset(block, 0, sizeof(block));
+	assert_int_equal(loam_root_add(block, block + COUNT_OF(block)), LOAM_OK);
+	return 0;
+}
+
+#define pageheap_test(f) cmocka_unit_test_setup_teardown(f, up, heap_down)
+
+static uint64_t ready(void)
+{
+	struct loam_sys_stats sys;
+
+	loam_sys_stats(&sys);
+	return sys.ready_bytes[LOAM_OWNER_HEAP];
+}
+
+static uint64_t huge(void)
+{
+	struct loam_sys_stats sys;
+
+	loam_sys_stats(&sys);
+	return sys.huge_ready_bytes;
+}
+
+/* All of it must be zero, and is not afterwards. */
+static void soil(void *p, size_t n)
+{
+	for (size_t i = 0; i < n / 8; i++)
+		assert_int_equal(((uint64_t *)p)[i], 0);
+	memset(p, 0xa5, n);
+}
+
+static void fill(unsigned count, size_t size)
+{
+	for (unsigned i = 0; i < count; i++) {
+		block[i] = loam_alloc_noscan(size);
+		assert_non_null(block[i]);
+		soil(block[i], size);
+	}
+}
+
+static void empty(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		assert_int_equal(loam_free(block[i]), LOAM_OK);
+		block[i] = NULL;
+	}
+}
+
+/* ---- huge leaves ---- */
+
+static void a_heap_of_small_objects_comes_to_have_huge_leaves(void **state)
+{
+	(void)state;
+	fill(700, 4096);
+	assert_int_equal(huge(), 0); /* not worth it yet */
+	for (unsigned i = 700; i < 4096; i++) {
+		block[i] = loam_alloc_noscan(4096);
+		soil(block[i], 4096);
+		/* never more than 2 MiB ahead of the program, and a page cache */
+		assert_true(ready() < (i + 1) * 4096 + 3 * MIB);
+	}
+	assert_true(huge() >= 10 * MIB);
+	loam_heap_verify();
+	empty(0, 4096);
+	loam_release();
+	assert_int_equal(ready(), 0);
+	assert_int_equal(huge(), 0);
+}
+
+static void no_more_is_made_ready_than_a_goal_allows(void **state)
+{
+	(void)state;
+	assert_int_equal(loam_gc_set_limit(12 * MIB), LOAM_OK);
+	fill(2560, 4096);
+	assert_true(loam_sys_ready_bytes() <= 12 * MIB);
+	assert_true(huge() < 10 * MIB);
+	empty(0, 2560);
+	assert_int_equal(loam_gc_set_limit(UINT64_MAX), LOAM_OK);
+}
+
+static void huge_pages_can_be_switched_off(void **state)
+{
+	(void)state;
+	assert_int_equal(loam_sys_nohugepage(0, 0), LOAM_OK);
+	fill(4096, 4096);
+	assert_int_equal(huge(), 0);
+	assert_true(ready() < 4096 * 4096 + MIB);
+	block[0] = loam_alloc_noscan(8 * MIB);
+	assert_non_null(block[0]);
+	assert_int_equal(huge(), 0);
+}
+
+/* ---- zero ---- */
+
+/* By a page cache, and in a run: what comes back is where it was before. */
+static void what_was_used_is_not_fresh(void **state)
+{
+	static const size_t size[] = {12 * 8192, 20 * 8192};
+
+	(void)state;
+	fill(1700, 4096); /* the last 2 MiB are Ready, and not used up */
+	assert_true(huge() > 0);
+	for (unsigned i = 0; i < 8; i++) {
+		block[2000] = loam_alloc_noscan(size[i % 2]);
+		soil(block[2000], size[i % 2]);
+		empty(2000, 2001);
+	}
+}
+
+static void what_was_given_back_is_not_fresh(void **state)
+{
+	void *p;
+
+	(void)state;
+	fill(1700, 4096);
+	assert_true(huge() > 0);
+	block[2000] = loam_alloc_noscan(20 * 8192);
+	soil(block[2000], 20 * 8192);
+	p = block[2000];
+	loam_release();				/* all behind it goes */
+	block[2001] = loam_alloc_noscan(28672); /* a page cache has those before it */
+	empty(2000, 2001);
+	block[2000] = loam_alloc_noscan(40 * 8192);
+	assert_ptr_equal(block[2000], p);
+	soil(block[2000], 40 * 8192);
+}
+
+/* Sizes of all ways to get pages: the cache's, runs, growing in place, moving; and giving back. */
+static void old_bytes_never_come_back(void **state)
+{
+	static size_t size[COUNT_OF(block)];
+	struct rng rng = {test_seed()};
+
+	(void)state;
+	for (unsigned n = 0; n < 30000; n++) {
+		unsigned i = (unsigned)rng_below(&rng, 1500);
+
+		if (n % 1000 == 999) {
+			loam_gc_work(1000000);
+			if (rng_below(&rng, 3) == 0)
+				loam_release();
+		}
+		if (block[i] == NULL) {
+			size[i] = rng_below(&rng, 8) != 0 ? (size_t)4096 << rng_below(&rng, 4)
+							  : (1 + rng_below(&rng, 60)) * 8192;
+			block[i] = loam_alloc_noscan(size[i]);
+			soil(block[i], size[i]);
+		} else if (size[i] > 65536 && rng_below(&rng, 2) == 0) {
+			void *p = loam_realloc(block[i], size[i] + 65536);
+
+			assert_non_null(p);
+			soil((char *)p + size[i], 65536);
+			block[i] = p;
+			size[i] += 65536;
+		} else {
+			empty(i, i + 1);
+		}
+	}
+	loam_heap_verify();
+}
+
+/* ---- what is kept ---- */
+
+static void the_scavenger_keeps_a_tenth_more_than_is_used(void **state)
+{
+	uint64_t used;
+
+	(void)state;
+	loam_gc_set_percent(100);
+	fill(4096, 4096);
+	empty(1024, 4096);
+	used = 1024 * 4096;
+	assert_true(ready() > 15 * MIB);
+	loam_gc(); /* the goal is what may be live until the next one, and a tenth, and 2 MiB */
+	for (unsigned i = 0; i < 1000; i++)
+		loam_gc_work(1000000);
+	assert_true(ready() <= 2 * used + 2 * used / 10 + 3 * MIB);
+	assert_true(ready() >= 2 * used);
+	/* the lowest addresses are kept: allocation comes back to them */
+	for (unsigned i = 0; i < 1024; i++)
+		assert_non_null(loam_object_base(block[i]));
+	empty(0, 1024);
+	loam_release();
+	assert_int_equal(ready(), 0);
+}
+
+static void a_limit_sends_free_memory_back_first(void **state)
+{
+	(void)state;
+	fill(4096, 4096);
+	empty(0, 4096);
+	assert_true(ready() > 15 * MIB);
+	assert_int_equal(loam_gc_set_limit(8 * MIB), LOAM_OK);
+	for (unsigned i = 0; i < 1000; i++)
+		loam_gc_work(1000000);
+	assert_true(loam_sys_ready_bytes() <= 8 * MIB / 100 * 95);
+	assert_int_equal(loam_gc_set_limit(UINT64_MAX), LOAM_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		pageheap_test(a_heap_of_small_objects_comes_to_have_huge_leaves),
+		pageheap_test(no_more_is_made_ready_than_a_goal_allows),
+		pageheap_test(huge_pages_can_be_switched_off),
+		pageheap_test(what_was_used_is_not_fresh),
+		pageheap_test(what_was_given_back_is_not_fresh),
+		pageheap_test(old_bytes_never_come_back),
+		pageheap_test(the_scavenger_keeps_a_tenth_more_than_is_used),
+		pageheap_test(a_limit_sends_free_memory_back_first),
+	};
+
+	return cmocka_run_group_tests_name("pageheap", tests, NULL, NULL);
+}
