@@ -137,6 +137,49 @@ static void memory_is_given_back(const struct loam_boot_info *info)
 	EXPECT(after.owner_frames[LOAM_OWNER_HEAP] <= before.owner_frames[LOAM_OWNER_HEAP] + 256);
 }
 
+static uint64_t heap_ready(uint64_t *huge)
+{
+	struct loam_sys_stats sys;
+
+	loam_sys_stats(&sys);
+	*huge = sys.huge_ready_bytes;
+	return sys.ready_bytes[LOAM_OWNER_HEAP];
+}
+
+/* From 4 MiB on, and never more than 2 MiB ahead of the program. */
+static void small_objects_lie_on_huge_leaves(const struct loam_boot_info *info)
+{
+	uint64_t before, ready, huge_before, huge;
+	unsigned count = 3000; /* pages */
+	char **page;
+
+	(void)info;
+	if (loam_sys_memory_bytes() / 4 < count * LOAM_PAGE_SIZE)
+		return; /* too small a machine to spend memory on speed */
+	loam_gc();
+	loam_release();
+	before = heap_ready(&huge_before);
+	page = loam_alloc(count * sizeof(*page));
+	EXPECT(page != NULL);
+	for (unsigned i = 0; i < count; i++) {
+		page[i] = loam_alloc_noscan(LOAM_PAGE_SIZE);
+		EXPECT(page[i] != NULL && page[i][0] == 0 && page[i][LOAM_PAGE_SIZE - 1] == 0);
+		page[i][0] = page[i][LOAM_PAGE_SIZE - 1] = 1;
+	}
+	ready = heap_ready(&huge);
+	EXPECT(ready < before + (count + 64) * LOAM_PAGE_SIZE + 2 * LOAM_HUGE_SIZE);
+	if ((loam_sys_huge_sizes() & LOAM_HUGE_SIZE) != 0)
+		EXPECT(huge >= huge_before + 2 * LOAM_HUGE_SIZE);
+	else
+		EXPECT(huge == 0);
+	for (unsigned i = 0; i < count; i++)
+		EXPECT(page[i][0] == 1 && loam_free(page[i]) == LOAM_OK);
+	EXPECT(loam_free(page) == LOAM_OK);
+	loam_heap_verify();
+	loam_release();
+	EXPECT(heap_ready(&huge) <= before + LOAM_HUGE_SIZE);
+}
+
 const struct selftest loam_selftest_heap[] = {
 	{"heap: the collector keeps what is reachable and frees the rest",
 	 collector_keeps_and_frees},
@@ -145,5 +188,6 @@ const struct selftest loam_selftest_heap[] = {
 	{"heap: a wrong free is refused", free_is_checked},
 	{"heap: running out gives NULL", running_out_is_null},
 	{"heap: memory goes back to the frames", memory_is_given_back},
+	{"heap: small objects come to lie on huge leaves", small_objects_lie_on_huge_leaves},
 	{NULL, NULL},
 };
