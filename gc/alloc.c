@@ -4,7 +4,7 @@
  *
  * The fast path takes the lowest claimed slot of the thread's bin: no lock, no atomic operation, no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
  * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
- * above 1 KiB, goes through alloc_refill or alloc_big.
+ * above 1 KiB, goes through alloc_refill or loam_alloc_slow.
  *
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
@@ -113,7 +113,7 @@ static struct loam_span *large_span(struct loam_cache *cache, uint64_t pages, ui
 /* The alloc bit is set last: zeroing a big object must not hold up others. Nobody can reach it
  * before, and no collection runs while this thread is inside. */
 static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, enum loam_scan scan,
-			 bool clear)
+			 size_t clear_from)
 {
 	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
 	struct loam_heap *h = &loam_heap;
@@ -131,8 +131,9 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 			due ? NULL : large_span(cache, pages, align >> LOAM_HEAP_PAGE_SHIFT, scan);
 
 		if (span != NULL) {
-			if (clear && span->needzero)
-				memset((void *)span->base, 0, span->slot_bytes);
+			if (span->needzero && clear_from < span->slot_bytes)
+				memset((void *)(span->base + clear_from), 0,
+				       span->slot_bytes - clear_from);
 			span->used = 1;
 			__atomic_fetch_or(&span->alloc_bits[0], 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
@@ -146,19 +147,22 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 	return NULL;
 }
 
-/* `clear`: the bytes must be zero. */
-__attribute__((noinline)) static void *alloc_big(size_t size, enum loam_scan scan, bool clear)
+/* Any size, the slow way. Bytes before `clear_from` may be anything: the caller is about to write them, or
+ * does not care. */
+__attribute__((noinline)) void *loam_alloc_slow(size_t size, enum loam_scan scan, size_t clear_from)
 {
 	struct loam_cache *cache = loam_cache_self();
+	struct loam_bin *bin;
 	void *p;
 
 	collect_if_stressed();
 	loam_cache_enter(cache);
-	if (size <= LOAM_SMALL_MAX)
-		p = alloc_small(cache, &cache->bin[loam_span_class(loam_class_of(size), scan)],
-				clear);
-	else
-		p = alloc_large(cache, size, 0, scan, clear);
+	if (size <= LOAM_SMALL_MAX) {
+		bin = &cache->bin[loam_span_class(loam_class_of(size), scan)];
+		p = alloc_small(cache, bin, clear_from < bin->slot_bytes);
+	} else {
+		p = alloc_large(cache, size, 0, scan, clear_from);
+	}
 	loam_cache_leave(cache);
 	return p;
 }
@@ -188,7 +192,7 @@ static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_
 	struct loam_bin *bin;
 
 	if (__builtin_expect(size > 1024 || cache == NULL, 0))
-		return alloc_big(size, scan, clear);
+		return loam_alloc_slow(size, scan, clear ? 0 : SIZE_MAX);
 	bin = (struct loam_bin *)((char *)cache +
 				  cache->bin_at[scan][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
 	if (__builtin_expect(bin->window != 0, 1))
@@ -243,7 +247,7 @@ void *loam_alloc_aligned(size_t size, size_t align)
 	collect_if_stressed();
 	loam_cache_enter(cache);
 	p = alloc_large(cache, size > LOAM_SMALL_MAX ? size : LOAM_SMALL_MAX + 1, align,
-			LOAM_SCAN_WORDS, true);
+			LOAM_SCAN_WORDS, 0);
 	loam_cache_leave(cache);
 	return noted(p, size);
 }
@@ -312,7 +316,7 @@ static void *alloc_types(const struct loam_type *type, size_t n)
 				&cache->bin[loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED)],
 				true);
 	else
-		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, true);
+		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, 0);
 	if (p != NULL)
 		loam_pointer_bits_set((uintptr_t)p, type, n);
 	loam_cache_leave(cache);

@@ -138,7 +138,7 @@ static void collect_stopped(void *arg, const void *sp)
 {
 	struct cycle *c = arg;
 	struct loam_heap *h = &loam_heap;
-	uint64_t freed;
+	uint64_t freed, used = h->pages.used;
 
 	c->stopped = loam_host_now_ns();
 	/* the world is stopped and nobody was inside: the lock is free */
@@ -163,7 +163,7 @@ static void collect_stopped(void *arg, const void *sp)
 	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
 	h->forced_cycles += c->forced;
 	loam_pace();
-	loam_scavenge_goal(h->goal_last);
+	loam_scavenge_goal(h->goal_last, used);
 	c->live_after = h->marked;
 	LOAM_VERIFY(loam_heap_verify_stopped());
 	c->swept = loam_host_now_ns();

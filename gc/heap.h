@@ -119,6 +119,8 @@ static inline struct loam_bin *loam_bin_of(struct loam_cache *cache, const struc
 
 /* ---- alloc.c ---- */
 extern uint8_t loam_zero_byte[];
+/* An object of `size` bytes, not 0; those before `clear_from` may be anything, the rest is zero. NULL: out of memory. */
+void *loam_alloc_slow(size_t size, enum loam_scan scan, size_t clear_from);
 /* The parts of a new cache that never change. */
 void loam_alloc_attach(struct loam_cache *cache);
 
@@ -226,8 +228,9 @@ static inline int64_t loam_live_add(int64_t bytes)
 }
 
 /* ---- scavenge.c ---- */
-/* A collection has ended: what to keep until the next. `last_goal`: bytes at which it was due. */
-void loam_scavenge_goal(uint64_t last_goal);
+/* A collection has ended: what to keep until the next. `last_goal`: bytes at which it was due; `used`: heap
+ * pages in use when it began. */
+void loam_scavenge_goal(uint64_t last_goal, uint64_t used);
 /* `pages` are about to become Ready: give as many back first, if the heap is past a goal. Inside. */
 void loam_scavenge_before(uint64_t pages);
 /* May so many pages become Ready before they are wanted? Not if a goal would be passed, or memory is short. */

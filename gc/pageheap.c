@@ -289,6 +289,11 @@ uintptr_t loam_pages_move(uintptr_t base, uint64_t old, uint64_t pages)
 	LOAM_ASSERT(pages > old);
 	loam_gc_lock(&ph->lock);
 	at = alloc_locked(pages, 1, &scavenged, &zeroed);
+	/* memory that is there would have to go, and cost more when it is wanted again than copying does */
+	if (at != LOAM_PAGE_NONE && pages - scavenged > old / 2) {
+		loam_pagealloc_free(&ph->pa, at, pages);
+		at = LOAM_PAGE_NONE;
+	}
 	loam_gc_unlock(&ph->lock);
 	if (at == LOAM_PAGE_NONE)
 		return 0;

@@ -32,7 +32,8 @@ void loam_pages_free(struct loam_pagecache *pc, uintptr_t base, uint64_t pages);
 bool loam_pages_extend(uintptr_t end, uint64_t more, bool *zeroed);
 /*
  * `pages` pages elsewhere, all Ready: the first `old` of them with the memory of [from, from + old), which
- * are free now; the rest is zero. 0: no memory or no address space, nothing changed.
+ * are free now; the rest is zero. 0: no memory or no address space, or copying is better, for there are
+ * Ready pages to copy to; nothing changed.
  */
 uintptr_t loam_pages_move(uintptr_t from, uint64_t old, uint64_t pages);
 void loam_pagecache_flush(struct loam_pagecache *pc);

@@ -4,7 +4,8 @@
  *
  * A block stays where it is if its size class does. A large one first tries to grow into the pages
  * behind it, or gives those at its end back. If it must move and is big, its memory moves by page-table
- * entries instead of bytes (loam_sys_move). Otherwise: allocate, copy, free.
+ * entries instead of bytes (loam_sys_move), unless there is free memory to copy it to. Otherwise:
+ * allocate, copy, free.
  */
 #include "gc/heap.h"
 #include "mm/print.h"
@@ -13,11 +14,6 @@ void *memset(void *dst, int c, size_t n);
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 
 #define MOVE_LEAST (128u << 10) /* below, copying is as fast */
-
-static void *alloc_like(const struct loam_span *span, size_t size)
-{
-	return span->scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
-}
 
 static void count_resize(uint64_t from, uint64_t to)
 {
@@ -124,11 +120,14 @@ void *loam_realloc(void *p, size_t size)
 	to = move_large(span, size);
 	if (to != NULL)
 		return to;
-	to = alloc_like(span, size);
+	keep = size < span->slot_bytes ? size : span->slot_bytes;
+	to = loam_alloc_slow(size, span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS,
+			     keep);
 	if (to == NULL)
 		return NULL;
-	keep = size < span->slot_bytes ? size : span->slot_bytes;
 	memcpy(to, p, keep);
+	if (LOAM_DEBUG >= 2)
+		loam_history_note(LOAM_HISTORY_ALLOC, to, size, __builtin_return_address(0));
 	err = loam_free(p);
 	LOAM_CHECK(err == LOAM_OK, "the old block vanished during realloc");
 	return to;

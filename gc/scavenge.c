@@ -47,18 +47,15 @@ static uint64_t over_limit(uint64_t more)
 	return have > most ? (have - most + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT : 0;
 }
 
-void loam_scavenge_goal(uint64_t last_goal)
+void loam_scavenge_goal(uint64_t last_goal, uint64_t used)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t used = __atomic_load_n(&h->pages.used, __ATOMIC_RELAXED);
 	uint64_t next = h->percent < 0 ? h->marked : (uint64_t)h->next_gc, keep;
 
-	/* in use at the last collection's goal; scaled to the next one's; a tenth more */
+	/* what was in use, holes and all, at the last collection's goal; scaled to the next one's; a tenth more */
 	keep = last_goal > 0 ? used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;
 	if (keep < next >> LOAM_HEAP_PAGE_SHIFT)
 		keep = next >> LOAM_HEAP_PAGE_SHIFT;
-	if (keep < used)
-		keep = used;
 	/* and 2 MiB that the page heap may have made Ready at once */
 	keep += keep / 10 + (keep >= HUGE_PAGES ? HUGE_PAGES : 0);
 	__atomic_store_n(&h->pages.goal, keep, __ATOMIC_RELAXED);
