@@ -4,7 +4,7 @@
  *
  * The fast path takes the lowest claimed slot of the thread's bin: no lock, no atomic operation, no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
  * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
- * above 1 KiB, goes through alloc_refill or loam_alloc_slow.
+ * above 1 KiB, goes through alloc_refill or alloc_slow.
  *
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
@@ -149,7 +149,8 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 
 /* Any size, the slow way. Bytes before `clear_from` may be anything: the caller is about to write them, or
  * does not care. */
-__attribute__((noinline)) void *loam_alloc_slow(size_t size, enum loam_scan scan, size_t clear_from)
+__attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan scan,
+						  size_t clear_from)
 {
 	struct loam_cache *cache = loam_cache_self();
 	struct loam_bin *bin;
@@ -192,7 +193,7 @@ static inline __attribute__((always_inline)) void *alloc(size_t size, enum loam_
 	struct loam_bin *bin;
 
 	if (__builtin_expect(size > 1024 || cache == NULL, 0))
-		return loam_alloc_slow(size, scan, clear ? 0 : SIZE_MAX);
+		return alloc_slow(size, scan, clear ? 0 : SIZE_MAX);
 	bin = (struct loam_bin *)((char *)cache +
 				  cache->bin_at[scan][(size + LOAM_GRANULE - 1) / LOAM_GRANULE]);
 	if (__builtin_expect(bin->window != 0, 1))
@@ -223,6 +224,20 @@ void *loam_alloc_noscan(size_t size)
 void *loam_alloc_raw(size_t size)
 {
 	return noted(alloc(size, LOAM_SCAN_NONE, false), size);
+}
+
+void *loam_alloc_for_copy(size_t size, enum loam_scan scan, size_t keep)
+{
+	size_t slot_bytes;
+	char *p;
+
+	if (size > 1024)
+		return alloc_slow(size, scan, keep);
+	slot_bytes = loam_size_class[loam_class_of(size)].size;
+	p = alloc(size, scan, false);
+	if (p != NULL && keep < slot_bytes)
+		memset(p + keep, 0, slot_bytes - keep);
+	return p;
 }
 
 /* ---- alignment, tiny objects ---- */

@@ -119,8 +119,9 @@ static inline struct loam_bin *loam_bin_of(struct loam_cache *cache, const struc
 
 /* ---- alloc.c ---- */
 extern uint8_t loam_zero_byte[];
-/* An object of `size` bytes, not 0; those before `clear_from` may be anything, the rest is zero. NULL: out of memory. */
-void *loam_alloc_slow(size_t size, enum loam_scan scan, size_t clear_from);
+/* An object of `size` bytes, not 0: the first `keep` of them may be anything, the rest is zero. NULL: out of
+ * memory. */
+void *loam_alloc_for_copy(size_t size, enum loam_scan scan, size_t keep);
 /* The parts of a new cache that never change. */
 void loam_alloc_attach(struct loam_cache *cache);
 

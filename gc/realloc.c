@@ -121,8 +121,8 @@ void *loam_realloc(void *p, size_t size)
 	if (to != NULL)
 		return to;
 	keep = size < span->slot_bytes ? size : span->slot_bytes;
-	to = loam_alloc_slow(size, span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS,
-			     keep);
+	to = loam_alloc_for_copy(
+		size, span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS, keep);
 	if (to == NULL)
 		return NULL;
 	memcpy(to, p, keep);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page heap: huge leaves, what is known to be zero, and what the scavenger keeps. [PAGES-1] to
+ * The page heap: huge leaves, what is known to be zero, copying and moving, and what the scavenger keeps. [PAGES-1] to
  * [PAGES-3] are verified throughout; random runs look for old bytes where there should be none.
  */
 #include "tests/host/heap_setup.h"
@@ -176,6 +176,53 @@ static void old_bytes_never_come_back(void **state)
 	loam_heap_verify();
 }
 
+/* ---- copying and moving ---- */
+
+/* A block of 1 MiB with no room behind it, and 8 MiB of free Ready memory before it. */
+static void hem_in(void)
+{
+	block[0] = loam_alloc_noscan(8 * MIB);
+	block[1] = loam_alloc_noscan(MIB);
+	block[2] = loam_alloc_noscan(64 << 10);
+	assert_true(block[0] < block[1] && block[1] < block[2]);
+	soil(block[1], MIB);
+	empty(0, 1);
+}
+
+static void grow_it(void)
+{
+	unsigned char *p = loam_realloc(block[1], 2 * MIB);
+
+	assert_non_null(p);
+	assert_true((void *)p < block[1]);
+	block[1] = p;
+	for (size_t i = 0; i < 2 * MIB; i++)
+		assert_int_equal(p[i], i < MIB ? 0xa5 : 0);
+}
+
+static void memory_that_is_there_is_copied_to(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	hem_in();
+	before = ready();
+	grow_it();
+	assert_int_equal(ready(), before); /* nothing went, nothing came */
+}
+
+static void memory_that_is_not_there_is_moved_to(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	hem_in();
+	loam_release();
+	before = ready();
+	grow_it();
+	assert_int_equal(ready(), before + MIB); /* of two, one was there */
+}
+
 /* ---- what is kept ---- */
 
 static void the_scavenger_keeps_a_tenth_more_than_is_used(void **state)
@@ -223,6 +270,8 @@ int main(void)
 		pageheap_test(what_was_used_is_not_fresh),
 		pageheap_test(what_was_given_back_is_not_fresh),
 		pageheap_test(old_bytes_never_come_back),
+		pageheap_test(memory_that_is_there_is_copied_to),
+		pageheap_test(memory_that_is_not_there_is_moved_to),
 		pageheap_test(the_scavenger_keeps_a_tenth_more_than_is_used),
 		pageheap_test(a_limit_sends_free_memory_back_first),
 	};
