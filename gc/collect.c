@@ -115,15 +115,13 @@ static uint64_t scavenge_all(struct loam_cache *cache)
 
 uint64_t loam_release(void)
 {
-	struct loam_stats before, after;
+	uint64_t *ready = &loam_heap.pages.ready, after;
+	uint64_t before = __atomic_load_n(ready, __ATOMIC_RELAXED);
 
-	loam_stats_read(&before);
 	loam_gc();
 	scavenge_all(loam_cache_self());
-	loam_stats_read(&after);
-	return after.heap_released > before.heap_released
-		       ? after.heap_released - before.heap_released
-		       : 0;
+	after = __atomic_load_n(ready, __ATOMIC_RELAXED);
+	return before > after ? (before - after) << LOAM_HEAP_PAGE_SHIFT : 0;
 }
 
 /* ---- the collection ---- */
