@@ -2,9 +2,10 @@
 /*
  * Allocation: Go's mallocgc.
  *
- * The fast path takes the lowest claimed slot of the thread's bin: no lock, no atomic operation, no flag; a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed
- * before (refill.c): alloc bits set, counted, small slots zeroed. Everything else, such as sizes
- * above 1 KiB, goes through alloc_refill or alloc_slow.
+ * The fast path takes the lowest claimed slot of the thread's bin: no lock, no atomic operation, no flag;
+ * a thread may be stopped at any instruction of it ([CACHE-1]). What it takes was claimed before
+ * (claim.h): alloc bits set, counted, small slots zeroed. Everything else, such as sizes above 1 KiB,
+ * goes through alloc_refill or alloc_slow.
  *
  * Objects above LOAM_SMALL_MAX have a span of their own. Memory is zeroed just when it may hold old
  * bytes (span->needzero).
@@ -70,6 +71,7 @@ static void *take_zeroed(struct loam_bin *bin)
 	return take(bin, &bin->window);
 }
 
+/* Inline in alloc_refill, which comes by every few objects; alloc_small is for the rest. Inside. */
 static inline __attribute__((always_inline)) void *from_bin(struct loam_cache *cache,
 							    struct loam_bin *bin, bool clear)
 {
@@ -89,7 +91,6 @@ static inline __attribute__((always_inline)) void *from_bin(struct loam_cache *c
 	return clear ? memset(p, 0, bin->slot_bytes) : p;
 }
 
-/* From a bin. Inside. */
 __attribute__((noinline)) static void *alloc_small(struct loam_cache *cache, struct loam_bin *bin,
 						   bool clear)
 {

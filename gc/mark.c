@@ -236,12 +236,12 @@ static void scan_span(struct loam_span *span)
 		return;
 	}
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
-		for (uint64_t todo = span->mark_bits[w] & ~scanned[w]; todo != 0;) {
-			unsigned bit = (unsigned)__builtin_ctzll(todo);
+		for (uint64_t waiting = span->mark_bits[w] & ~scanned[w]; waiting != 0;) {
+			unsigned bit = (unsigned)__builtin_ctzll(waiting);
 
-			todo &= todo - 1;
-			if (todo != 0)
-				ask_for(span, w * 64 + (unsigned)__builtin_ctzll(todo));
+			waiting &= waiting - 1;
+			if (waiting != 0)
+				ask_for(span, w * 64 + (unsigned)__builtin_ctzll(waiting));
 			scan_slot(span, w * 64 + bit);
 		}
 	}

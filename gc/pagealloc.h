@@ -10,11 +10,13 @@
 #define LOAM_GC_PAGEALLOC_H
 
 #include "gc/pagebits.h"
+#include "gc/sizeclass.h"
 #include "gc/table.h"
 
 #define LOAM_PAGE_NONE	      UINT64_MAX
 #define LOAM_SUMMARIES_MAX    5u /* levels; the root's entries then stand for 2^21 pages, 16 GiB */
 #define LOAM_PALLOC_ALIGN_MAX ((uint64_t)1 << 18) /* pages: 2 GiB */
+#define LOAM_HUGE_HEAP_PAGES  ((unsigned)(LOAM_HUGE_SIZE >> LOAM_HEAP_PAGE_SHIFT))
 #define LOAM_CACHE_PAGES      64u /* a page cache holds free pages of one aligned block of so many */
 
 /* A chunk's bits. A page that is not in the heap yet is used and not scavenged. */

@@ -28,7 +28,6 @@
 #include "gc/heap.h"
 
 #define STEP_PAGES  128u /* 1 MiB */
-#define HUGE_PAGES  ((uint64_t)(LOAM_HUGE_SIZE >> LOAM_HEAP_PAGE_SHIFT))
 #define HUGE_FROM   512u /* pages: 4 MiB */
 #define CACHE_MOST  16u	 /* larger requests go past the cache */
 #define RELEASE_RUN 512u /* pages that go back at once, when all shall go */
@@ -70,7 +69,7 @@ static bool grow_to(uint64_t pages)
 /* The same, with room for more. */
 static bool grow_past(uint64_t pages)
 {
-	return grow_to(loam_align_up(pages, pages > HUGE_FROM ? HUGE_PAGES : STEP_PAGES));
+	return grow_to(loam_align_up(pages, pages > HUGE_FROM ? LOAM_HUGE_HEAP_PAGES : STEP_PAGES));
 }
 
 /* These pages have been taken. Returns how many are fresh, from *from on; then they are not any more. */
@@ -131,12 +130,14 @@ static bool settle(uint64_t at, uint64_t pages, uint64_t scavenged)
 /* Take the rest of the 2 MiB whose first pages the cache has just got, if all of it shall become Ready. */
 static bool take_rest_locked(const struct loam_pagecache *pc)
 {
-	uint64_t at = pc->base_page + LOAM_CACHE_PAGES, pages = HUGE_PAGES - LOAM_CACHE_PAGES,
-		 missing;
+	uint64_t at = pc->base_page + LOAM_CACHE_PAGES,
+		 pages = LOAM_HUGE_HEAP_PAGES - LOAM_CACHE_PAGES, missing;
 
-	if (pc->scavenged != ~(uint64_t)0 || !loam_is_aligned(pc->base_page, HUGE_PAGES) ||
+	if (pc->scavenged != ~(uint64_t)0 ||
+	    !loam_is_aligned(pc->base_page, LOAM_HUGE_HEAP_PAGES) ||
 	    __atomic_load_n(&ph->used, __ATOMIC_RELAXED) < HUGE_FROM ||
-	    (loam_sys_huge_sizes() & LOAM_HUGE_SIZE) == 0 || !loam_scavenge_room(HUGE_PAGES) ||
+	    (loam_sys_huge_sizes() & LOAM_HUGE_SIZE) == 0 ||
+	    !loam_scavenge_room(LOAM_HUGE_HEAP_PAGES) ||
 	    !loam_pagealloc_alloc_at(&ph->pa, at, pages, &missing))
 		return false;
 	if (missing < pages)
@@ -147,12 +148,13 @@ static bool take_rest_locked(const struct loam_pagecache *pc)
 /* Make the cache's 2 MiB Ready, and what is not the cache's free and fresh. */
 static void settle_huge(struct loam_pagecache *pc)
 {
-	uint64_t at = pc->base_page + LOAM_CACHE_PAGES, pages = HUGE_PAGES - LOAM_CACHE_PAGES;
-	bool ok = make_ready(pc->base_page, HUGE_PAGES);
+	uint64_t at = pc->base_page + LOAM_CACHE_PAGES,
+		 pages = LOAM_HUGE_HEAP_PAGES - LOAM_CACHE_PAGES;
+	bool ok = make_ready(pc->base_page, LOAM_HUGE_HEAP_PAGES);
 
 	loam_gc_lock(&ph->lock);
 	if (ok) {
-		count(&ph->ready, HUGE_PAGES);
+		count(&ph->ready, LOAM_HUGE_HEAP_PAGES);
 		pc->scavenged = 0;
 		pc->zero = ~(uint64_t)0;
 		loam_pagealloc_settle(&ph->pa, at, pages);

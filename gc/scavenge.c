@@ -20,7 +20,6 @@
 
 #define QUANTUM	    8u	/* heap pages at a time: 64 KiB */
 #define LIMIT_SHARE 95u /* per cent of the memory limit */
-#define HUGE_PAGES  ((uint64_t)(LOAM_HUGE_SIZE >> LOAM_HEAP_PAGE_SHIFT))
 
 static uint64_t ready(void)
 {
@@ -56,8 +55,10 @@ void loam_scavenge_goal(uint64_t last_goal, uint64_t used)
 	keep = last_goal > 0 ? used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;
 	if (keep < next >> LOAM_HEAP_PAGE_SHIFT)
 		keep = next >> LOAM_HEAP_PAGE_SHIFT;
+	if (keep < h->pages.used)
+		keep = h->pages.used;
 	/* and 2 MiB that the page heap may have made Ready at once */
-	keep += keep / 10 + (keep >= HUGE_PAGES ? HUGE_PAGES : 0);
+	keep += keep / 10 + (keep >= LOAM_HUGE_HEAP_PAGES ? LOAM_HUGE_HEAP_PAGES : 0);
 	__atomic_store_n(&h->pages.goal, keep, __ATOMIC_RELAXED);
 	loam_gc_lock(&h->pages.lock);
 	loam_pagealloc_tick(&h->pages.pa);

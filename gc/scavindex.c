@@ -22,8 +22,7 @@
 
 #include "arch/check.h"
 
-#define DENSE	   496u /* of 512 pages: 31/32 */
-#define HUGE_PAGES (LOAM_HUGE_SIZE >> 13)
+#define DENSE 496u /* of 512 pages: 31/32 */
 
 static uint32_t now(const struct loam_pagealloc *pa)
 {
@@ -101,11 +100,11 @@ static unsigned highest_run(const struct loam_chunk_bits *bits, unsigned *end)
 static unsigned choose(const struct loam_chunk_bits *bits, uint64_t most, unsigned *from)
 {
 	unsigned end = 0, run = highest_run(bits, &end), take = run < most ? run : (unsigned)most;
-	unsigned below = (unsigned)loam_align_down(end - take, HUGE_PAGES);
+	unsigned below = (unsigned)loam_align_down(end - take, LOAM_HUGE_HEAP_PAGES);
 
 	*from = end - take;
 	/* the huge page around the start, if it is all ours */
-	if (take > 0 && below >= end - run && below + HUGE_PAGES <= end)
+	if (take > 0 && below >= end - run && below + LOAM_HUGE_HEAP_PAGES <= end)
 		*from = below;
 	return end - *from;
 }

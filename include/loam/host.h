@@ -58,7 +58,7 @@ uint64_t loam_host_now_ns(void);
 /*
  * The record that loam_thread_attach bound to the running thread, or NULL. Kept by the host
  * wherever it keeps its own per-thread data. Who compiles loam may have the look-up inline, which
- * makes an allocation a third shorter: -DLOAM_THREAD_HEADER='"name.h"', a header that defines
+ * spares each allocation and free a call: -DLOAM_THREAD_HEADER='"name.h"', a header that defines
  *   static inline struct loam_thread *loam_thread_self(void)
  * with the same result; this function is wanted all the same. Context: any.
  */

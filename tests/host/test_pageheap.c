@@ -248,6 +248,21 @@ static void the_scavenger_keeps_a_tenth_more_than_is_used(void **state)
 	assert_int_equal(ready(), 0);
 }
 
+/* One object holds a page: what is marked is an eighth of what is in use. */
+static void what_is_in_use_is_never_too_much(void **state)
+{
+	(void)state;
+	fill(4096, 1024);
+	for (unsigned i = 0; i < 4096; i++) {
+		if (i % 8 != 0)
+			empty(i, i + 1);
+	}
+	loam_gc();
+	assert_true(loam_heap.marked < 600 << 10);
+	assert_true(loam_heap.pages.used >= 500);
+	assert_true(loam_heap.pages.goal >= loam_heap.pages.used);
+}
+
 static void a_limit_sends_free_memory_back_first(void **state)
 {
 	(void)state;
@@ -273,6 +288,7 @@ int main(void)
 		pageheap_test(memory_that_is_there_is_copied_to),
 		pageheap_test(memory_that_is_not_there_is_moved_to),
 		pageheap_test(the_scavenger_keeps_a_tenth_more_than_is_used),
+		pageheap_test(what_is_in_use_is_never_too_much),
 		pageheap_test(a_limit_sends_free_memory_back_first),
 	};
 
