@@ -11,6 +11,7 @@
 #define LOAM_GC_CLAIM_H
 
 #include "gc/heap.h"
+#include "arch/check.h"
 
 #define LOAM_CLAIM_AGAIN 16u /* freed slots that make a word worth another look */
 
@@ -61,13 +62,11 @@ static inline bool loam_bin_advance(struct loam_bin *bin)
 		if (loam_popcount(slots) < LOAM_CLAIM_AGAIN)
 			slots = 0;
 	}
-	if (slots == 0) {
-		w = span->next_word;
-		do {
-			w = w < words ? w : 0;
-			slots = loam_span_free_slots(span, w++);
-		} while (slots == 0); /* there is one: [SPAN-3] */
-		w--;
+	for (uint32_t tries = 0; slots == 0; tries++) {
+		LOAM_CHECK(tries < words, "[SPAN-3] a span with room has no free slot");
+		w = tries == 0 ? span->next_word : w + 1;
+		w = w < words ? w : 0;
+		slots = loam_span_free_slots(span, w);
 	}
 	loam_bin_claim(bin, w, slots);
 	return true;
