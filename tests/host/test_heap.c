@@ -220,6 +220,21 @@ static void heap_needs_attached_thread(void **state)
 			 LOAM_OK);
 }
 
+/* Instead of looking for a free slot for ever. */
+static void a_wrong_count_stops_loudly(void **state)
+{
+	void *a = loam_alloc_noscan(4096), *b = loam_alloc_noscan(4096);
+	struct loam_span *span = loam_span_of((uintptr_t)a);
+
+	(void)state;
+	assert_ptr_equal(loam_span_of((uintptr_t)b), span);
+	assert_int_equal(span->used, span->slots);
+	span->used--;
+	EXPECT_PANIC(loam_alloc_noscan(4096), "SPAN-3");
+	span->used++;
+	loam_cache_leave(loam_cache_self());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,7 +242,7 @@ int main(void)
 		heap_test(bad_frees_are_told_and_harmless),  heap_test(realloc_keeps_contents),
 		heap_test(absurd_sizes_give_null),	     heap_test(running_out_gives_null),
 		heap_test(every_nth_failure_is_survived),    heap_test(memory_is_given_back),
-		heap_test(heap_needs_attached_thread),
+		heap_test(heap_needs_attached_thread),	     heap_test(a_wrong_count_stops_loudly),
 	};
 	return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
 }
