@@ -37,11 +37,15 @@ void loam_alloc_attach(struct loam_cache *cache)
 
 static inline void collect_if_stressed(void)
 {
-	struct loam_heap *h = &loam_heap;
+	if (__builtin_expect(loam_heap.stress != 0, 0))
+		loam_stress(loam_cache_self());
+}
 
-	if (__builtin_expect(h->stress != 0, 0) &&
-	    __atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress == 0)
-		loam_collect(0, LOAM_WHY_ASKED);
+/* The thread has taken `bytes` for objects, and is outside again. What it has got is kept by its stack. */
+static inline void assist_if_busy(struct loam_cache *cache, uint64_t bytes)
+{
+	if (__builtin_expect(__atomic_load_n(&loam_heap.busy, __ATOMIC_RELAXED), 0))
+		loam_assist(cache, bytes);
 }
 
 /* Take the lowest of the claimed slots in `*set`, which is not empty. One store: [CACHE-1]; only this thread
@@ -125,7 +129,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 		return loam_fence_alloc(cache, size, scan);
 	for (unsigned attempt = 0; attempt < 3; attempt++) {
 		uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
-		bool due = attempt == 0 &&
+		bool due = attempt == 0 && !loam_marking() &&
 			   __atomic_load_n(&h->live, __ATOMIC_RELAXED) + (int64_t)size >=
 				   __atomic_load_n(&h->next_gc, __ATOMIC_RELAXED);
 		struct loam_span *span =
@@ -136,6 +140,8 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 				memset((void *)(span->base + clear_from), 0,
 				       span->slot_bytes - clear_from);
 			span->used = 1;
+			if (loam_marking())
+				loam_mark_claimed(span, 0, 1);
 			__atomic_fetch_or(&span->alloc_bits[0], 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
 		}
@@ -166,6 +172,7 @@ __attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan sc
 		p = alloc_large(cache, size, 0, scan, clear_from);
 	}
 	loam_cache_leave(cache);
+	assist_if_busy(cache, size);
 	return p;
 }
 
@@ -173,15 +180,18 @@ __attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan sc
 __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, struct loam_bin *bin,
 						    bool clear)
 {
+	uint64_t claimed;
 	void *p;
 
 	if (__builtin_expect(bin->slot_bytes == 0, 0))
 		return loam_zero_byte; /* size 0 */
 	if (__builtin_expect(loam_heap.unusual, 0))
 		collect_if_stressed();
+	claimed = bin->mallocs;
 	loam_cache_enter(cache);
 	p = from_bin(cache, bin, clear);
 	loam_cache_leave(cache);
+	assist_if_busy(cache, (bin->mallocs - claimed) * bin->slot_bytes);
 	return p;
 }
 
@@ -265,6 +275,7 @@ void *loam_alloc_aligned(size_t size, size_t align)
 	p = alloc_large(cache, size > LOAM_SMALL_MAX ? size : LOAM_SMALL_MAX + 1, align,
 			LOAM_SCAN_WORDS, 0);
 	loam_cache_leave(cache);
+	assist_if_busy(cache, size);
 	return noted(p, size);
 }
 
@@ -336,6 +347,7 @@ static void *alloc_types(const struct loam_type *type, size_t n)
 	if (p != NULL)
 		loam_pointer_bits_set((uintptr_t)p, type, n);
 	loam_cache_leave(cache);
+	assist_if_busy(cache, size);
 	return p;
 }
 

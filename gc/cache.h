@@ -40,6 +40,8 @@ struct loam_bin {
 _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
 
 #define LOAM_BIN_STEPS (1024 / LOAM_GRANULE + 1)
+#define LOAM_NO_ID     UINT16_MAX /* no inbox has it */
+#define LOAM_NOTES     62u
 
 struct loam_cache {
 	uint64_t magic;
@@ -47,12 +49,17 @@ struct loam_cache {
 	uint32_t inside;       /* atomic: in the allocator, not to be stopped */
 	uint32_t stop_request; /* atomic: park when leaving */
 	uint16_t id;	       /* of the inbox; never 0 */
+	uint16_t
+		free_id; /* the same, or LOAM_NO_ID while every free must go the slow way: free.c */
 	uint32_t spare_count;
 	struct loam_span *spare;  /* records for the next spans */
 	struct loam_span *owned;  /* spans that this thread owns */
 	struct loam_cache *next;  /* heap.lock; stopped */
 	uintptr_t tiny, tiny_end; /* rest of the block that tiny objects share; 0: none */
 	uint64_t tiny_allocs;
+	int64_t credit;		    /* bytes it may allocate before it must help */
+	uint32_t note_count;	    /* its own; stopped */
+	uintptr_t note[LOAM_NOTES]; /* values that the write barrier has seen: barrier.c */
 	struct loam_pagecache pages;
 	/* init: where the bin of a size up to 1 KiB stands, in bytes from here, by granules. Of size 0: one
 	 * that is always empty. */
@@ -146,9 +153,10 @@ struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_clas
 void loam_central_give(struct loam_cache *cache, struct loam_span *span);
 /* Become the owner of a span that nobody owns; false: somebody does. */
 bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span);
-/* With the world stopped: empty all lists; put a span on its class's. */
+/* With the world stopped: empty all lists. */
 void loam_central_reset(void);
-void loam_central_list_stopped(struct loam_span *span);
+/* A span that is being swept, by the caller, is nobody's and swept. */
+void loam_central_put_swept(struct loam_span *span);
 
 /* ---- remote.c: frees by threads that do not own the span ---- */
 /* Free `slot` of a span that another thread owns. Fails: NOENT freed already. */
@@ -158,8 +166,6 @@ enum loam_err loam_remote_free(struct loam_cache *cache, struct loam_span *span,
 void loam_remote_collect(struct loam_cache *cache);
 /* Apply the remote frees of one span that the caller owns. */
 void loam_remote_apply(struct loam_cache *cache, struct loam_span *span);
-/* The same with the world stopped, for anybody's span; lists are left as they are. */
-void loam_remote_apply_stopped(struct loam_span *span);
 /* The cache with that id. Inside its own thread, or stopped. */
 struct loam_cache *loam_cache_by_id(uint16_t id);
 LOAM_MUST_USE enum loam_err loam_inbox_open(struct loam_cache *cache);

@@ -83,7 +83,15 @@ void loam_central_reset(void)
 		central[i].list = 0;
 }
 
-void loam_central_list_stopped(struct loam_span *span)
+void loam_central_put_swept(struct loam_span *span)
 {
-	loam_spanlist_push(&central[span->span_class].list, span);
+	struct central *c = &central[span->span_class];
+
+	loam_gc_lock(&c->lock);
+	if (span->magic != 0 && span->used < span->slots)
+		loam_spanlist_push(&c->list, span);
+	/* release: partners: adopt, and loam_sweep_ensure */
+	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&span->swept, loam_heap.sweep_cycle, __ATOMIC_RELEASE);
+	loam_gc_unlock(&c->lock);
 }

@@ -1,84 +1,296 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A collection, and when the next one is due.
+ * A cycle of the collector, phase by phase, and who does its work.
  *
- * One at a time: `collecting` is taken first, by a thread that is outside, so it can itself be
- * stopped while it waits. Then the world stops; caches are flushed; mark; sweep; pace; and the
- * world starts again. Giving memory back comes after that, with other threads running.
+ *   OFF --begin: the world stops for a moment--> MARK --end: the world stops for a moment--> OFF
+ *    |                                            |
+ *    sweeping, until all is swept                 marking, until nothing waits
  *
- * Pacing, as in Go: collect when the live estimate reaches marked * (1 + percent / 100), at least
- * HEAP_MINIMUM * percent / 100; a memory limit lowers that. A machine with less memory than that
- * collects when it runs out (gc/central.c, gc/alloc.c).
+ * Begin: what is left to sweep is swept; then, in the stop, claimed slots become black, stacks and registers are looked
+ * at, and from there on new objects are black, what is freed waits, and the barrier is on.
+ * MARK: whoever has time scans roots and what waits, a slice at a time (mark.c, work.c).
+ * End: when nothing seems to wait, the world stops, and it is looked at exactly: what threads have noted is marked (barrier.c),
+ * or what was written since it was scanned is scanned again, and stacks too (dirty.c). If that leads far, the world runs on and
+ * marking with it. Else all spans are owed a sweep (sweep.c).
  *
- * Memory that the heap need not keep goes back at the end (scavenge.c), and all that is free when memory
- * is short.
+ * There is no thread of the collector's. The kernel donates time by loam_gc_work; a thread that allocates while
+ * there is something to do helps, in proportion (loam_assist); one that asks for a collection does what is left of it.
+ * With LOAM_BARRIER_STOP the three steps are one stop.
+ *
+ *   [CYCLE-1] The phase changes in a stop, with `collecting` held. Inside the allocator it stays as it is.
+ *   [CYCLE-2] A cycle begins when the last one's sweep is complete.
+ *   [CYCLE-3] Marking ends in a stop in which nothing waits anywhere, and nobody marks.
+ *
+ * Concurrency: `collecting` is taken by a thread that is outside, so it can itself be stopped while it waits. Slices
+ * run inside: a stop waits for them, and asks them to end.
  */
-#include "gc/heap.h"
+#include "gc/mark.h"
 
 #include "arch/cpu.h"
 
-#define HEAP_MINIMUM ((uint64_t)4 << 20)
-#define PERCENT_MAX  100000
+#define SLICE_BYTES  ((uint64_t)64 << 10)  /* scanned between two looks at the clock */
+#define FINISH_BYTES ((uint64_t)256 << 10) /* scanned in the last stop before it is given up */
 
-/* ---- pacing ---- */
+/* The running cycle. heap.collecting */
+static struct loam_cycle cycle;
 
-/* Where the next collection is due, by percent and by limit. */
-static uint64_t goal(const struct loam_heap *h)
+static const uint32_t never_stop;
+
+/* ---- marking ---- */
+
+/* Until it is enough: true; or nothing is found to do: false. Inside, or stopped. */
+static bool mark_some(struct loam_worker *w)
 {
-	uint64_t least, to = UINT64_MAX >> 1;
-
-	if (h->percent >= 0) {
-		to = h->marked + h->marked / 100 * (uint64_t)h->percent;
-		least = HEAP_MINIMUM / 100 * (uint64_t)h->percent;
-		to = to > least ? to : least;
+	for (;;) {
+		if (loam_mark_drain(w))
+			return true;
+		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w))
+			return false;
 	}
-	if (to > h->limit) {
-		/* never below what is live, or every allocation would collect */
-		least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
-		to = h->limit > least ? h->limit : least;
-	}
-	return to;
 }
 
-void loam_pace(void)
+/* Does nothing wait, and does nobody mark? Inside: a guess. Stopped: exact. */
+static bool quiet(void)
+{
+	return loam_work_none() && !loam_roots_left() && !loam_pins_left();
+}
+
+/* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
+static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
+{
+	struct loam_worker *w;
+	bool more = true;
+
+	*did = 0;
+	loam_cache_enter(cache);
+	if (loam_marking()) {
+		w = loam_worker_take(bytes, &cache->stop_request);
+		if (w != NULL) {
+			more = mark_some(w);
+			*did = w->scanned_bytes;
+			loam_worker_give(w);
+		}
+	}
+	loam_cache_leave(cache);
+	return more;
+}
+
+/* ---- the two stops ---- */
+
+static void visit_stack(void *arg, const void *lo, const void *hi)
+{
+	struct loam_worker *w = arg;
+
+	cycle.stack_bytes += (uintptr_t)hi - (uintptr_t)lo;
+	loam_mark_range(w, lo, hi);
+}
+
+static void mark_stacks(struct loam_worker *w, const void *sp)
+{
+	cycle.stack_bytes = 0;
+	visit_stack(w, sp, loam_cache_self()->stack_base);
+	loam_host_stacks(visit_stack, w);
+}
+
+/* [CACHE-1]: what is claimed and nobody's is kept, and not scanned. */
+static void begin_thread(struct loam_cache *t)
+{
+	t->tiny = t->tiny_end = 0;
+	t->free_id = LOAM_NO_ID;
+	t->credit = 0;
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
+		const struct loam_bin *bin = &t->bin[i];
+
+		if (loam_bin_claimed(bin) != 0)
+			loam_mark_claimed(bin->span, bin->span->window_word, loam_bin_claimed(bin));
+	}
+}
+
+static void begin_stopped(void *arg, const void *sp)
+{
+	struct loam_heap *h = &loam_heap;
+	struct loam_worker *w;
+
+	(void)arg;
+	/* the world is stopped and nobody was inside: the lock is free */
+	LOAM_CHECK(loam_gc_trylock(&h->lock), "[THREAD-1] a stopped thread holds the heap lock");
+	loam_gc_unlock(&h->lock);
+	LOAM_CHECK(!loam_sweep_pending() && loam_work_none(), "[CYCLE-2] a cycle begins too early");
+	h->marking_bytes = h->scanned_bytes = 0;
+	h->procs = 0;
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
+		begin_thread(t);
+		h->procs++;
+	}
+	loam_roots_start();
+	loam_pins_start();
+	w = loam_worker_take(UINT64_MAX, &never_stop);
+	mark_stacks(w, sp);
+	loam_worker_give(w);
+	cycle.live_begun = (uint64_t)h->live;
+	cycle.pages_used = h->pages.used;
+	cycle.goal = h->percent >= 0 || h->limit != UINT64_MAX ? (uint64_t)h->next_gc : 0;
+	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->busy, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&loam_barrier_on, h->barrier == LOAM_BARRIER_SOFTWARE, __ATOMIC_RELAXED);
+}
+
+static void end_thread(struct loam_cache *t)
+{
+	loam_pagecache_flush(&t->pages);
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		t->bin[i].frees_seen = (uint32_t)t->bin[i].frees;
+}
+
+/* Everything is marked. */
+static void end_marking(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	__atomic_store_n(&h->live, (int64_t)h->marked, __ATOMIC_RELAXED);
-	__atomic_store_n(&h->next_gc, (int64_t)goal(h), __ATOMIC_RELAXED);
+	cycle.live_marked = (uint64_t)h->live;
+	h->marked = h->marking_bytes;
+	if (LOAM_DEBUG >= 3)
+		loam_mark_check();
+	__atomic_store_n(&loam_barrier_on, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->phase, LOAM_PHASE_OFF, __ATOMIC_RELAXED);
+	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
+		end_thread(t);
+	loam_sweep_start();
+	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
+	h->forced_cycles += cycle.forced;
+	h->goal_last = cycle.goal;
+	loam_pace();
+	loam_scavenge_goal(cycle.goal, cycle.pages_used);
+	LOAM_VERIFY(loam_heap_verify_stopped());
 }
 
-enum loam_err loam_gc_set_percent(int percent)
+/* *arg: how much to scan at most, in; whether marking is over, out. */
+static void end_stopped(void *arg, const void *sp)
 {
-	if (percent > PERCENT_MAX)
-		return LOAM_INVAL;
-	loam_heap.percent = percent;
-	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
-	return LOAM_OK;
+	uint64_t *most = arg;
+	struct loam_worker *w = loam_worker_take(*most, &never_stop);
+	bool more;
+
+	(void)sp;
+	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
+		loam_notes_flush(t);
+	more = mark_some(w);
+	loam_worker_give(w);
+	while (loam_mark_overflowed() && *most == UINT64_MAX) {
+		w = loam_worker_take(*most, &never_stop);
+		loam_mark_recover(w);
+		loam_worker_give(w);
+	}
+	*most = !more && quiet() && !loam_mark_overflowed(); /* [CYCLE-3] */
+	if (*most)
+		end_marking();
 }
 
-enum loam_err loam_gc_set_limit(uint64_t bytes)
+static void count_pause(uint64_t ns)
 {
-	if (bytes == 0)
-		return LOAM_INVAL;
-	loam_heap.limit = bytes;
-	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
-	return LOAM_OK;
+	struct loam_heap *h = &loam_heap;
+
+	h->pause_last_ns = ns;
+	h->pause_total_ns += ns;
+	h->pause_max_ns = ns > h->pause_max_ns ? ns : h->pause_max_ns;
 }
 
-void loam_gc_set_stress(uint64_t n)
+/* Begin and end in one stop. */
+static void whole_stopped(void *arg, const void *sp)
 {
-	struct loam_cache *cache = loam_cache_self();
+	begin_stopped(NULL, sp);
+	cycle.mark_ns = loam_host_now_ns();
+	end_stopped(arg, sp);
+	LOAM_CHECK(*(uint64_t *)arg != 0, "[CYCLE-3] something is left to mark in the stop");
+	cycle.end_ns = loam_host_now_ns();
+}
 
-	loam_heap.stress = n;
-	loam_heap.singly = n != 0; /* every allocation comes by to be counted */
+static void trace(void)
+{
+	struct loam_heap *h = &loam_heap;
+
+	h->gc_ns += cycle.done_ns - cycle.begin_ns;
+	h->last_gc_ns = cycle.done_ns;
+	cycle.live_after = h->marked;
+	if (h->trace)
+		loam_gctrace(&cycle);
+}
+
+/* ---- begin and end ---- */
+
+static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t most = UINT64_MAX;
+
+	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
+	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen)) {
+		loam_gc_unlock(&h->collecting);
+		return;
+	}
+	loam_sweep_finish(cache);
+	cycle = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
+				    .begin_ns = loam_host_now_ns()};
+	loam_host_world_stop();
+	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &most);
+	loam_host_world_start();
+	if (h->barrier == LOAM_BARRIER_STOP) {
+		cycle.done_ns = loam_host_now_ns();
+		count_pause(cycle.done_ns - cycle.begin_ns);
+		trace();
+	} else {
+		cycle.mark_ns = loam_host_now_ns();
+		count_pause(cycle.mark_ns - cycle.begin_ns);
+	}
+	loam_gc_unlock(&h->collecting);
+}
+
+/* What was marked and could not be made to wait is found, in one go. */
+static void recover(struct loam_cache *cache)
+{
+	struct loam_worker *w;
+
 	loam_cache_enter(cache);
-	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-		loam_bin_drop(cache, &cache->bin[i]);
+	w = loam_worker_take(UINT64_MAX, &never_stop);
+	if (w != NULL) {
+		loam_mark_recover(w);
+		loam_worker_give(w);
+	}
 	loam_cache_leave(cache);
 }
 
-/* ---- donated time ---- */
+/* Nothing was found to mark: end the phase, if nothing is left. False: something is, or others do. Outside. */
+static bool end(struct loam_cache *cache)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t done = FINISH_BYTES, start;
+	bool seems;
+
+	if (!loam_gc_trylock(&h->collecting))
+		return false;
+	loam_cache_enter(cache);
+	seems = loam_marking() && quiet();
+	loam_cache_leave(cache);
+	if (seems && loam_mark_overflowed()) {
+		recover(cache);
+		seems = false;
+	}
+	if (seems) {
+		start = loam_host_now_ns();
+		loam_host_world_stop();
+		loam_cpu_spill(end_stopped, &done);
+		loam_host_world_start();
+		cycle.end_ns = start;
+		cycle.done_ns = loam_host_now_ns();
+		count_pause(cycle.done_ns - start);
+		if (done)
+			trace();
+	}
+	loam_gc_unlock(&h->collecting);
+	return seems && done;
+}
+
+/* ---- donated time, assists ---- */
 
 static bool scavenge_some(struct loam_cache *cache)
 {
@@ -90,16 +302,58 @@ static bool scavenge_some(struct loam_cache *cache)
 	return more;
 }
 
+static bool sweep_some(struct loam_cache *cache)
+{
+	bool more;
+
+	loam_cache_enter(cache);
+	more = loam_sweep_some(cache);
+	loam_cache_leave(cache);
+	return more;
+}
+
+/* Do a little of whatever there is to do; false: nothing is. */
+static bool step(struct loam_cache *cache)
+{
+	uint64_t did;
+
+	if (loam_marking())
+		return slice(cache, SLICE_BYTES, &did) ? did > 0 : end(cache);
+	if (sweep_some(cache) || scavenge_some(cache))
+		return true;
+	if (!loam_sweep_pending())
+		__atomic_store_n(&loam_heap.busy, false, __ATOMIC_RELAXED);
+	return false;
+}
+
 bool loam_gc_work(uint64_t budget_ns)
 {
 	struct loam_cache *cache = loam_cache_self();
 	uint64_t start = loam_host_now_ns();
 
 	do {
-		if (!scavenge_some(cache))
+		if (!step(cache))
 			return false;
 	} while (loam_host_now_ns() - start < budget_ns);
 	return true;
+}
+
+void loam_assist(struct loam_cache *cache, uint64_t bytes)
+{
+	uint64_t did = 0;
+
+	if (!loam_marking()) {
+		step(cache);
+		return;
+	}
+	cache->credit -= (int64_t)(2 * bytes);
+	while (cache->credit < 0 && loam_marking()) {
+		if (!slice(cache, SLICE_BYTES, &did) && end(cache))
+			break;
+		cache->credit += (int64_t)did;
+		if (did == 0)
+			break;
+	}
 }
 
 static uint64_t scavenge_all(struct loam_cache *cache)
@@ -113,6 +367,45 @@ static uint64_t scavenge_all(struct loam_cache *cache)
 	return bytes;
 }
 
+/* ---- whole collections ---- */
+
+/* Until so many cycles are over, and swept. */
+static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why why)
+{
+	uint64_t did;
+
+	while (__atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) < cycles) {
+		if (!loam_marking())
+			begin(cache, 0, why);
+		else if (!slice(cache, SLICE_BYTES, &did) && !end(cache))
+			loam_cpu_relax(); /* the rest is others' */
+	}
+	loam_sweep_finish(cache);
+}
+
+void loam_collect(uint64_t seen, enum loam_why why)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	if (why == LOAM_WHY_GOAL) {
+		begin(cache, seen, why);
+		return;
+	}
+	/* of a cycle that has begun, what became unreachable since is left */
+	complete(cache, __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) + 1 + loam_marking(),
+		 why);
+	if (why == LOAM_WHY_SHORTAGE)
+		scavenge_all(cache);
+	else
+		while (scavenge_some(cache))
+			;
+}
+
+void loam_gc(void)
+{
+	loam_collect(0, LOAM_WHY_ASKED);
+}
+
 uint64_t loam_release(void)
 {
 	uint64_t *ready = &loam_heap.pages.ready, after;
@@ -124,81 +417,36 @@ uint64_t loam_release(void)
 	return before > after ? (before - after) << LOAM_HEAP_PAGE_SHIFT : 0;
 }
 
-/* ---- the collection ---- */
-
-struct cycle {
-	uint64_t begun, stopped, marked, swept; /* ns */
-	uint64_t live_before, live_after, stack_bytes;
-	bool forced;
-};
-
-static void collect_stopped(void *arg, const void *sp)
-{
-	struct cycle *c = arg;
-	struct loam_heap *h = &loam_heap;
-	uint64_t freed, used = h->pages.used;
-
-	c->stopped = loam_host_now_ns();
-	/* the world is stopped and nobody was inside: the lock is free */
-	LOAM_CHECK(loam_gc_trylock(&h->lock), "[THREAD-1] a stopped thread holds the heap lock");
-	loam_gc_unlock(&h->lock);
-	h->procs = 0;
-	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
-		loam_pagecache_flush(&t->pages);
-		t->tiny = t->tiny_end = 0;
-		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-			t->bin[i].frees_seen = (uint32_t)t->bin[i].frees;
-		h->procs++;
-	}
-	c->live_before = loam_heap_bytes(&freed);
-	c->live_before -= freed;
-	h->goal_last = h->percent >= 0 || h->limit != UINT64_MAX ? (uint64_t)h->next_gc : 0;
-	h->marked = loam_mark_all(sp, &c->stack_bytes);
-	c->marked = loam_host_now_ns();
-	if (LOAM_DEBUG >= 3)
-		loam_mark_check();
-	loam_sweep_all(loam_cache_self());
-	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
-	h->forced_cycles += c->forced;
-	loam_pace();
-	loam_scavenge_goal(h->goal_last, used);
-	c->live_after = h->marked;
-	LOAM_VERIFY(loam_heap_verify_stopped());
-	c->swept = loam_host_now_ns();
-}
-
-void loam_collect(uint64_t seen, enum loam_why why)
+void loam_gc_set_stress(uint64_t n)
 {
 	struct loam_cache *cache = loam_cache_self();
-	struct loam_heap *h = &loam_heap;
-	struct cycle c = {.forced = why == LOAM_WHY_ASKED, .begun = loam_host_now_ns()};
-	uint64_t done;
 
-	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
-	if (why == LOAM_WHY_GOAL && h->cycles != seen) {
-		loam_gc_unlock(&h->collecting);
-		return;
-	}
-	loam_host_world_stop();
-	loam_cpu_spill(collect_stopped, &c);
-	loam_host_world_start();
-	done = loam_host_now_ns();
-	h->pause_last_ns = done - c.begun;
-	h->pause_total_ns += done - c.begun;
-	h->gc_ns += done - c.begun;
-	h->last_gc_ns = done;
-	if (h->trace)
-		loam_gctrace(c.begun, c.stopped, c.marked, done, c.live_before, c.live_after,
-			     c.stack_bytes, c.forced);
-	loam_gc_unlock(&h->collecting);
-	if (why == LOAM_WHY_SHORTAGE)
-		scavenge_all(cache);
-	else
-		while (scavenge_some(cache))
-			;
+	loam_heap.stress = n;
+	loam_heap.step_bytes = 0;
+	loam_heap.singly = n != 0; /* every allocation comes by to be counted */
+	loam_cache_enter(cache);
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+		loam_bin_drop(cache, &cache->bin[i]);
+	loam_cache_leave(cache);
 }
 
-void loam_gc(void)
+void loam_gc_set_steps(uint64_t n, uint64_t bytes)
 {
-	loam_collect(0, LOAM_WHY_ASKED);
+	loam_gc_set_stress(n);
+	loam_heap.step_bytes = bytes;
+}
+
+void loam_stress(struct loam_cache *cache)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t bytes = h->step_bytes, did;
+
+	if (__atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress != 0)
+		return;
+	if (bytes == 0)
+		loam_collect(0, LOAM_WHY_ASKED);
+	else if (loam_marking())
+		(void)(slice(cache, bytes, &did) || end(cache));
+	else if (!sweep_some(cache))
+		begin(cache, __atomic_load_n(&h->cycles, __ATOMIC_RELAXED), LOAM_WHY_GOAL);
 }

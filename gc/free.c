@@ -6,7 +6,8 @@
  * slot that exists, is taken, has been handed out, and is not pinned. If the span is ours, its alloc
  * bit is cleared with a plain store; if it is another thread's, the slot is marked for it
  * (remote.c); if it is nobody's, it becomes ours first (central.c). Large objects give their pages back
- * at once.
+ * at once. While marking goes on, all that is only noted (sweep.c); and while spans are owed a sweep, the span is
+ * swept first. Then `free_id` is no span's owner, which keeps the fast path free of questions.
  */
 #include "gc/heap.h"
 #include "mm/print.h"
@@ -49,9 +50,8 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	    (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
 	     loam_bin_holds(loam_bin_of(cache, span), span, slot)))
 		return "freed already";
-	if (span->magic != 0 &&
-	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
-		return "freed already, by another thread";
+	if ((__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
+		return "freed already, and waits for its owner or the sweep";
 	*err = LOAM_BUSY;
 	if (span->special && loam_pin_count((void *)addr) > 0)
 		return "pinned: loam_unpin comes first";
@@ -88,6 +88,22 @@ free_own(struct loam_bin *bin, struct loam_span *span, uint64_t slot, uint64_t w
 	return --span->used == 0;
 }
 
+/* Marking goes on: the slot is freed by the sweep, [SWEEP-2]; counted now. */
+static enum loam_err free_later(struct loam_bin *bin, struct loam_span *span, uint64_t slot)
+{
+	uint64_t bit = (uint64_t)1 << (slot % 64);
+
+	if ((__atomic_fetch_or(&span->remote_bits[slot / 64], bit, __ATOMIC_SEQ_CST) & bit) != 0)
+		return LOAM_NOENT;
+	if (span->magic != 0) {
+		loam_count(&bin->frees, 1);
+		return LOAM_OK;
+	}
+	__atomic_add_fetch(&loam_heap.large_frees, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loam_heap.large_free_bytes, span->slot_bytes, __ATOMIC_RELAXED);
+	return LOAM_OK;
+}
+
 /* Anything. Inside. */
 static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 {
@@ -100,6 +116,7 @@ static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 
 	do {
 		span = loam_span_at_page(loam_page_index(addr));
+		loam_sweep_ensure(cache, span);
 		slot = loam_span_slot(span, addr);
 		bad = judge(cache, span, addr, slot, &err);
 		if (bad != NULL) {
@@ -108,11 +125,18 @@ static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 		}
 		/* acquire: what the owner did to the span; partner: the release where it is given up */
 		owner = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
-	} while (owner == 0 && span->magic != 0 && (loam_central_adopt(cache, span), true));
+	} while (owner == 0 && span->magic != 0 && !loam_marking() &&
+		 (loam_central_adopt(cache, span), true));
+	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
+	if (loam_marking()) {
+		err = free_later(bin, span, slot);
+		if (err == LOAM_NOENT)
+			complain("freed already, just now by another thread", (void *)addr, span);
+		return err;
+	}
 	if (LOAM_DEBUG >= 3 && owner != cache->id)
 		memset((void *)addr, LOAM_POISON, span->slot_bytes);
 	err = LOAM_OK;
-	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
 	if (span->magic == 0) {
 		err = free_large(cache, span);
 	} else if (owner == cache->id) {
@@ -145,6 +169,9 @@ __attribute__((noinline)) static enum loam_err free_slow(struct loam_cache *cach
 {
 	enum loam_err err = free_any(cache, addr);
 
+	/* every span that carries our id is ours again */
+	if (cache->free_id == LOAM_NO_ID && !loam_marking() && !loam_sweep_pending())
+		cache->free_id = cache->id;
 	loam_cache_leave(cache);
 	return err;
 }
@@ -180,7 +207,7 @@ static inline __attribute__((always_inline)) enum loam_err free_object(void *p)
 	quotient = loam_span_quotient(span, (uintptr_t)p);
 	slot = quotient >> 32;
 	/* relaxed: if it is ours, nobody else changes that */
-	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->id, 0))
+	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->free_id, 0))
 		return free_slow(cache, (uintptr_t)p);
 	word = span->alloc_bits[slot / 64];
 	if (__builtin_expect((uint32_t)quotient >= span->magic || (word >> (slot % 64) & 1) == 0,

@@ -43,6 +43,16 @@ struct loam_heap {
 	uint64_t spans_used;			 /* atomic */
 	uint32_t class_spans[LOAM_SPAN_CLASSES]; /* atomic: how many there are */
 	struct loam_cache *threads;		 /* lock; stopped */
+	/* the cycle: collect.c */
+	uint8_t barrier;     /* init: enum loam_barrier */
+	uint8_t phase;	     /* stopped to write; atomic: enum loam_phase */
+	uint8_t sweep_cycle; /* stopped to write: which cycle's sweep spans are to pass: 0 to 253 */
+	uint64_t
+		marking_bytes; /* atomic: marked in this cycle, by workers that have given back and by claims */
+	uint64_t scanned_bytes; /* atomic: scanned, same */
+	uint64_t sweep_at,
+		sweep_end; /* atomic: heap pages before are swept or about to be; where that ends */
+	uint64_t sweep_left; /* atomic: stretches of pages not yet swept */
 	/* pacing */
 	int percent;
 	uint64_t limit;
@@ -50,19 +60,22 @@ struct loam_heap {
 	uint64_t marked; /* stopped: bytes that survived the last collection */
 	int64_t next_gc; /* collect when live gets here */
 	uint64_t cycles, forced_cycles;
-	uint64_t pause_total_ns, pause_last_ns;
+	uint64_t pause_total_ns, pause_last_ns, pause_max_ns;
 	/* counters of what no cache counts: detached threads and sweeping; lock or stopped */
 	uint64_t mallocs[LOAM_SPAN_CLASSES], frees[LOAM_SPAN_CLASSES];
 	uint64_t tiny_allocs;
 	/* atomic: large objects */
 	uint64_t large_mallocs, large_frees, large_alloc_bytes, large_free_bytes;
-	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation */
+	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation, */
+	uint64_t step_bytes;	       /* or do so much of it */
 	union {
 		struct {
 			bool efence; /* init: every object has pages of its own, and a trap behind */
 			bool singly; /* claim one slot at a time: every allocation goes the slow way */
+			bool busy; /* atomic: there is marking or sweeping to help with */
+			bool unused;
 		};
-		uint16_t unusual; /* both */
+		uint32_t unusual; /* all */
 	};
 	bool trace;
 	uint64_t start_ns, gc_ns, last_gc_ns;
@@ -182,7 +195,6 @@ void *loam_fence_alloc(struct loam_cache *cache, size_t size, enum loam_scan sca
 /* ---- pin.c ---- */
 /* How often the object that starts at `p` is pinned. */
 uint64_t loam_pin_count(const void *p);
-void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
 LOAM_MUST_USE enum loam_err loam_pin_init(void);
 void loam_pin_reset(void);
 
@@ -197,22 +209,55 @@ void loam_history_note(enum loam_history_kind kind, const void *p, size_t size, 
 /* Say in the log what is remembered of objects around `p`. */
 void loam_history_tell(const void *p);
 
-/* ---- root.c, mark.c, sweep.c: world stopped ---- */
-void loam_roots_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
+/* ---- root.c ---- */
 uint64_t loam_roots_bytes(void);
 void loam_roots_reset(void);
-LOAM_MUST_USE enum loam_err loam_mark_init(void);
-void loam_mark_reset(void);
-/* Use at most `entries` of the mark stack: for tests of its overflow. 0: all. */
-void loam_mark_limit(uint64_t entries);
-/* Mark everything that can be reached; returns marked bytes. `sp`: of the spilled own stack. */
-uint64_t loam_mark_all(const void *sp, uint64_t *stack_bytes);
+
+/* ---- mark.c (and gc/mark.h) ---- */
+/* These slots of a span, which are about to be claimed, are black. */
+void loam_mark_claimed(struct loam_span *span, uint32_t word, uint64_t slots);
+/* The marked object at `addr` could not be made to wait: it is scanned in the end. */
+void loam_mark_again(uintptr_t addr);
+
+/* ---- markcheck.c: world stopped, marking over ---- */
 /* LOAM_DEBUG 3: a second, simple pass over all marked objects: [MARK-1] or panic. */
 void loam_mark_check(void);
-/* Free what is not marked. */
-void loam_sweep_all(struct loam_cache *cache);
+
+/* ---- sweep.c ---- */
+/* Marking is over; world stopped: from now on spans are to be swept, and nobody's list has any. */
+void loam_sweep_start(void);
+/* Sweep some; false: nobody has begun with none any more. Inside. */
+bool loam_sweep_some(struct loam_cache *cache);
+/* All of it, others' share too. Outside. */
+void loam_sweep_finish(struct loam_cache *cache);
+/* Sweep the span, if it has not been. Inside. */
+void loam_sweep_ensure(struct loam_cache *cache, struct loam_span *span);
+
+/* Is there any span left that has not been swept? */
+static inline bool loam_sweep_pending(void)
+{
+	/* acquire: what others swept is seen; partner: the release in loam_sweep_some */
+	return __atomic_load_n(&loam_heap.sweep_left, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* ---- barrier.c ---- */
+/* Words of [lo, hi), in one object, are about to be overwritten. Outside. */
+void loam_barrier_range(const void *lo, const void *hi);
+/* Mark what a thread has noted. Inside, or stopped. */
+void loam_notes_flush(struct loam_cache *cache);
 
 /* ---- collect.c ---- */
+enum loam_phase {
+	LOAM_PHASE_OFF,	 /* no marking; sweeping, if there is any left */
+	LOAM_PHASE_MARK, /* new objects are black; nothing is freed */
+};
+
+/* Inside, the answer stays true. */
+static inline bool loam_marking(void)
+{
+	return __atomic_load_n(&loam_heap.phase, __ATOMIC_RELAXED) == LOAM_PHASE_MARK;
+}
+
 /* Why a collection. */
 enum loam_why {
 	LOAM_WHY_GOAL,	   /* the heap has grown to its goal */
@@ -220,8 +265,11 @@ enum loam_why {
 	LOAM_WHY_ASKED,	   /* loam_gc: a new collection in any case */
 };
 /* Collect. `seen` is heap.cycles as the caller saw it when it decided: if somebody else has
- * collected for the goal since, nothing is done. Called outside. */
+ * collected for the goal since, nothing is done. For the goal a cycle is only begun, if the barrier allows. Called
+ * outside. */
 void loam_collect(uint64_t seen, enum loam_why why);
+/* The caller has taken `bytes` while heap.busy: it does its share of what there is to do. Outside. */
+void loam_assist(struct loam_cache *cache, uint64_t bytes);
 void loam_pace(void);
 static inline int64_t loam_live_add(int64_t bytes)
 {
@@ -242,11 +290,29 @@ bool loam_scavenge_some(void);
 uint64_t loam_scavenge_all(void);
 
 /* ---- trace.c ---- */
-void loam_gctrace(uint64_t begun, uint64_t stopped, uint64_t marked, uint64_t done,
-		  uint64_t live_before, uint64_t live_after, uint64_t stack_bytes, bool forced);
+/* What is known of a cycle: ns of loam_host_now_ns, and bytes. */
+struct loam_cycle {
+	uint64_t begin_ns; /* the first stop is asked for */
+	uint64_t mark_ns;  /* the world runs again, or marking begins in the stop */
+	uint64_t end_ns;   /* the last stop is asked for, or marking has ended in the stop */
+	uint64_t done_ns;  /* the world runs again */
+	uint64_t live_begun, live_marked,
+		live_after;   /* when it began; when marking ended; what was marked */
+	uint64_t goal;	      /* for live_marked; 0: none */
+	uint64_t stack_bytes; /* scanned */
+	uint64_t pages_used;  /* heap pages in spans when it began */
+	uint64_t assist_ns,
+		donated_ns; /* atomic: marking by threads that allocate; on donated time */
+	bool forced;
+};
+void loam_gctrace(const struct loam_cycle *c);
 
 /* Tests: collect at every n-th allocation; 0: off. */
 void loam_gc_set_stress(uint64_t n);
+/* Tests: at every n-th allocation a step of a cycle, of so many bytes if it marks; 0: off. */
+void loam_gc_set_steps(uint64_t n, uint64_t bytes);
+/* Count an allocation for these two. Outside. */
+void loam_stress(struct loam_cache *cache);
 
 /* ---- the rest ---- */
 /* Give everything back and forget loam_gc_init. No other thread may be attached. */

@@ -8,6 +8,7 @@
 #include "gc/heap.h"
 
 #include "gc/persistent.h"
+#include "gc/work.h"
 #include "mm/print.h"
 
 #define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
@@ -46,7 +47,11 @@ static enum loam_err reserve_tables(struct loam_heap *h)
 		err = loam_table_reserve(want[i].table, want[i].bytes);
 	/* record number 0 is nobody's: zeros */
 	h->record_count = 1;
-	return err == LOAM_OK ? loam_table_grow(&h->records, sizeof(struct loam_span)) : err;
+	if (err == LOAM_OK)
+		err = loam_table_grow(&h->records, sizeof(struct loam_span));
+	if (err == LOAM_OK)
+		loam_span_record(0)->swept = LOAM_SWEPT_ANY;
+	return err;
 }
 
 static void free_tables(struct loam_heap *h)
@@ -90,6 +95,13 @@ static enum loam_err reserve_heap(struct loam_heap *h)
 	return LOAM_NOVIRT;
 }
 
+static enum loam_barrier barrier_of(const struct loam_config *config)
+{
+	if (config->barrier == LOAM_BARRIER_SOFTWARE)
+		return config->barrier;
+	return LOAM_BARRIER_STOP;
+}
+
 enum loam_err loam_gc_init(const struct loam_config *config)
 {
 	struct loam_heap *h = &loam_heap;
@@ -102,6 +114,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
 		.trace = config->gctrace != 0,
+		.barrier = (uint8_t)barrier_of(config),
 		.efence = config->efence,
 		.start_ns = loam_host_now_ns(),
 	};
@@ -116,7 +129,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (err == LOAM_OK)
 		err = loam_pin_init();
 	if (err == LOAM_OK)
-		err = loam_mark_init();
+		err = loam_work_init();
 	if (err != LOAM_OK) {
 		enum loam_err freed = loam_sys_free(h->base, h->reserved_bytes);
 
@@ -197,7 +210,7 @@ void loam_gc_shutdown(void)
 	loam_central_reset();
 	loam_persistent_reset();
 	free_tables(h);
-	loam_mark_reset();
+	loam_work_reset();
 	loam_roots_reset();
 	h->mapped_bytes = 0;
 }

@@ -1,218 +1,226 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Marking, with the world stopped.
+ * Marking: what an address keeps, and scanning what is kept.
  *
  * Conservative where nothing better is known: any word of a root, a stack or an untyped object
  * that points into a slot in use, to its start or anywhere inside, keeps that object. A pointer
  * one past the end keeps the next slot, not this one, as in Go. Typed objects are scanned by
  * their pointer bits, noscan ones not at all.
  *
- * There is no recursion. A span with marked objects that were not scanned waits in a queue, once, however
+ * Three colours: white is not marked; grey is marked and waits (work.c); black is marked, and scanned or about to be.
+ * Slots claimed while marking goes on are black from the start (loam_mark_claimed).
+ *
+ * There is no recursion. A span with marked objects that were not scanned waits, once, however
  * many they are; when its turn comes, all of them are scanned in the order of memory: so pages are visited
- * few times and for many objects. Objects of 16 bytes and large ones wait on a stack of fixed size. When it is
- * full, the object is marked all the same and its span flagged; once nothing waits, the marked objects
- * of flagged spans are scanned again, until no flag is left. Every round marks at least one new
- * object or ends, so it terminates; how small the stack is decides only how long it takes.
+ * few times and for many objects (the idea of Go's Green Tea collector). Objects of 16 bytes and large ones wait on a
+ * stack, large ones a piece at a time. When the stacks are full, the object is marked all the same and its span
+ * flagged; once nothing waits, the marked objects of flagged spans are scanned again, until no flag
+ * is left. Every round marks at least one new object or ends, so it terminates.
  *
  *   [MARK-1] When marking ends, everything that a marked object points to is marked.
+ *   [MARK-2] Who sets a scan bit scans that object; nobody else does.
  *
- * Nothing here takes a lock or allocates: all other threads are stopped, none inside.
+ * Concurrency: mark and scan bits are set by atomic operations, by any number of workers and by threads that claim
+ * slots. A mark bit is set before `queue` is looked at, and `queue` is cleared before mark bits are; both
+ * with sequential consistency, so that one of the two sees the other. Memory of objects is read as it stands
+ * while the program writes it: barrier.c and dirty.c say why nothing is missed. No span is freed and no record used
+ * anew while marking goes on ([SWEEP-2]). Nothing here takes a lock but that of work.c, or allocates.
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */
-#include "gc/heap.h"
+#include "gc/mark.h"
 
-void *memset(void *dst, int c, size_t n);
+#define AHEAD 8u
+#define PIECE 4096u	 /* bytes of a root range or a large object */
+#define MANY  UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
 
-#define STACK_BYTES ((uint64_t)256 << 10)
-#define AHEAD	    8u
-#define PIECE	    4096u /* bytes of a root range */
+static bool overflowed; /* atomic */
 
-static uintptr_t *stack;		 /* init */
-static uint64_t stack_limit;		 /* entries in use by policy */
-static uint64_t stack_count;		 /* stopped */
-static bool overflowed;			 /* stopped */
-static uint64_t marked_bytes;		 /* stopped */
-static uint32_t queue_first, queue_last; /* stopped: numbers of records; 0: empty */
+/* ---- one word ---- */
 
-enum loam_err loam_mark_init(void)
+static void enqueue(struct loam_worker *w, struct loam_span *span, uint64_t slot)
 {
-	void *p;
-	enum loam_err err = loam_sys_alloc(STACK_BYTES, LOAM_OWNER_GC, &p);
+	uint32_t was = __atomic_load_n(&span->queue, __ATOMIC_SEQ_CST), want;
 
-	if (err != LOAM_OK)
-		return err;
-	stack = p;
-	loam_mark_limit(0);
-	return LOAM_OK;
+	do {
+		if (was == MANY)
+			return;
+		want = was == 0 ? (uint32_t)slot + 1 : MANY;
+	} while (!__atomic_compare_exchange_n(&span->queue, &was, want, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_SEQ_CST));
+	if (was == 0)
+		loam_work_put_span(w, loam_span_number(span)); /* [WORK-2] */
 }
 
-void loam_mark_reset(void)
+static void flag(struct loam_span *span)
 {
-	enum loam_err err = loam_sys_free((uintptr_t)stack, STACK_BYTES);
-
-	LOAM_CHECK(err == LOAM_OK, "the mark stack could not be freed");
-	stack = NULL;
+	__atomic_store_n(&span->rescan, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&overflowed, true, __ATOMIC_RELAXED);
 }
 
-void loam_mark_limit(uint64_t entries)
+void loam_mark_again(uintptr_t addr)
 {
-	uint64_t all = STACK_BYTES / sizeof(*stack);
-
-	stack_limit = entries == 0 || entries > all ? all : entries;
+	flag(loam_span_at_page(loam_page_index(addr)));
 }
 
-/* ---- the queue of spans ---- */
-
-static void enqueue(struct loam_span *span, uint64_t slot)
+/* Mark what `word` points to, if anything. `w` NULL: what waits then goes to all. */
+static inline __attribute__((always_inline)) void mark_word(struct loam_worker *w, uintptr_t word)
 {
-	uint32_t number = loam_span_number(span);
+	struct loam_span *span = loam_span_at_page(loam_page_index(word));
+	uint64_t slot = loam_span_slot(span, word), bit = (uint64_t)1 << (slot % 64), *marks, bytes;
 
-	if (span->queued != 0) {
-		span->queued = 2;
-		return;
-	}
-	span->queued = 1;
-	span->queue_slot = (uint16_t)slot;
-	span->queue_next = 0;
-	if (queue_last != 0)
-		loam_span_record(queue_last)->queue_next = number;
-	else
-		queue_first = number;
-	queue_last = number;
-}
-
-static struct loam_span *dequeue(void)
-{
-	struct loam_span *span = loam_span_record(queue_first);
-
-	queue_first = span->queue_next;
-	if (queue_first == 0)
-		queue_last = 0;
-	return span;
-}
-
-/* Mark what `word` points to, if anything. */
-static void mark_word(uintptr_t word)
-{
-	struct loam_span *span;
-	uint64_t slot, bit;
-
-	if (word - loam_heap.base >= loam_heap.mapped_bytes)
-		return;
-	span = loam_span_at_page(loam_page_index(word));
-	slot = loam_span_slot(span, word);
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return;
-	bit = (uint64_t)1 << (slot % 64);
-	if ((span->mark_bits[slot / 64] & bit) != 0)
+	marks = &span->mark_bits[slot / 64];
+	/* seq_cst: before `queue` is looked at */
+	if ((__atomic_load_n(marks, __ATOMIC_RELAXED) & bit) != 0 ||
+	    (__atomic_fetch_or(marks, bit, __ATOMIC_SEQ_CST) & bit) != 0)
 		return;
-	span->mark_bits[slot / 64] |= bit;
-	marked_bytes += span->slot_bytes;
+	bytes = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
+	if (w != NULL)
+		w->marked_bytes += bytes;
+	else
+		__atomic_add_fetch(&loam_heap.marking_bytes, bytes, __ATOMIC_RELAXED);
 	if (span->scan == LOAM_SCAN_NONE)
 		return;
-	if (loam_span_batched(span)) {
-		enqueue(span, slot);
-	} else if (stack_count < stack_limit) {
-		stack[stack_count++] = span->base + slot * span->slot_bytes;
-	} else {
-		span->rescan = true;
-		overflowed = true;
-	}
+	if (loam_span_batched(span))
+		enqueue(w, span, slot);
+	else if (!loam_work_put_object(w, span->base + slot * span->slot_bytes))
+		flag(span);
 }
 
+void loam_mark_shade(struct loam_worker *w, uintptr_t word)
+{
+	if (word - loam_heap.base < loam_heap.mapped_bytes)
+		mark_word(w, word);
+}
+
+/* ---- memory ---- */
+
 /* Words of memory that may be anything, and may be poisoned for a sanitizer. */
-LOAM_NO_SANITIZE static void scan_words(uintptr_t lo, uintptr_t hi)
+LOAM_NO_SANITIZE static void scan_words(struct loam_worker *w, uintptr_t lo, uintptr_t hi)
 {
 	const uintptr_t *at = (const uintptr_t *)lo;
 	const uintptr_t *end = (const uintptr_t *)loam_align_down(hi, sizeof(*end));
-	uintptr_t base = loam_heap.base, mapped = loam_heap.mapped_bytes;
+	uintptr_t base = loam_heap.base;
+	/* relaxed: what the heap has grown by since is marked already */
+	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED);
 
+	w->scanned_bytes += hi - lo;
 	/* much of most memory is zero: four words cost little more than one */
 	while (end - at >= 4) {
-		if ((at[0] | at[1] | at[2] | at[3]) != 0) {
+		uintptr_t word[4];
+
+		for (unsigned i = 0; i < 4; i++)
+			word[i] = __atomic_load_n(&at[i], __ATOMIC_RELAXED);
+		if ((word[0] | word[1] | word[2] | word[3]) != 0) {
 			for (unsigned i = 0; i < 4; i++) {
-				if (__builtin_expect(at[i] - base < mapped, 0))
-					mark_word(at[i]);
+				if (__builtin_expect(word[i] - base < mapped, 0))
+					mark_word(w, word[i]);
 			}
 		}
 		at += 4;
 	}
 	for (; at < end; at++) {
-		if (__builtin_expect(*at - base < mapped, 0))
-			mark_word(*at);
+		uintptr_t word = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+		if (__builtin_expect(word - base < mapped, 0))
+			mark_word(w, word);
 	}
 }
 
-static void drain_stack(void);
-
-/* In pieces: a long range must not fill the stack. Spans wait meanwhile, the longer the better. */
-static void scan_pieces(uintptr_t from, uintptr_t end)
-{
-	for (; from < end; from += PIECE) {
-		scan_words(from, end - from > PIECE ? from + PIECE : end);
-		drain_stack();
-	}
-}
-
-/*
- * A root range or a stack. The records of attached threads may lie in one, in a kernel's .bss for instance;
- * they hold addresses of slots, and are passed over: the collector's own data is not a root.
- */
-static void scan_range(void *arg, const void *lo, const void *hi)
-{
-	uintptr_t from = loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), end = (uintptr_t)hi;
-	uint64_t *bytes = arg;
-
-	if (bytes != NULL)
-		*bytes += (uintptr_t)hi - (uintptr_t)lo;
-	while (from < end) {
-		const struct loam_cache *first = NULL;
-
-		for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
-			if ((uintptr_t)t < end && (uintptr_t)(t + 1) > from &&
-			    (first == NULL || t < first))
-				first = t;
-		}
-		scan_pieces(from, first != NULL ? (uintptr_t)first : end);
-		from = first != NULL ? (uintptr_t)(first + 1) : end;
-	}
-}
-
-LOAM_NO_SANITIZE static void scan_typed(const struct loam_span *span, uintptr_t base)
+/* Words of [lo, hi), all in one typed slot, which begins at `base`. */
+LOAM_NO_SANITIZE static void scan_typed(struct loam_worker *w, const struct loam_span *span,
+					uintptr_t base, uintptr_t lo, uintptr_t hi)
 {
 	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
-	uint64_t first = (base - loam_heap.base) / 8, end = first + span->slot_bytes / 8;
+	uint64_t at = (lo - loam_heap.base) / 8, end = (hi - loam_heap.base) / 8;
 
+	w->scanned_bytes += hi - lo;
 	if (span->slot_bytes == LOAM_GRANULE) {
-		uint64_t slot = loam_span_slot(span, base);
+		const uintptr_t *p = (const uintptr_t *)base;
 
-		mark_word(((const uintptr_t *)base)[loam_pointer_bit(span, slot, 1)]);
+		loam_mark_shade(
+			w,
+			__atomic_load_n(&p[loam_pointer_bit(span, loam_span_slot(span, base), 1)],
+					__ATOMIC_RELAXED));
 		return;
 	}
-	for (uint64_t at = first; at < end;) {
-		uint64_t word = bits[at / 64] >> (at % 64), next = (at / 64 + 1) * 64;
+	for (uint64_t next; at < end; at = next) {
+		uint64_t word = bits[at / 64] >> (at % 64);
 
+		next = (at / 64 + 1) * 64;
 		if (next > end)
 			word &= ((uint64_t)1 << (end - at)) - 1;
-		for (; word != 0; word &= word - 1)
-			mark_word(((const uintptr_t *)
-					   base)[at - first + (unsigned)__builtin_ctzll(word)]);
-		at = next;
+		for (; word != 0; word &= word - 1) {
+			uint64_t i = at + (unsigned)__builtin_ctzll(word);
+
+			loam_mark_shade(w, __atomic_load_n((const uintptr_t *)loam_heap.base + i,
+							   __ATOMIC_RELAXED));
+		}
 	}
 }
 
-static void scan_object(const struct loam_span *span, uintptr_t base)
+static void scan_part(struct loam_worker *w, const struct loam_span *span, uintptr_t base,
+		      uintptr_t lo, uintptr_t hi)
 {
 	if (span->scan == LOAM_SCAN_TYPED)
-		scan_typed(span, base);
+		scan_typed(w, span, base, lo, hi);
 	else if (span->scan == LOAM_SCAN_WORDS)
-		scan_words(base, base + span->slot_bytes);
+		scan_words(w, lo, hi);
 }
 
-static void scan_slot(struct loam_span *span, uint64_t slot)
+/* ---- objects that wait ---- */
+
+/* An object of 16 bytes, or a piece of a large one; the rest of that waits anew, for anybody. */
+static void scan_single(struct loam_worker *w, uintptr_t at)
 {
-	loam_span_scan_bits(span)[slot / 64] |= (uint64_t)1 << (slot % 64);
-	scan_object(span, span->base + slot * span->slot_bytes);
+	struct loam_span *span = loam_span_at_page(loam_page_index(at));
+	uintptr_t end;
+
+	if (span->magic != 0) {
+		scan_part(w, span, at, at, at + span->slot_bytes);
+		return;
+	}
+	end = span->base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
+	if (end - at > PIECE) {
+		end = at + PIECE;
+		if (!loam_work_put_object(w, end))
+			flag(span);
+	}
+	scan_part(w, span, span->base, at, end);
+}
+
+/* Single objects, until none waits here or it is enough. Each is asked for some objects before its turn, so that its
+ * memory is on the way while others are scanned. */
+static void drain_objects(struct loam_worker *w)
+{
+	uintptr_t ahead[AHEAD] = {0};
+	unsigned at = 0, asked = 0;
+
+	while ((w->object_count > 0 && !loam_mark_enough(w)) || asked > 0) {
+		uintptr_t single = ahead[at], next = 0;
+
+		if (w->object_count > 0 && !loam_mark_enough(w)) {
+			next = w->object[--w->object_count];
+			__builtin_prefetch((void *)next);
+			asked++;
+		}
+		ahead[at] = next;
+		at = (at + 1) % AHEAD;
+		if (single == 0)
+			continue;
+		asked--;
+		scan_single(w, single);
+	}
+}
+
+/* ---- spans that wait ---- */
+
+static void scan_slot(struct loam_worker *w, const struct loam_span *span, uint64_t slot)
+{
+	uintptr_t base = span->base + slot * span->slot_bytes;
+
+	scan_part(w, span, base, base, base + span->slot_bytes);
 }
 
 /* The memory of an object that is scanned soon. */
@@ -224,170 +232,158 @@ static inline void ask_for(const struct loam_span *span, uint64_t slot)
 		__builtin_prefetch((void *)(at + i));
 }
 
+static void scan_waiting(struct loam_worker *w, const struct loam_span *span, uint32_t word,
+			 uint64_t waiting)
+{
+	while (waiting != 0) {
+		unsigned bit = (unsigned)__builtin_ctzll(waiting);
+
+		waiting &= waiting - 1;
+		if (waiting != 0)
+			ask_for(span, word * 64 + (unsigned)__builtin_ctzll(waiting));
+		scan_slot(w, span, word * 64 + bit);
+	}
+}
+
 /* Scan what is marked in the span and was not scanned yet, upwards through memory. */
-static void scan_span(struct loam_span *span)
+static void scan_span(struct loam_worker *w, struct loam_span *span)
 {
+	/* seq_cst: before the mark bits are read; what is marked meanwhile is for the next turn */
+	uint32_t queue = __atomic_exchange_n(&span->queue, 0, __ATOMIC_SEQ_CST);
 	uint64_t *scanned = loam_span_scan_bits(span);
-	bool one = span->queued == 1;
 
-	span->queued = 0; /* before: what is marked meanwhile is for the next turn */
-	if (one) {
-		scan_slot(span, span->queue_slot);
+	if (queue != MANY) {
+		uint64_t slot = queue - 1, bit = (uint64_t)1 << (slot % 64);
+
+		/* [MARK-2] */
+		if ((__atomic_fetch_or(&scanned[slot / 64], bit, __ATOMIC_RELAXED) & bit) == 0)
+			scan_slot(w, span, slot);
 		return;
 	}
-	for (uint32_t w = 0; w < loam_span_words(span); w++) {
-		for (uint64_t waiting = span->mark_bits[w] & ~scanned[w]; waiting != 0;) {
-			unsigned bit = (unsigned)__builtin_ctzll(waiting);
+	for (uint32_t i = 0; i < loam_span_words(span); i++) {
+		uint64_t waiting = __atomic_load_n(&span->mark_bits[i], __ATOMIC_SEQ_CST) &
+				   ~__atomic_load_n(&scanned[i], __ATOMIC_RELAXED);
 
-			waiting &= waiting - 1;
-			if (waiting != 0)
-				ask_for(span, w * 64 + (unsigned)__builtin_ctzll(waiting));
-			scan_slot(span, w * 64 + bit);
-		}
-	}
-}
-
-/* Scan single objects until none waits. Each is asked for some objects before its turn, so that its
- * memory is on the way while others are scanned. */
-static void drain_stack(void)
-{
-	uintptr_t ahead[AHEAD] = {0};
-	unsigned at = 0, asked = 0;
-
-	while (stack_count > 0 || asked > 0) {
-		uintptr_t base = ahead[at], next = 0;
-
-		if (stack_count > 0) {
-			next = stack[--stack_count];
-			__builtin_prefetch((void *)next);
-			asked++;
-		}
-		ahead[at] = next;
-		at = (at + 1) % AHEAD;
-		if (base == 0)
+		if (waiting == 0)
 			continue;
-		asked--;
-		scan_object(loam_span_at_page(loam_page_index(base)), base);
-	}
-}
-
-/* Scan what waits, until nothing does. Single objects first: the longer a span waits, the more of it is
- * scanned at once (the idea of Go's Green Tea collector). */
-static void drain(void)
-{
-	for (;;) {
-		drain_stack();
-		if (queue_first == 0)
+		if (loam_mark_enough(w)) { /* the rest waits again */
+			if (__atomic_exchange_n(&span->queue, MANY, __ATOMIC_SEQ_CST) == 0)
+				loam_work_put_span(w, loam_span_number(span));
 			return;
-		scan_span(dequeue());
+		}
+		waiting &=
+			~__atomic_fetch_or(&scanned[i], waiting, __ATOMIC_RELAXED); /* [MARK-2] */
+		scan_waiting(w, span, i, waiting);
 	}
 }
 
-/* Scan the marked objects of a span whose turn was lost; the stack is drained in between. */
-static void rescan_span(struct loam_span *span)
+bool loam_mark_drain(struct loam_worker *w)
 {
-	span->rescan = false;
+	uint32_t number;
+
+	for (;;) {
+		drain_objects(w);
+		if (loam_mark_enough(w))
+			return true;
+		number = loam_work_get_span(w);
+		if (number != 0)
+			scan_span(w, loam_span_record(number));
+		else if (!loam_work_get_objects(w))
+			return false;
+	}
+}
+
+/* ---- roots ---- */
+
+void loam_mark_range(struct loam_worker *w, const void *lo, const void *hi)
+{
+	uintptr_t from = loam_align_up((uintptr_t)lo, sizeof(uintptr_t)), end = (uintptr_t)hi;
+
+	while (from < end) {
+		const struct loam_cache *first = NULL;
+
+		/* Records of attached threads may lie in it, in a kernel's .bss for instance. They hold addresses of
+		 * slots, and are passed over: the collector's own data is not a root. */
+		for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
+			if ((uintptr_t)t < end && (uintptr_t)(t + 1) > from &&
+			    (first == NULL || t < first))
+				first = t;
+		}
+		if (first == NULL || (uintptr_t)first > from)
+			scan_words(w, from, first != NULL ? (uintptr_t)first : end);
+		from = first != NULL ? (uintptr_t)(first + 1) : end;
+	}
+}
+
+LOAM_NO_SANITIZE void loam_mark_words_apart(uintptr_t lo, uintptr_t hi)
+{
+	for (; lo < hi; lo += sizeof(uintptr_t))
+		loam_mark_shade(NULL, __atomic_load_n((const uintptr_t *)lo, __ATOMIC_RELAXED));
+}
+
+/* ---- what was scanned, and is to be scanned once more ---- */
+
+void loam_mark_page(struct loam_worker *w, uintptr_t page)
+{
+	struct loam_span *span = loam_span_at_page(loam_page_index(page));
+	uintptr_t lo = page > span->base ? page : span->base, hi = page + LOAM_PAGE_SIZE;
+	uint64_t first, last;
+
+	if (span->scan == LOAM_SCAN_NONE || span->slots == 0 || hi <= span->base)
+		return;
+	first = loam_span_slot(span, lo);
+	last = loam_span_slot(span, hi - 1);
+	for (uint64_t slot = first; slot <= last && slot < span->slots; slot++) {
+		uintptr_t base = span->base + slot * span->slot_bytes,
+			  end = base + span->slot_bytes;
+
+		if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
+		     1) != 0)
+			scan_part(w, span, base, base > page ? base : page, end < hi ? end : hi);
+	}
+}
+
+/* Scan the marked objects of a span whose turn was lost. */
+static void rescan_span(struct loam_worker *w, struct loam_span *span)
+{
+	__atomic_store_n(&span->rescan, false, __ATOMIC_RELAXED);
 	for (uint64_t slot = 0; slot < span->slots; slot++) {
-		if ((span->mark_bits[slot / 64] >> (slot % 64) & 1) == 0)
+		if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
+		     1) == 0)
 			continue;
-		scan_object(span, span->base + slot * span->slot_bytes);
-		drain();
+		for (uintptr_t at = 0; at < span->slot_bytes; at += PIECE) {
+			uintptr_t base = span->base + slot * span->slot_bytes,
+				  rest = span->slot_bytes - at;
+
+			scan_part(w, span, base, base + at,
+				  base + at + (rest < PIECE ? rest : PIECE));
+			loam_mark_drain(w);
+		}
 	}
 }
 
-static void clear_marks(void)
+bool loam_mark_overflowed(void)
 {
+	return __atomic_load_n(&overflowed, __ATOMIC_RELAXED);
+}
+
+void loam_mark_recover(struct loam_worker *w)
+{
+	__atomic_store_n(&overflowed, false, __ATOMIC_RELAXED);
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
-		memset(s->mark_bits, 0, loam_span_words(s) * 8);
-		if (loam_span_batched(s))
-			memset(loam_span_scan_bits(s), 0, loam_span_words(s) * 8);
-		s->queued = 0;
-		s->rescan = false;
-		loam_remote_apply_stopped(s);
+		if (__atomic_load_n(&s->rescan, __ATOMIC_RELAXED))
+			rescan_span(w, s);
 	}
 }
 
-/* [CACHE-1]: what is claimed and nobody's is kept, and not scanned. */
-static void mark_claimed(void)
+/* ---- black from the start ---- */
+
+void loam_mark_claimed(struct loam_span *span, uint32_t word, uint64_t slots)
 {
-	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next) {
-		for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
-			struct loam_bin *bin = &t->bin[i];
-
-			if (bin->span == NULL)
-				continue;
-			bin->span->mark_bits[bin->span->window_word] |= loam_bin_claimed(bin);
-			if (loam_span_batched(bin->span))
-				loam_span_scan_bits(bin->span)[bin->span->window_word] |=
-					loam_bin_claimed(bin);
-		}
-	}
-}
-
-uint64_t loam_mark_all(const void *sp, uint64_t *stack_bytes)
-{
-	const struct loam_cache *self = loam_cache_self();
-
-	clear_marks();
-	stack_count = 0;
-	queue_first = queue_last = 0;
-	marked_bytes = 0;
-	overflowed = false;
-	*stack_bytes = 0;
-	mark_claimed();
-	scan_range(stack_bytes, sp, self->stack_base);
-	loam_host_stacks(scan_range, stack_bytes);
-	loam_roots_visit(scan_range, NULL);
-	loam_pins_visit(scan_range, NULL);
-	drain();
-	while (overflowed) {
-		overflowed = false;
-		for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
-			if (s->rescan)
-				rescan_span(s);
-		}
-	}
-	return marked_bytes;
-}
-
-/* ---- the second marker: every child of a marked object is marked ---- */
-
-static void check_word(uintptr_t word)
-{
-	struct loam_span *span;
-	uint64_t slot;
-
-	if (word - loam_heap.base >= loam_heap.mapped_bytes)
-		return;
-	span = loam_span_of(word);
-	if (span == NULL)
-		return;
-	slot = loam_span_slot(span, word);
-	if (slot >= span->slots || !loam_span_slot_used(span, slot))
-		return;
-	LOAM_CHECK((span->mark_bits[slot / 64] >> (slot % 64) & 1) != 0,
-		   "[MARK-1] a marked object points to one that is not marked");
-}
-
-LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uint64_t slot)
-{
-	uintptr_t base = span->base + slot * span->slot_bytes;
-
-	if (loam_span_current(span) &&
-	    loam_bin_holds(loam_bin_of(loam_cache_by_id(span->owner), span), span, slot))
-		return; /* nobody's yet: never scanned */
-	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
-		if (span->scan == LOAM_SCAN_WORDS || loam_pointer_bit(span, slot, i))
-			check_word(((const uintptr_t *)base)[i]);
-	}
-}
-
-void loam_mark_check(void)
-{
-	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
-		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
-			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0)
-				check_object(s, slot);
-		}
-	}
+	/* before the alloc bits: who finds the slot in use finds it marked; partner: loam_span_slot_used */
+	__atomic_fetch_or(&span->mark_bits[word], slots, __ATOMIC_RELAXED);
+	if (loam_span_batched(span))
+		__atomic_fetch_or(&loam_span_scan_bits(span)[word], slots, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loam_heap.marking_bytes, loam_popcount(slots) * span->slot_bytes,
+			   __ATOMIC_RELAXED);
 }

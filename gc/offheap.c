@@ -39,8 +39,11 @@ enum loam_err loam_offheap_free(void *p)
 	loam_cache_enter(cache);
 	span = loam_span_of((uintptr_t)p);
 	if (span != NULL && span->offheap && span->base == (uintptr_t)p) {
+		loam_sweep_ensure(cache, span);
 		span->offheap = false;
-		loam_span_free(cache, span);
+		if (!loam_marking())
+			loam_span_free(cache,
+				       span); /* else the sweep does: it is in use by nobody */
 		err = LOAM_OK;
 	}
 	loam_cache_leave(cache);

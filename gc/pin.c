@@ -8,9 +8,10 @@
  *
  *   [PIN-1] A pinned object is in use.
  */
-#include "gc/heap.h"
+#include "gc/mark.h"
 
 #define FIRST_SLOTS 256u
+#define PIECE	    256u /* slots scanned at a time, under the lock */
 
 struct pin {
 	uintptr_t object; /* 0: free; the low bit is never set */
@@ -21,6 +22,7 @@ static struct loam_gc_lock lock; /* after none, before heap.lock; inside */
 static struct pin *pins;	 /* lock; stopped */
 static uint64_t slots, taken;	 /* lock: places; of them not free */
 static uint64_t live;		 /* lock: of them with a count */
+static uint64_t scanned_to;	 /* lock: slots before have been scanned in this cycle */
 
 enum loam_err loam_pin_init(void)
 {
@@ -78,6 +80,7 @@ static enum loam_err grow_locked(void)
 	}
 	pins = fresh;
 	slots = want;
+	scanned_to = 0; /* they have other places now */
 	if (old != NULL)
 		err = loam_sys_free((uintptr_t)old, had * sizeof(*pins));
 	return err;
@@ -103,6 +106,8 @@ enum loam_err loam_pin(void *p)
 		pin->object = object;
 		live += pin->count == 0;
 		pin->count++;
+		if (loam_marking())
+			loam_mark_shade(NULL, object);
 		__atomic_store_n(&span->special, true, __ATOMIC_RELAXED);
 	}
 	loam_gc_unlock(&lock);
@@ -123,6 +128,8 @@ enum loam_err loam_unpin(void *p)
 		pin = find(pins, slots, object);
 		if (pin->count > 0) {
 			pin->count--;
+			if (loam_marking()) /* it was a root when marking began: [BARRIER-1] */
+				loam_mark_shade(NULL, object);
 			live -= pin->count == 0;
 			err = LOAM_OK;
 		}
@@ -143,10 +150,33 @@ uint64_t loam_pin_count(const void *p)
 	return count;
 }
 
-void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg)
+void loam_pins_start(void)
 {
-	for (uint64_t i = 0; i < slots; i++) {
-		if (pins[i].count != 0)
-			visit(arg, &pins[i].object, &pins[i].object + 1);
+	scanned_to = 0;
+}
+
+bool loam_pins_scan_some(struct loam_worker *w)
+{
+	uint64_t end;
+	bool some;
+
+	loam_gc_lock(&lock);
+	some = scanned_to < slots;
+	end = slots - scanned_to > PIECE ? scanned_to + PIECE : slots;
+	for (; scanned_to < end; scanned_to++) {
+		if (pins[scanned_to].count != 0)
+			loam_mark_shade(w, pins[scanned_to].object);
 	}
+	loam_gc_unlock(&lock);
+	return some;
+}
+
+bool loam_pins_left(void)
+{
+	bool some;
+
+	loam_gc_lock(&lock);
+	some = scanned_to < slots;
+	loam_gc_unlock(&lock);
+	return some;
 }

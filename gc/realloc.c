@@ -49,7 +49,12 @@ static bool resize_large(struct loam_span *span, size_t size)
 	if (size <= LOAM_SMALL_MAX || pages > UINT32_MAX || span->base != loam_span_start(span))
 		return false;
 	loam_cache_enter(cache);
-	ok = pages == span->pages || loam_span_resize(cache, span, pages);
+	loam_sweep_ensure(cache, span);
+	/* [SWEEP-2]: its end stays where it is; and what is scanned just now, what it is */
+	if (loam_marking() && (pages < span->pages || span->scan == LOAM_SCAN_TYPED))
+		ok = pages <= span->pages;
+	else
+		ok = pages == span->pages || loam_span_resize(cache, span, pages);
 	if (ok && span->slot_bytes > bytes && span->scan == LOAM_SCAN_TYPED)
 		span->scan = LOAM_SCAN_WORDS; /* nobody told the type of the rest */
 	if (ok)
@@ -71,7 +76,8 @@ static void *move_large(struct loam_span *span, size_t size)
 	    pages > UINT32_MAX || span->special || span->base != loam_span_start(span))
 		return NULL;
 	loam_cache_enter(cache);
-	if (loam_span_move(span, pages)) {
+	loam_sweep_ensure(cache, span);
+	if (!loam_marking() && loam_span_move(span, pages)) {
 		count_move(bytes, span->slot_bytes);
 		to = (void *)span->base;
 	}
@@ -109,6 +115,8 @@ void *loam_realloc(void *p, size_t size)
 	}
 	if (stays(span, size)) {
 		/* zero behind the end, so that growing again later finds zeros there */
+		if (span->scan != LOAM_SCAN_NONE)
+			loam_barrier_range((char *)p + size, (char *)p + span->slot_bytes);
 		memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}

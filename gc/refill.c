@@ -14,6 +14,9 @@
 #include "gc/claim.h"
 #include "gc/spanlist.h"
 
+#define SWEEP_MOST \
+	16u /* stretches of pages swept in search of a slot, before new pages are taken */
+
 /* ---- lists of one thread ---- */
 
 void loam_cache_own(struct loam_cache *cache, struct loam_span *span)
@@ -61,6 +64,7 @@ void loam_span_freed_slots(struct loam_cache *cache, struct loam_span *span, boo
 		return;
 	if (was_full)
 		loam_spanlist_push(&bin->partial, span);
+	LOAM_ASSERT(!loam_marking()); /* [SWEEP-2] */
 	/* the last of its class is kept, or one object coming and going would cost a span each time */
 	if (span->used == 0 && span->next != loam_span_number(span)) {
 		loam_spanlist_remove(&bin->partial, span);
@@ -95,7 +99,7 @@ void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
 		loam_span_set_word(span, span->window_word,
 				   loam_span_alloc_word(span, span->window_word) & ~claimed);
 	leave_span(bin);
-	if (span->used == 0) {
+	if (span->used == 0 && !loam_marking()) {
 		loam_spanlist_remove(&bin->partial, span);
 		retire(cache, span);
 	}
@@ -111,7 +115,7 @@ void loam_cache_flush(struct loam_cache *cache)
 
 		if (!span->unlisted)
 			loam_spanlist_remove(&loam_bin_of(cache, span)->partial, span);
-		if (span->used == 0)
+		if (span->used == 0 && !loam_marking())
 			retire(cache, span);
 		else
 			loam_central_give(cache, span);
@@ -141,6 +145,11 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 {
 	struct loam_span *span = loam_central_take(cache, span_class);
 
+	for (unsigned i = 0; span == NULL && i < SWEEP_MOST && loam_sweep_some(cache); i++) {
+		if (take_partial(bin)) /* what was ours comes back to us */
+			return true;
+		span = loam_central_take(cache, span_class);
+	}
 	if (span == NULL) {
 		span = loam_span_alloc(cache, span_class, loam_span_pages(span_class), 1);
 		if (span == NULL)
@@ -174,7 +183,8 @@ bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 		loam_remote_collect(cache);
 		if (take_partial(bin))
 			break;
-		if (!(attempt == 0 && collection_due(bin)) && take_new(cache, bin, span_class))
+		if (!(attempt == 0 && !loam_marking() && collection_due(bin)) &&
+		    take_new(cache, bin, span_class))
 			break;
 		if (attempt == 2)
 			return false;

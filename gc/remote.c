@@ -11,7 +11,8 @@
  * closed inbox fails, and the sender looks again for who owns the span. A span may lie in the inbox of
  * a thread that owned it once: whoever finds it there sends it on.
  *
- *   [REMOTE-1] If a remote bit of a span is set, the span is posted, or about to be.
+ *   [REMOTE-1] If a remote bit of a span is set, the span is posted, or about to be; or it was set while marking,
+ *              and the sweep sees it.
  *   [REMOTE-2] `posted` and `inbox_next` belong to the inbox: they outlive the span, and nothing
  *              else writes them.
  *
@@ -24,7 +25,7 @@
 #include "gc/heap.h"
 #include "mm/print.h"
 
-#define INBOX_MAX 65536u
+#define INBOX_MAX 65535u /* LOAM_NO_ID is none */
 
 /* A cache line each: senders write here. */
 struct inbox {
@@ -160,15 +161,6 @@ void loam_remote_apply(struct loam_cache *cache, struct loam_span *span)
 		loam_span_freed_slots(cache, span, full);
 }
 
-void loam_remote_apply_stopped(struct loam_span *span)
-{
-	static struct loam_bin none;
-
-	if (span->posted && span->magic != 0)
-		apply(span->owner != 0 ? loam_bin_of(inbox(span->owner)->cache, span) : &none,
-		      span);
-}
-
 /* A span with remote bits that is not ours, and whose last owner does not look: whoever owns it now
  * is told; if nobody does, we take it. A sender that found `posted` set relies on this. */
 static void send_on(struct loam_cache *cache, struct loam_span *span)
@@ -215,6 +207,7 @@ static void empty_inbox(struct loam_cache *cache, struct loam_span *leave)
 
 		/* seq_cst: before the bits are read; partner: announce */
 		(void)__atomic_exchange_n(&span->posted, false, __ATOMIC_SEQ_CST);
+		loam_sweep_ensure(cache, span); /* or the sweep misses what comes after its look */
 		if (__atomic_load_n(&span->owner, __ATOMIC_ACQUIRE) == cache->id)
 			loam_remote_apply(cache, span);
 		else
@@ -225,14 +218,26 @@ static void empty_inbox(struct loam_cache *cache, struct loam_span *leave)
 
 void loam_remote_collect(struct loam_cache *cache)
 {
-	/* relaxed: what comes in just now is found the next time */
-	if (__atomic_load_n(&inbox(cache->id)->head, __ATOMIC_RELAXED) != NULL)
+	/* relaxed: what comes in just now is found the next time. Nothing is freed while marking: [SWEEP-2] */
+	if (!loam_marking() && __atomic_load_n(&inbox(cache->id)->head, __ATOMIC_RELAXED) != NULL)
 		empty_inbox(cache, NULL);
 }
 
+/* While marking, what came in waits for the sweep, which looks at every span. */
 void loam_inbox_close(struct loam_cache *cache)
 {
-	empty_inbox(cache, CLOSED);
+	if (!loam_marking()) {
+		empty_inbox(cache, CLOSED);
+		return;
+	}
+	for (struct loam_span *span =
+		     __atomic_exchange_n(&inbox(cache->id)->head, CLOSED, __ATOMIC_ACQUIRE);
+	     span != NULL;) {
+		struct loam_span *next = __atomic_load_n(&span->inbox_next, __ATOMIC_RELAXED);
+
+		(void)__atomic_exchange_n(&span->posted, false, __ATOMIC_SEQ_CST);
+		span = next;
+	}
 }
 
 void loam_inbox_release(struct loam_cache *cache)

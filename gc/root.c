@@ -5,10 +5,15 @@
  * data is never registered: it would keep everything alive.
  *
  *   [ROOT-1] Ranges are sorted, disjoint, pointer-aligned and not empty.
+ *
+ * Marking scans them by address, a piece at a time, while the program runs. A range that is added below of what is
+ * scanned already is not, and need not be: what it holds could be reached otherwise, or is new. One that is removed is
+ * scanned first: what it held when marking began is kept ([BARRIER-1]).
  */
-#include "gc/heap.h"
+#include "gc/mark.h"
 
 #define ROOT_MAX 1024u
+#define PIECE	 4096u /* bytes scanned at a time, under the lock */
 
 struct root {
 	uintptr_t lo, hi;	      /* pointer-aligned inward: what is scanned */
@@ -17,6 +22,7 @@ struct root {
 
 static struct root root[ROOT_MAX]; /* heap.lock; stopped */
 static size_t root_count;	   /* heap.lock; stopped */
+static uintptr_t scanned_to;	   /* heap.lock: roots below have been scanned in this cycle */
 
 /* Threads that are not attached may register roots too. No stop waits for those: they keep collections
  * out instead. */
@@ -84,6 +90,8 @@ enum loam_err loam_root_remove(void *lo, void *hi)
 	for (size_t i = 0; i < root_count; i++) {
 		if (root[i].given_lo != (uintptr_t)lo || root[i].given_hi != (uintptr_t)hi)
 			continue;
+		if (loam_marking())
+			loam_mark_words_apart(root[i].lo, root[i].hi);
 		for (; i + 1 < root_count; i++)
 			root[i] = root[i + 1];
 		root_count--;
@@ -93,12 +101,59 @@ enum loam_err loam_root_remove(void *lo, void *hi)
 	return err;
 }
 
-void loam_roots_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg)
+/* ---- marking ---- */
+
+void loam_roots_start(void)
+{
+	scanned_to = 0;
+}
+
+/* The lowest range, or what is left of one, that is not scanned; false: all are. */
+static bool next_locked(struct root *next)
 {
 	for (size_t i = 0; i < root_count; i++) {
-		if (root[i].lo < root[i].hi)
-			visit(arg, (const void *)root[i].lo, (const void *)root[i].hi);
+		if (root[i].hi <= scanned_to || root[i].lo >= root[i].hi)
+			continue;
+		*next = root[i];
+		if (next->lo < scanned_to)
+			next->lo = scanned_to;
+		return true;
 	}
+	return false;
+}
+
+bool loam_roots_scan_some(struct loam_worker *w)
+{
+	struct root next;
+	bool some;
+
+	loam_gc_lock(&loam_heap.lock);
+	some = next_locked(&next);
+	if (some) {
+		uintptr_t end = next.hi - next.lo > PIECE ? next.lo + PIECE : next.hi;
+
+		loam_mark_range(w, (const void *)next.lo, (const void *)end);
+		scanned_to = end;
+	}
+	loam_gc_unlock(&loam_heap.lock);
+	return some;
+}
+
+bool loam_roots_left(void)
+{
+	struct root next;
+	bool some;
+
+	loam_gc_lock(&loam_heap.lock);
+	some = next_locked(&next);
+	loam_gc_unlock(&loam_heap.lock);
+	return some;
+}
+
+void loam_roots_scan_again(struct loam_worker *w)
+{
+	for (size_t i = 0; i < root_count; i++)
+		loam_mark_range(w, (const void *)root[i].lo, (const void *)root[i].hi);
 }
 
 uint64_t loam_roots_bytes(void)

@@ -135,7 +135,9 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->window_word = LOAM_NO_WINDOW;
 	span->rescan = false;
 	span->offheap = false;
-	span->queued = 0;
+	span->queue = 0;
+	/* relaxed, as the owner above */
+	__atomic_store_n(&span->swept, loam_heap.sweep_cycle, __ATOMIC_RELAXED);
 	span->special = span_class == LOAM_SPAN_TINY;
 	span->next = span->prev = 0;
 	span->owned_next = span->owned_prev = NULL;
@@ -148,8 +150,9 @@ static void clear_bits(struct loam_span *span)
 
 	memset(span->alloc_bits, 0, bytes);
 	memset(span->mark_bits, 0, bytes);
-	if (span->magic != 0)
-		memset(span->remote_bits, 0, bytes);
+	memset(span->remote_bits, 0, bytes);
+	if (loam_span_batched(span))
+		memset(loam_span_scan_bits(span), 0, bytes);
 }
 
 struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class, uint64_t pages,
@@ -187,9 +190,11 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 {
 	uintptr_t start = loam_span_start(span);
 
+	LOAM_ASSERT(!loam_marking()); /* [SWEEP-2] */
 	LOAM_ASSERT(span->in_use && span->unlisted && !loam_span_current(span) && span->used == 0);
 	/* in this order, or somebody could adopt it; partner: loam_central_adopt */
 	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&span->swept, LOAM_SWEPT_ANY, __ATOMIC_RELAXED);
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
 	set_table(loam_page_index(start), span->pages, 0);
 	if (loam_heap.efence)
@@ -231,7 +236,8 @@ bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t
 		loam_pages_free(&cache->pages, new_end, span->pages - pages);
 	}
 	span->pages = (uint32_t)pages;
-	span->slot_bytes = new_end - span->base;
+	/* relaxed: who marks it meanwhile scans the old length or the new one, of which the rest is zero */
+	__atomic_store_n(&span->slot_bytes, new_end - span->base, __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -78,19 +78,25 @@ struct loam_span {
 	/* what is touched less */
 	uint64_t *remote_bits __attribute__((aligned(64))); /* span; the words: atomic, freed by
 							     * another thread */
-	uint64_t *mark_bits;				    /* span; the words: stopped */
+	uint64_t *mark_bits;				    /* span; the words: atomic */
 	struct loam_span *owned_next, *owned_prev;	    /* owner: all that the owner has */
 	struct loam_span *inbox_next; /* the inbox's (remote.c); outlives the span */
 	struct loam_span *spare_next; /* of a spare record */
 	uint32_t pages;		      /* span */
-	uint32_t queue_next; /* stopped: number of the next record in the queue of spans to scan */
-	uint16_t queue_slot; /* stopped: the one marked slot, if queued is 1 */
-	uint8_t queued;	     /* stopped: 0, or what waits to be scanned: 1 one slot, 2 more */
-	bool offheap;	     /* the maker's: not the collector's affair (offheap.c) */
-	bool rescan;	     /* stopped: the mark stack overflowed on an object of this span */
+	uint32_t
+		queue_next; /* the list's of work.c: number of the next record that waits to be scanned */
+	uint32_t
+		queue; /* atomic: what waits to be scanned: 0 nothing, a slot's number + 1, or mark.c's MANY */
+	uint8_t swept; /* atomic: the cycle whose sweep it has passed, or one of those below */
+	bool offheap;  /* the maker's: not the collector's affair (offheap.c) */
+	bool rescan;   /* atomic: an object of this span could not be made to wait for its scan */
 };
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
 	       "two cache lines: what free reads is one");
+
+/* `swept` of a span that somebody sweeps just now; of a record that is spare. */
+#define LOAM_SWEEPING  UINT8_MAX
+#define LOAM_SWEPT_ANY (UINT8_MAX - 1)
 
 #define LOAM_NO_WINDOW UINT8_MAX /* the window_word of a span that is not current */
 

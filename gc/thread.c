@@ -73,6 +73,7 @@ enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base)
 	memset(cache, 0, sizeof(*cache));
 	cache->stack_base = stack_base;
 	loam_alloc_attach(cache);
+	cache->free_id = LOAM_NO_ID;
 	cache->magic = MAGIC;
 	/* from here on the host may stop us; the cache is empty and valid */
 	loam_host_thread_set(thread);
@@ -112,6 +113,7 @@ enum loam_err loam_thread_detach(struct loam_thread *thread)
 	if (thread == NULL || loam_host_thread() != thread)
 		return LOAM_NOENT;
 	loam_cache_enter(cache);
+	loam_notes_flush(cache);
 	loam_cache_flush(cache);
 	loam_gc_lock(&h->lock);
 	count_locked(cache);

@@ -5,9 +5,10 @@
  *   gc N @T s U%: a+b+c ms clock, d+e/f/g+h ms cpu, H0->H1->H2 MB, G MB goal, S MB stacks,
  *   L MB globals, P P (forced)
  *
- * This collector stops the world for all of it: a is the time to stop, b marking, c sweeping and
- * restarting; of the CPU times, marking stands under f (dedicated), e and g (assists, idle) are
- * 0. Durations are printed as Go does: two or three digits that matter.
+ * a is the stop in which marking begins, b marking, c the stop in which it ends. Of the CPU times d and h are those of the
+ * stops, for all threads; e is marking by threads that allocate, f on donated time; g, Go's idle time, is 0. With
+ * LOAM_BARRIER_STOP all three are one stop. H0 is what was thought live when the cycle began, H1 when marking ended, H2 what
+ * was marked. Durations are printed as Go does: two or three digits that matter.
  */
 #include "gc/heap.h"
 #include "mm/print.h"
@@ -49,24 +50,27 @@ static const char *ms(struct text *t, uint64_t ns)
 	return decimal(t, x, decimals);
 }
 
-void loam_gctrace(uint64_t begun, uint64_t stopped, uint64_t marked, uint64_t done,
-		  uint64_t live_before, uint64_t live_after, uint64_t stack_bytes, bool forced)
+void loam_gctrace(const struct loam_cycle *c)
 {
 	const struct loam_heap *h = &loam_heap;
-	uint64_t run = done - h->start_ns, procs = h->procs;
-	struct text t[9];
+	uint64_t run = c->done_ns - h->start_ns, procs = h->procs;
+	struct text t[10];
 
 	loam_log(LOAM_LOG_INFO, "gc %llu @%ss %llu%%: %s+%s+%s ms clock, ",
-		 (unsigned long long)h->cycles, decimal(&t[0], run / 1000000, 3),
+		 (unsigned long long)h->cycles,
+		 decimal(&t[0], (c->begin_ns - h->start_ns) / 1000000, 3),
 		 (unsigned long long)(run > 0 ? h->gc_ns * 100 / run : 0),
-		 ms(&t[1], stopped - begun), ms(&t[2], marked - stopped), ms(&t[3], done - marked));
-	loam_log(LOAM_LOG_INFO, "%s+0/%s/0+%s ms cpu, ", ms(&t[4], (stopped - begun) * procs),
-		 ms(&t[5], marked - stopped), ms(&t[6], (done - marked) * procs));
+		 ms(&t[1], c->mark_ns - c->begin_ns), ms(&t[2], c->end_ns - c->mark_ns),
+		 ms(&t[3], c->done_ns - c->end_ns));
+	loam_log(LOAM_LOG_INFO, "%s+%s/%s/0+%s ms cpu, ",
+		 ms(&t[4], (c->mark_ns - c->begin_ns) * procs), ms(&t[5], c->assist_ns),
+		 ms(&t[6], c->donated_ns), ms(&t[7], (c->done_ns - c->end_ns) * procs));
 	loam_log(LOAM_LOG_INFO,
 		 "%llu->%llu->%llu MB, %llu MB goal, %llu MB stacks, %llu MB globals, %llu P%s\n",
-		 (unsigned long long)(live_before >> 20), (unsigned long long)(live_before >> 20),
-		 (unsigned long long)(live_after >> 20), (unsigned long long)(h->goal_last >> 20),
-		 (unsigned long long)(stack_bytes >> 20),
+		 (unsigned long long)(c->live_begun >> 20),
+		 (unsigned long long)(c->live_marked >> 20),
+		 (unsigned long long)(c->live_after >> 20), (unsigned long long)(c->goal >> 20),
+		 (unsigned long long)(c->stack_bytes >> 20),
 		 (unsigned long long)(loam_roots_bytes() >> 20), (unsigned long long)procs,
-		 forced ? " (forced)" : "");
+		 c->forced ? " (forced)" : "");
 }

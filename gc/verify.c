@@ -2,6 +2,18 @@
 /* The heap's invariants, walked. Tags are explained where the structures are. */
 #include "gc/heap.h"
 
+static void verify_place(const struct loam_span *span)
+{
+	LOAM_CHECK(!(loam_span_current(span) && !span->unlisted),
+		   "[BIN-1] span both current and listed");
+	LOAM_CHECK(!loam_span_current(span) || span->owner != 0,
+		   "[BIN-1] a current span that nobody owns");
+	LOAM_CHECK(span->unlisted || span->used < span->slots, "[CENTRAL-1] a full span is listed");
+	if (span->magic != 0 && span->used < span->slots && span->owner != 0)
+		LOAM_CHECK(!span->unlisted || loam_span_current(span),
+			   "[BIN-1] a span with room is lost");
+}
+
 static void verify_span(const struct loam_span *span)
 {
 	uint64_t at = loam_page_index(span->base);
@@ -24,14 +36,23 @@ static void verify_span(const struct loam_span *span)
 	for (uint32_t w = 0; w < loam_span_words(span); w++)
 		count += loam_popcount(loam_span_alloc_word(span, w));
 	LOAM_CHECK(count == span->used, "[SPAN-3] count of used slots is wrong");
-	LOAM_CHECK(!(loam_span_current(span) && !span->unlisted),
-		   "[BIN-1] span both current and listed");
-	LOAM_CHECK(!loam_span_current(span) || span->owner != 0,
-		   "[BIN-1] a current span that nobody owns");
-	LOAM_CHECK(span->unlisted || span->used < span->slots, "[CENTRAL-1] a full span is listed");
-	if (span->magic != 0 && span->used < span->slots && span->owner != 0)
-		LOAM_CHECK(!span->unlisted || loam_span_current(span),
-			   "[BIN-1] a span with room is lost");
+	if (span->swept != loam_heap.sweep_cycle) {
+		LOAM_CHECK(!loam_span_current(span) && loam_sweep_pending(),
+			   "[SWEEP-3] a span's sweep was forgotten");
+		return; /* owner and list mean nothing */
+	}
+	verify_place(span);
+}
+
+static void verify_marks(const struct loam_span *span)
+{
+	for (uint32_t w = 0; w < loam_span_words(span); w++) {
+		LOAM_CHECK(loam_marking() || span->swept != loam_heap.sweep_cycle ||
+				   span->mark_bits[w] == 0,
+			   "[SWEEP-4] a swept span has mark bits");
+		LOAM_CHECK((span->mark_bits[w] & ~loam_span_alloc_word(span, w)) == 0,
+			   "[SWEEP-1] a marked slot is free");
+	}
 }
 
 static void verify_bins(struct loam_cache *cache)
@@ -58,6 +79,7 @@ void loam_heap_verify_stopped(void)
 
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		verify_span(s);
+		verify_marks(s);
 		in_spans += s->pages;
 		spans++;
 	}

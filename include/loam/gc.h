@@ -11,11 +11,11 @@ extern "C" {
 #endif
 
 /*
- * A thread that uses the heap: memory of the caller's (14 KiB), 64-byte aligned, untouched by it between
+ * A thread that uses the heap: memory of the caller's (15 KiB), 64-byte aligned, untouched by it between
  * attach and detach. The contents are loam's.
  */
 struct loam_thread {
-	uint64_t opaque[1792] __attribute__((aligned(64)));
+	uint64_t opaque[1920] __attribute__((aligned(64)));
 };
 
 /*
@@ -69,6 +69,49 @@ LOAM_MUST_USE enum loam_err loam_pin(void *p);
 
 /* Undo one loam_pin. Fails: NOENT not pinned. */
 enum loam_err loam_unpin(void *p);
+
+/*
+ * How the collector learns what the program changes while it marks; chosen at loam_init, config.barrier.
+ *   MMU       it asks the page tables which pages were written. The program does nothing. Where they tell (see
+ *             loam_sys_dirty_can); else as STOP
+ *   SOFTWARE  the program stores pointers by loam_store: into objects of the heap, and into root ranges
+ *   STOP      it does not: the world stands still while it marks. The program does nothing
+ * DEFAULT is MMU on the machine, and STOP on Linux.
+ */
+enum loam_barrier {
+	LOAM_BARRIER_DEFAULT,
+	LOAM_BARRIER_MMU,
+	LOAM_BARRIER_SOFTWARE,
+	LOAM_BARRIER_STOP,
+};
+
+/* Not 0 while loam_store has to do more than store. loam's alone. */
+extern uint32_t loam_barrier_on;
+void loam_store_noted(void *slot, void *value);
+
+/*
+ * *slot = value, for a pointer-aligned slot of an object of the heap or of a root range, so that a collector with
+ * LOAM_BARRIER_SOFTWARE knows; right with the others too. Not needed for variables on a stack, and for slots of
+ * memory that is not scanned. Two threads must not store to one slot at the same time without an order of their own.
+ * Source: Go's hybrid write barrier (proposal 17503). Context: thread (attached).
+ */
+static inline void loam_store(void *slot, void *value)
+{
+	/* If the world stops between the question and the store, the old value is in a register, and kept. */
+	void *old = *(void *volatile *)slot;
+
+	if (__builtin_expect(__atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0, 0))
+		loam_store_noted(slot, value);
+	else
+		*(void *volatile *)slot = value;
+	__asm__ volatile("" : : "r"(old));
+}
+
+/*
+ * The same for many: memmove and memset, of whole pointer-aligned words. Context: thread (attached).
+ */
+void loam_store_move(void *to, const void *from, size_t size);
+void loam_store_zero(void *to, size_t size);
 
 /* A point where this thread may be stopped; call it in long loops that never allocate. */
 void loam_gc_safepoint(void);

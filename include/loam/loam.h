@@ -41,6 +41,8 @@ struct loam_config {
 	struct loam_paddr root;
 	/* Share of GOGC: collect when the heap has grown by this percentage. 0 means 100. */
 	int gc_percent;
+	/* How the collector learns what the program changes while it marks: <loam/gc.h>. */
+	enum loam_barrier barrier;
 	/* 1: print a gctrace line per collection through loam_host_log. */
 	int gctrace;
 	/* True: the heap gives each object pages of its own, with a trap behind its end, and never uses an

@@ -5,10 +5,12 @@
 
 #include "arch/host/host.h"
 #include "gc/heap.h"
+#include "gc/work.h"
 #include "mm/sys.h"
 #include "tests/host/support.h"
 
 static struct loam_thread test_thread;
+static struct loam_config heap_config; /* of the next heap_up */
 
 static inline void quiet_log(enum loam_log_level level, const char *buf, size_t len)
 {
@@ -20,12 +22,11 @@ static inline void quiet_log(enum loam_log_level level, const char *buf, size_t 
 /* cmocka set-up: `*state` is unused. The stack base is above every frame of the test. */
 static inline int heap_up(void **state)
 {
-	struct loam_config config = {0};
 	uintptr_t base;
 
 	(void)state;
 	loam_host_on_log(quiet_log);
-	assert_int_equal(loam_init(&config), LOAM_OK);
+	assert_int_equal(loam_init(&heap_config), LOAM_OK);
 	/* a page above this frame: cmocka's runner calls the test from near here */
 	base = loam_align_up((uintptr_t)__builtin_frame_address(0) + 4096, 16);
 	assert_int_equal(loam_thread_attach(&test_thread, (void *)base), LOAM_OK);
@@ -71,7 +72,8 @@ static inline int heap_down(void **state)
 	loam_host_fail_at(0);
 	loam_sys_set_limit(UINT64_MAX);
 	loam_gc_set_stress(0);
-	loam_mark_limit(0);
+	loam_gc_set_steps(0, 0);
+	loam_work_limit(0);
 	loam_heap_verify();
 	loam_sys_verify();
 	check_identities();
@@ -96,6 +98,21 @@ __attribute__((noinline, unused, no_sanitize("address"))) static void clear_stac
 		junk[i] = 0;
 }
 
+static inline int heap_up_software(void **state)
+{
+	int result;
+
+	heap_config.barrier = LOAM_BARRIER_SOFTWARE;
+	result = heap_up(state);
+	heap_config.barrier = LOAM_BARRIER_DEFAULT;
+	return result;
+}
+
 #define heap_test(f) cmocka_unit_test_setup_teardown(f, heap_up, heap_down)
+/* The same while a collector marks that relies on loam_store. */
+#define heap_test_software(f)                                                         \
+	{                                                                             \
+#f " with the software barrier", f, heap_up_software, heap_down, NULL \
+	}
 
 #endif

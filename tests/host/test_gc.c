@@ -126,10 +126,9 @@ __attribute__((noinline)) static void mutate(struct rng *rng, int steps)
 
 			shadow_root[r] = rng_below(rng, 4) == 0 ? -1 : to;
 			/* sometimes an interior pointer: it must do as well */
-			root_slot[r] = shadow_root[r] < 0
-					       ? NULL
-					       : (struct object *)((char *)object_of(to) +
-								   rng_below(rng, 40));
+			loam_store(&root_slot[r],
+				   shadow_root[r] < 0 ? NULL
+						      : (char *)object_of(to) + rng_below(rng, 40));
 			continue;
 		}
 		from = pick_reachable(rng, reached);
@@ -137,7 +136,7 @@ __attribute__((noinline)) static void mutate(struct rng *rng, int steps)
 			unsigned e = (unsigned)rng_below(rng, EDGES);
 
 			shadow[from].edge[e] = to;
-			object_of(from)->edge[e] = object_of(to);
+			loam_store(&object_of(from)->edge[e], object_of(to));
 		}
 	}
 }
@@ -183,7 +182,7 @@ static void graph_matches_shadow(void **state)
 static void graph_with_tiny_mark_stack(void **state)
 {
 	(void)state;
-	loam_mark_limit(2);
+	loam_work_limit(2);
 	run_graph(test_seed() + 1, 20, 100, true);
 }
 
@@ -199,6 +198,25 @@ static void collect_at_every_allocation(void **state)
 	}
 }
 
+/* Cycles that take their time: at each allocation a step of one, however small, while the graph changes. */
+static void collect_in_small_steps(void **state)
+{
+	static const uint64_t bytes[] = {64, 1000, 16384};
+
+	(void)state;
+	for (unsigned i = 0; i < 4 * COUNT_OF(bytes); i++) {
+		struct loam_stats before, after;
+
+		loam_stats_read(&before);
+		loam_gc_set_steps(1 + i % 3, bytes[i % COUNT_OF(bytes)]);
+		run_graph(test_seed() + 10 + i, 12, 200, true);
+		loam_gc_set_steps(0, 0);
+		loam_stats_read(&after);
+		assert_true(after.num_gc >
+			    before.num_gc + 12); /* not only those that were asked for */
+	}
+}
+
 /* A list of a million nodes: no recursion, and the mark stack overflows by policy. */
 static void deep_list_is_marked(void **state)
 {
@@ -210,16 +228,16 @@ static void deep_list_is_marked(void **state)
 	for (size_t i = 0; i < want; i++) {
 		void **p = loam_alloc(16);
 
-		p[0] = head;
+		loam_store(&p[0], head);
 		p[1] = (void *)i;
-		head = p;
+		loam_store(&head, p);
 	}
-	loam_mark_limit(1);
+	loam_work_limit(1);
 	loam_gc();
 	for (void **p = head; p != NULL; p = p[0])
 		assert_ptr_equal(p[1], want - ++count);
 	assert_int_equal(count, want);
-	head = NULL;
+	loam_store(&head, NULL);
 	loam_root_remove(&head, &head + 1);
 }
 
@@ -230,20 +248,20 @@ static void wide_object_is_marked(void **state)
 
 	(void)state;
 	assert_int_equal(loam_root_add(&wide, &wide + 1), LOAM_OK);
-	wide = loam_alloc(20000 * sizeof(void *));
+	loam_store(&wide, loam_alloc(20000 * sizeof(void *)));
 	for (size_t i = 0; i < 20000; i++) {
 		uint64_t **leaf = loam_alloc(16); /* larger ones wait with their span */
 
-		leaf[0] = loam_alloc_noscan(16);
+		loam_store(&leaf[0], loam_alloc_noscan(16));
 		*leaf[0] = i;
-		wide[i] = leaf;
+		loam_store(&wide[i], leaf);
 	}
-	loam_mark_limit(8);
+	loam_work_limit(8);
 	clear_stack();
 	loam_gc();
 	for (size_t i = 0; i < 20000; i++)
 		assert_int_equal(**(uint64_t **)wide[i], i);
-	wide = NULL;
+	loam_store(&wide, NULL);
 	loam_root_remove(&wide, &wide + 1);
 }
 
@@ -426,6 +444,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(graph_matches_shadow),
+		heap_test_software(graph_matches_shadow),
+		heap_test_software(graph_with_tiny_mark_stack),
+		heap_test_software(collect_at_every_allocation),
+		heap_test_software(collect_in_small_steps),
+		heap_test_software(deep_list_is_marked),
+		heap_test_software(wide_object_is_marked),
 		heap_test(graph_with_tiny_mark_stack),
 		heap_test(collect_at_every_allocation),
 		heap_test(deep_list_is_marked),

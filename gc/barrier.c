@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software write barrier: Go's hybrid barrier, for compilers and for C that stores pointers by loam_store.
+ *
+ * While marking goes on, before a pointer is overwritten, the old value and the new one are noted with the thread;
+ * when it has noted enough, it marks them all. Whoever ends the marking does that for everybody, in the stop.
+ *
+ *   [BARRIER-1] What could be reached when the world stopped for marking to begin, or was allocated since, is marked
+ *               when it ends. Stacks are looked at in that stop alone.
+ *
+ * Why: each pointer from then is either still where it was, and found there, or was overwritten, and noted. What is
+ * freed explicitly stays until the sweep, with what it points to ([SWEEP-2]). The new value is noted too, so
+ * that a host may attach memory to its roots, or move a pointer between stacks, without more ado.
+ *
+ * A thread can be stopped at any instruction of loam_store. If marking begins there, between the look at the
+ * flag and the store, the value that is overwritten without a note is in a register, and so found among
+ * the roots. Once it has seen the flag, the thread is inside to the store's end.
+ * Model: tests/model/hybrid.pml.
+ */
+#include "gc/mark.h"
+
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+
+uint32_t loam_barrier_on; /* stopped to write; atomic */
+
+void loam_notes_flush(struct loam_cache *cache)
+{
+	for (uint32_t i = 0; i < cache->note_count; i++)
+		loam_mark_shade(NULL, cache->note[i]);
+	cache->note_count = 0;
+}
+
+static void note(struct loam_cache *cache, uintptr_t value)
+{
+	if (value - loam_heap.base >= loam_heap.mapped_bytes)
+		return;
+	if (cache->note_count == LOAM_NOTES)
+		loam_notes_flush(cache);
+	cache->note[cache->note_count++] = value;
+}
+
+static bool noting(void)
+{
+	return __atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0;
+}
+
+void loam_store_noted(void *slot, void *value)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	loam_cache_enter(cache);
+	if (noting()) {
+		note(cache, *(uintptr_t *)slot);
+		note(cache, (uintptr_t)value);
+	}
+	*(void *volatile *)slot = value;
+	loam_cache_leave(cache);
+}
+
+static void note_words(struct loam_cache *cache, const void *lo, const void *hi)
+{
+	const uintptr_t *end = (const uintptr_t *)loam_align_down((uintptr_t)hi, sizeof(uintptr_t));
+
+	for (const uintptr_t *at = (const uintptr_t *)loam_align_up((uintptr_t)lo, sizeof(*at));
+	     at < end; at++)
+		note(cache, *at);
+}
+
+void loam_barrier_range(const void *lo, const void *hi)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	if (!noting())
+		return;
+	loam_cache_enter(cache);
+	if (noting())
+		note_words(cache, lo, hi);
+	loam_cache_leave(cache);
+}
+
+/* Inside to the end, or marking could begin amid the bytes. */
+void loam_store_move(void *to, const void *from, size_t size)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	loam_cache_enter(cache);
+	if (noting()) {
+		note_words(cache, to, (char *)to + size);
+		note_words(cache, from, (const char *)from + size);
+	}
+	memmove(to, from, size);
+	loam_cache_leave(cache);
+}
+
+void loam_store_zero(void *to, size_t size)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	loam_cache_enter(cache);
+	if (noting())
+		note_words(cache, to, (char *)to + size);
+	memset(to, 0, size);
+	loam_cache_leave(cache);
+}
