@@ -185,7 +185,7 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 
 	if (__builtin_expect(bin->slot_bytes == 0, 0))
 		return loam_zero_byte; /* size 0 */
-	if (__builtin_expect(loam_heap.unusual, 0))
+	if (__builtin_expect(loam_heap.singly, 0))
 		collect_if_stressed();
 	claimed = bin->mallocs;
 	loam_cache_enter(cache);

@@ -33,7 +33,7 @@ void loam_notes_flush(struct loam_cache *cache)
 
 static void note(struct loam_cache *cache, uintptr_t value)
 {
-	if (value - loam_heap.base >= loam_heap.mapped_bytes)
+	if (!loam_heap_has(value))
 		return;
 	if (cache->note_count == LOAM_NOTES)
 		loam_notes_flush(cache);
@@ -56,6 +56,40 @@ void loam_store_noted(void *slot, void *value)
 	}
 	*(void *volatile *)slot = value;
 	loam_cache_leave(cache);
+}
+
+/* Inside to the end, so what is replaced can be noted after. */
+void *loam_store_exchange(void *slot, void *value)
+{
+	struct loam_cache *cache = loam_cache_self();
+	void *old;
+
+	loam_cache_enter(cache);
+	if (noting())
+		note(cache, (uintptr_t)value);
+	/* acq_rel: as promised; partners: the same in other threads */
+	old = __atomic_exchange_n((void **)slot, value, __ATOMIC_ACQ_REL);
+	if (noting())
+		note(cache, (uintptr_t)old);
+	loam_cache_leave(cache);
+	return old;
+}
+
+bool loam_store_compare(void *slot, void *expected, void *value)
+{
+	struct loam_cache *cache = loam_cache_self();
+	void *old = expected;
+	bool stored;
+
+	loam_cache_enter(cache);
+	if (noting())
+		note(cache, (uintptr_t)value);
+	stored = __atomic_compare_exchange_n((void **)slot, &old, value, false, __ATOMIC_ACQ_REL,
+					     __ATOMIC_ACQUIRE);
+	if (noting() && stored)
+		note(cache, (uintptr_t)expected);
+	loam_cache_leave(cache);
+	return stored;
 }
 
 static void note_words(struct loam_cache *cache, const void *lo, const void *hi)

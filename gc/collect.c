@@ -44,7 +44,7 @@ static bool mark_some(struct loam_worker *w)
 	for (;;) {
 		if (loam_mark_drain(w))
 			return true;
-		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w))
+		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w) && !loam_dirty_scan_some(w))
 			return false;
 	}
 }
@@ -52,7 +52,7 @@ static bool mark_some(struct loam_worker *w)
 /* Does nothing wait, and does nobody mark? Inside: a guess. Stopped: exact. */
 static bool quiet(void)
 {
-	return loam_work_none() && !loam_roots_left() && !loam_pins_left();
+	return loam_work_none() && !loam_roots_left() && !loam_pins_left() && !loam_dirty_left();
 }
 
 /* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
@@ -169,12 +169,17 @@ static void end_stopped(void *arg, const void *sp)
 {
 	uint64_t *most = arg;
 	struct loam_worker *w = loam_worker_take(*most, &never_stop);
-	bool more;
+	bool more = false;
 
-	(void)sp;
+	if (loam_heap.barrier == LOAM_BARRIER_MMU) {
+		cycle.last_pages = loam_dirty_last(w, cycle.rounds);
+		more = loam_dirty_too_many(cycle.last_pages, cycle.rounds);
+		mark_stacks(w, sp);
+		loam_roots_scan_again(w);
+	}
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
 		loam_notes_flush(t);
-	more = mark_some(w);
+	more |= mark_some(w);
 	loam_worker_give(w);
 	while (loam_mark_overflowed() && *most == UINT64_MAX) {
 		w = loam_worker_take(*most, &never_stop);
@@ -229,6 +234,8 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 		return;
 	}
 	loam_sweep_finish(cache);
+	if (h->barrier == LOAM_BARRIER_MMU)
+		loam_dirty_begin();
 	cycle = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
 	loam_host_world_stop();
@@ -259,6 +266,17 @@ static void recover(struct loam_cache *cache)
 	loam_cache_leave(cache);
 }
 
+/* A round; true: it told of so little that it has been scanned already, and the last stop can come. */
+static bool clean(struct loam_cache *cache)
+{
+	uint64_t did;
+	bool few = loam_dirty_few(++cycle.rounds);
+
+	while (few && loam_dirty_left())
+		(void)slice(cache, SLICE_BYTES, &did);
+	return few;
+}
+
 /* Nothing was found to mark: end the phase, if nothing is left. False: something is, or others do. Outside. */
 static bool end(struct loam_cache *cache)
 {
@@ -275,6 +293,8 @@ static bool end(struct loam_cache *cache)
 		recover(cache);
 		seems = false;
 	}
+	if (seems && h->barrier == LOAM_BARRIER_MMU)
+		seems = clean(cache);
 	if (seems) {
 		start = loam_host_now_ns();
 		loam_host_world_stop();

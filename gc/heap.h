@@ -301,6 +301,8 @@ struct loam_cycle {
 	uint64_t goal;	      /* for live_marked; 0: none */
 	uint64_t stack_bytes; /* scanned */
 	uint64_t pages_used;  /* heap pages in spans when it began */
+	uint64_t rounds;      /* LOAM_BARRIER_MMU: in which written pages were scanned again */
+	uint64_t last_pages;  /* of them in the last stop */
 	uint64_t assist_ns,
 		donated_ns; /* atomic: marking by threads that allocate; on donated time */
 	bool forced;

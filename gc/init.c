@@ -8,7 +8,7 @@
 #include "gc/heap.h"
 
 #include "gc/persistent.h"
-#include "gc/work.h"
+#include "gc/mark.h"
 #include "mm/print.h"
 
 #define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
@@ -64,6 +64,7 @@ static void free_tables(struct loam_heap *h)
 	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
+	loam_dirty_reset();
 }
 
 /* Huge leaves are welcome (pageheap.c), and not needed. */
@@ -99,6 +100,8 @@ static enum loam_barrier barrier_of(const struct loam_config *config)
 {
 	if (config->barrier == LOAM_BARRIER_SOFTWARE)
 		return config->barrier;
+	if (config->barrier == LOAM_BARRIER_MMU && loam_sys_dirty_can())
+		return config->barrier;
 	return LOAM_BARRIER_STOP;
 }
 
@@ -130,6 +133,8 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		err = loam_pin_init();
 	if (err == LOAM_OK)
 		err = loam_work_init();
+	if (err == LOAM_OK)
+		err = loam_dirty_init(h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT);
 	if (err != LOAM_OK) {
 		enum loam_err freed = loam_sys_free(h->base, h->reserved_bytes);
 

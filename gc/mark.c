@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 
 void loam_mark_shade(struct loam_worker *w, uintptr_t word)
 {
-	if (word - loam_heap.base < loam_heap.mapped_bytes)
+	if (loam_heap_has(word))
 		mark_word(w, word);
 }
 

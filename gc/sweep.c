@@ -9,8 +9,7 @@
  * stretches of the heap by address: when they run out of slots, for what they allocate, and on donated time. The
  * next cycle begins when all is swept.
  *
- *   [SWEEP-1] No marked slot is free: such a zombie was freed explicitly while something still
- *             pointed to it, and is reported as a bug when the heap is verified.
+ *   [SWEEP-1] What is in use after the sweep was in use before it, marked, and not freed explicitly.
  *   [SWEEP-2] While marking goes on no slot and no span becomes free: what is freed explicitly is noted in the
  *             remote bits, and freed by the sweep. So what marking finds stays what it is.
  *   [SWEEP-3] A span whose `swept` is not this cycle's is owned by nobody, whatever its record says, and on no

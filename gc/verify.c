@@ -50,8 +50,6 @@ static void verify_marks(const struct loam_span *span)
 		LOAM_CHECK(loam_marking() || span->swept != loam_heap.sweep_cycle ||
 				   span->mark_bits[w] == 0,
 			   "[SWEEP-4] a swept span has mark bits");
-		LOAM_CHECK((span->mark_bits[w] & ~loam_span_alloc_word(span, w)) == 0,
-			   "[SWEEP-1] a marked slot is free");
 	}
 }
 

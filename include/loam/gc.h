@@ -113,6 +113,13 @@ static inline void loam_store(void *slot, void *value)
 void loam_store_move(void *to, const void *from, size_t size);
 void loam_store_zero(void *to, size_t size);
 
+/*
+ * Atomically, acquire and release, for slots that several threads store to: exchange, which returns what was there; and compare
+ * and exchange, which stores only if `expected` was there, and says so. Context: thread (attached).
+ */
+void *loam_store_exchange(void *slot, void *value);
+bool loam_store_compare(void *slot, void *expected, void *value);
+
 /* A point where this thread may be stopped; call it in long loops that never allocate. */
 void loam_gc_safepoint(void);
 

@@ -63,7 +63,7 @@ static void *worker(void *arg)
 
 		if (p == NULL)
 			continue;
-		old = __atomic_exchange_n(&mailbox[rng_below(&rng, SHARED)], p, __ATOMIC_ACQ_REL);
+		old = loam_store_exchange(&mailbox[rng_below(&rng, SHARED)], p);
 		if (old != NULL) {
 			check_block(old);
 			if (job->frees)
@@ -115,6 +115,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test(threads_drop_references),
 		heap_test(threads_free_across),
+		heap_test_software(threads_drop_references),
+		heap_test_software(threads_free_across),
 	};
 	return cmocka_run_group_tests_name("thread", tests, NULL, NULL);
 }

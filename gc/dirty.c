@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The MMU as write barrier (mostly-parallel marking): the program does nothing, and the page tables tell which pages it has
+ * written (<loam/sys.h>, loam_sys_dirty_*).
+ *
+ *   [DIRTY-GC-1] When marking ends, each page that was written since its marked objects were scanned last, has been
+ *                told, and they have been scanned again; so have all stacks, registers and roots.
+ *
+ * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since; their marked
+ * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
+ * stops; what was written since that round is scanned in the stop, with the stacks and the roots: at most
+ * LOAM_DIRTY_LAST pages, or the world runs on for another round. A program that writes faster than pages can be
+ * scanned again is stopped after ROUNDS_MOST all the same.
+ *
+ * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, if anything there is scanned at all;
+ * whoever marks takes a word of them.
+ *
+ * Concurrency: rounds with heap.collecting held; bits under `lock`. Model: tests/model/dirty.pml.
+ * Reference: Boehm, Demers, Shenker, "Mostly Parallel Garbage Collection".
+ */
+#include "gc/mark.h"
+
+#define FEW	    (LOAM_DIRTY_LAST / 2)
+#define ROUNDS_MOST 24u
+
+static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
+static struct loam_gc_lock lock; /* after none, before none; inside */
+static uint64_t next_word;	 /* lock: bits before are clear */
+static uint64_t pages_left;	 /* atomic: bits set */
+static uint64_t told;		 /* heap.collecting: pages of the running round */
+static struct {
+	uint64_t pages;
+	uint32_t page[LOAM_DIRTY_LAST]; /* as many as fit */
+} last;					/* stopped */
+
+static uint64_t *word_of(uint64_t page)
+{
+	return (uint64_t *)bits.base + page / 64;
+}
+
+/* Is anything in that 4 KiB ever scanned? */
+static bool scanned(uint64_t page)
+{
+	const struct loam_span *span =
+		loam_span_at_page(page >> (LOAM_HEAP_PAGE_SHIFT - LOAM_PAGE_SHIFT));
+
+	return span->slots != 0 && span->scan != LOAM_SCAN_NONE;
+}
+
+/* Under mm's locks, so it writes down, no more. */
+static void note(void *unused, uintptr_t base, size_t size)
+{
+	uint64_t page = (base - loam_heap.base) >> LOAM_PAGE_SHIFT;
+
+	(void)unused;
+	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++) {
+		uint64_t bit = (uint64_t)1 << (page % 64);
+
+		if (!scanned(page) || (*word_of(page) & bit) != 0)
+			continue;
+		*word_of(page) |= bit;
+		told++;
+	}
+}
+
+static void ignore(void *unused, uintptr_t base, size_t size)
+{
+	(void)unused;
+	(void)base;
+	(void)size;
+}
+
+static void round(void (*visit)(void *arg, uintptr_t base, size_t size))
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t bytes = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
+	enum loam_err err = LOAM_OK;
+
+	if (bytes != 0)
+		err = loam_sys_dirty_round(h->base, bytes, true, visit, NULL);
+	LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
+}
+
+void loam_dirty_begin(void)
+{
+	round(ignore);
+}
+
+bool loam_dirty_few(uint64_t rounds)
+{
+	/* nobody looks at the bits: none is set */
+	LOAM_CHECK(__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0,
+		   "[DIRTY-GC-1] a round before the last one's pages are scanned");
+	told = 0;
+	next_word = 0;
+	round(note);
+	/* release: the bits come first; partner: loam_dirty_scan_some */
+	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
+	return told <= FEW || rounds >= ROUNDS_MOST;
+}
+
+bool loam_dirty_left(void)
+{
+	return __atomic_load_n(&pages_left, __ATOMIC_RELAXED) != 0;
+}
+
+/* The next word with bits, and its number; 0: there is none. */
+static uint64_t take_word(uint64_t *number)
+{
+	uint64_t end = __atomic_load_n(&bits.ready, __ATOMIC_RELAXED) / 8, word = 0;
+
+	loam_gc_lock(&lock);
+	while (word == 0 && next_word < end) {
+		*number = next_word++;
+		word = *word_of(*number * 64);
+		*word_of(*number * 64) = 0;
+	}
+	loam_gc_unlock(&lock);
+	return word;
+}
+
+static void put_back(uint64_t number, uint64_t word)
+{
+	loam_gc_lock(&lock);
+	*word_of(number * 64) = word;
+	if (number < next_word)
+		next_word = number;
+	loam_gc_unlock(&lock);
+}
+
+bool loam_dirty_scan_some(struct loam_worker *w)
+{
+	uint64_t number, word;
+
+	/* acquire: partner of the release in loam_dirty_few */
+	if (__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0)
+		return false;
+	word = take_word(&number);
+	if (word == 0)
+		return false;
+	while (word != 0 && !loam_mark_enough(w)) {
+		uint64_t page = number * 64 + (unsigned)__builtin_ctzll(word);
+
+		word &= word - 1;
+		loam_mark_page(w, loam_heap.base + (page << LOAM_PAGE_SHIFT));
+		__atomic_sub_fetch(&pages_left, 1, __ATOMIC_RELAXED);
+	}
+	if (word != 0)
+		put_back(number, word);
+	return true;
+}
+
+/* ---- the last stop ---- */
+
+static void note_last(void *unused, uintptr_t base, size_t size)
+{
+	uint64_t page = (base - loam_heap.base) >> LOAM_PAGE_SHIFT;
+
+	(void)unused;
+	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++) {
+		if (!scanned(page))
+			continue;
+		if (last.pages < LOAM_DIRTY_LAST)
+			last.page[last.pages] = (uint32_t)page;
+		last.pages++;
+	}
+}
+
+uint64_t loam_dirty_last(struct loam_worker *w, uint64_t rounds)
+{
+	struct loam_heap *h = &loam_heap;
+	enum loam_err err = LOAM_OK;
+
+	last.pages = 0;
+	if (h->mapped_bytes != 0)
+		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note_last, NULL);
+	if (err == LOAM_OK && last.pages > LOAM_DIRTY_LAST && rounds >= ROUNDS_MOST) {
+		/* no more patience: as a round, but in the stop */
+		told = 0;
+		next_word = 0;
+		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note, NULL);
+		pages_left = told;
+	} else if (last.pages <= LOAM_DIRTY_LAST) {
+		for (uint64_t i = 0; i < last.pages; i++)
+			loam_mark_page(w, h->base + ((uintptr_t)last.page[i] << LOAM_PAGE_SHIFT));
+	}
+	LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
+	return last.pages;
+}
+
+bool loam_dirty_too_many(uint64_t pages, uint64_t rounds)
+{
+	return pages > LOAM_DIRTY_LAST && rounds < ROUNDS_MOST;
+}
+
+/* ---- start and end ---- */
+
+enum loam_err loam_dirty_grow(uint64_t pages)
+{
+	if (loam_heap.barrier != LOAM_BARRIER_MMU)
+		return LOAM_OK;
+	return loam_table_grow(&bits,
+			       loam_align_up(pages * (LOAM_HEAP_PAGE / LOAM_PAGE_SIZE), 64) / 8);
+}
+
+enum loam_err loam_dirty_init(uint64_t pages)
+{
+	pages_left = next_word = 0;
+	bits = (struct loam_table){0};
+	if (loam_heap.barrier != LOAM_BARRIER_MMU)
+		return LOAM_OK;
+	return loam_table_reserve(&bits, pages * (LOAM_HEAP_PAGE / LOAM_PAGE_SIZE) / 8 + 8);
+}
+
+void loam_dirty_reset(void)
+{
+	loam_table_free(&bits);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Many threads on one heap, marked while they run: each changes a graph of its own and hands parts of it to the
+ * others, while some donate time and all assist. An object that is freed too early is poisoned (LOAM_DEBUG 3), and the
+ * one that holds it sees that. [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2], [SWEEP-3], [CYCLE-1] to [CYCLE-3].
+ */
+#include "tests/host/heap_setup.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#define MUTATORS 3
+#define DONORS	 2
+#define SLOTS	 64
+#define CHILDREN 3
+#define SHARED	 16
+#define OPS	 20000
+
+struct node {
+	uint64_t id;
+	struct node *child[CHILDREN];
+	uint64_t check; /* ~id */
+};
+
+static struct node *slots[MUTATORS][SLOTS]; /* registered */
+static struct node *shared[SHARED];	    /* registered */
+static unsigned failures;
+static bool over;
+
+#define CHECK(c)                                                            \
+	do {                                                                \
+		if (!(c))                                                   \
+			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
+	} while (0)
+
+static void attach(struct loam_thread *thread)
+{
+	pthread_attr_t attr;
+	void *low;
+	size_t size;
+
+	pthread_getattr_np(pthread_self(), &attr);
+	pthread_attr_getstack(&attr, &low, &size);
+	pthread_attr_destroy(&attr);
+	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
+}
+
+static struct node *make(struct rng *rng)
+{
+	struct node *n =
+		loam_alloc(sizeof(*n) + (rng_below(rng, 8) == 0 ? rng_below(rng, 60000) : 0));
+
+	CHECK(n != NULL && n->check == 0);
+	n->id = rng_next(rng);
+	n->check = ~n->id;
+	return n;
+}
+
+static void check(const struct node *n)
+{
+	CHECK(n->check == ~n->id);
+}
+
+/* Only one thread at a time can reach a node: new ones are handed over, by an exchange. So no two store to a slot. */
+
+/* A node somewhere in the graph of a root; the root's own if there is nothing below. */
+static struct node *descend(struct rng *rng, struct node *n)
+{
+	for (unsigned i = 0; i < 12; i++) {
+		struct node *next = n->child[rng_below(rng, CHILDREN)];
+
+		check(n);
+		if (next == NULL)
+			break;
+		n = next;
+	}
+	return n;
+}
+
+__attribute__((noinline)) static void step(struct rng *rng, struct node **mine)
+{
+	struct node **root = &mine[rng_below(rng, SLOTS)], *n, *other;
+	unsigned c = (unsigned)rng_below(rng, CHILDREN);
+
+	if (*root == NULL) {
+		loam_store(root, make(rng));
+		return;
+	}
+	n = descend(rng, *root);
+	switch (rng_below(rng, 8)) {
+	case 0: /* a new one */
+		loam_store(&n->child[c], make(rng));
+		break;
+	case 1: /* what hangs there moves elsewhere, by way of a register alone */
+		other = n->child[c];
+		loam_store(&n->child[c], NULL);
+		n = make(rng);
+		loam_store(&n->child[c], other);
+		loam_store(&mine[rng_below(rng, SLOTS)], n);
+		break;
+	case 2: /* two roots hold the same */
+		loam_store(&mine[rng_below(rng, SLOTS)], n);
+		break;
+	case 3: /* gone */
+		loam_store(root, NULL);
+		break;
+	case 4: /* to others, and theirs to us */
+		loam_store(root, NULL);
+		other = loam_store_exchange(&shared[rng_below(rng, SHARED)], make(rng));
+		if (other != NULL)
+			check(other);
+		loam_store(root, other);
+		break;
+	case 5: { /* many at once */
+		struct node *copy[CHILDREN];
+
+		memcpy(copy, n->child, sizeof(copy));
+		loam_store_zero(n->child, sizeof(copy));
+		n = make(rng);
+		loam_store_move(n->child, copy, sizeof(copy));
+		loam_store(root, n);
+		break;
+	}
+	case 6: /* a vector that grows, and is freed */
+		other = loam_alloc(40);
+		loam_store(&other->child[0], n);
+		other = loam_realloc(other, 40 + rng_below(rng, 100000));
+		CHECK(other->child[0] == n);
+		check(n);
+		CHECK(loam_free(other) == LOAM_OK);
+		break;
+	default:
+		check(n);
+	}
+}
+
+struct job {
+	pthread_t thread;
+	uint64_t seed;
+	unsigned number;
+};
+
+static void *mutate(void *arg)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	struct job *job = arg;
+	struct rng rng = {job->seed};
+
+	attach(thread);
+	for (unsigned i = 0; i < OPS; i++) {
+		step(&rng, slots[job->number]);
+		if (i % 5000 == 2500)
+			loam_gc();
+	}
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void *donate(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	(void)unused;
+	attach(thread);
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
+		if (!loam_gc_work(50000))
+			sched_yield();
+	}
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void graphs_survive_marking(void **state)
+{
+	struct job job[MUTATORS];
+	pthread_t donor[DONORS];
+	struct loam_stats stats;
+
+	(void)state;
+	failures = 0;
+	over = false;
+	memset(slots, 0, sizeof(slots));
+	memset(shared, 0, sizeof(shared));
+	assert_int_equal(loam_root_add(slots, slots + MUTATORS), LOAM_OK);
+	assert_int_equal(loam_root_add(shared, shared + SHARED), LOAM_OK);
+	loam_gc_set_percent(20);
+	for (unsigned i = 0; i < DONORS; i++)
+		assert_int_equal(pthread_create(&donor[i], NULL, donate, NULL), 0);
+	for (unsigned i = 0; i < MUTATORS; i++) {
+		job[i] = (struct job){.seed = test_seed() + i, .number = i};
+		assert_int_equal(pthread_create(&job[i].thread, NULL, mutate, &job[i]), 0);
+	}
+	for (unsigned i = 0; i < MUTATORS; i++)
+		pthread_join(job[i].thread, NULL);
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < DONORS; i++)
+		pthread_join(donor[i], NULL);
+	assert_int_equal(failures, 0);
+	loam_stats_read(&stats);
+	assert_true(stats.num_gc > stats.num_forced_gc);
+	assert_int_equal(loam_root_remove(slots, slots + MUTATORS), LOAM_OK);
+	assert_int_equal(loam_root_remove(shared, shared + SHARED), LOAM_OK);
+	memset(slots, 0, sizeof(slots));
+	memset(shared, 0, sizeof(shared));
+	clear_stack();
+	loam_gc();
+	loam_stats_read(&stats);
+	assert_true(stats.heap_objects < 40);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		heap_test(graphs_survive_marking),
+		heap_test_software(graphs_survive_marking),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
