@@ -174,12 +174,14 @@ static void end_stopped(void *arg, const void *sp)
 	if (loam_heap.barrier == LOAM_BARRIER_MMU) {
 		cycle.last_pages = loam_dirty_last(w, cycle.rounds);
 		more = loam_dirty_too_many(cycle.last_pages, cycle.rounds);
-		mark_stacks(w, sp);
-		loam_roots_scan_again(w);
+		if (!more) {
+			mark_stacks(w, sp);
+			loam_roots_scan_again(w);
+		}
 	}
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
 		loam_notes_flush(t);
-	more |= mark_some(w);
+	more = more || mark_some(w);
 	loam_worker_give(w);
 	while (loam_mark_overflowed() && *most == UINT64_MAX) {
 		w = loam_worker_take(*most, &never_stop);
