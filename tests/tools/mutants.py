@@ -299,6 +299,14 @@ MUTANTS = [
      "\tloam_persistent_reset();\n", "", "shutdown", HOST),
     ("shutdown: other threads are no hindrance", "gc/init.c",
      "\t\tothers |= c != self;\n", "\t\tothers |= c == NULL;\n", "shutdown", HOST),
+    ("limiter: a pause counts for one thread", "gc/limiter.c",
+     "\tpour(l, window(l, now_ns));\n", "\tpour(l, window(l, now_ns) / (int64_t)l->threads);\n", "limiter", HOST),
+    ("limiter: idle time told late looks like collecting", "gc/limiter.c",
+     "(idle < all ? idle : all)", "idle", "limiter", HOST),
+    ("limiter: fewer threads do not make it limit", "gc/limiter.c",
+     "/* no overflow: nobody has collected for it */\n\tset_limiting(l);\n", "\n", "limiter", HOST),
+    ("limiter: credit for time without collections", "gc/limiter.c",
+     "l->fill_ns -= by < l->fill_ns ? by : l->fill_ns;", "l->fill_ns -= by;", "limiter", HOST),
 ]
 
 
