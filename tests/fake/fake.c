@@ -14,6 +14,8 @@
  * cache), filled by touches and by speculation: before each store to a live entry some CPU may
  * walk there. Nothing is ever evicted but by an invalidation, or by chance when a cache is full.
  * A leaf with the contiguous hint is cached with its whole run.
+ * Rights of table entries are cached with what is below them: a leaf or a table that was cached below an entry that
+ * allowed writing allows it until it is forgotten, and a leaf that was cached as written notes no write.
  * An invalidation drops exactly what it names: leaves of that level, and cached table entries
  * only where `tables` is set. It reaches the CPU that runs the code under test, and the others
  * where the machine broadcasts.
@@ -51,6 +53,7 @@ struct tlb_entry {
 	uint64_t va, pa, size; /* of the leaf, or of the contiguous run it is in */
 	uint32_t attr;
 	unsigned level;
+	bool closed; /* a table above it forbade writing when it was cached */
 };
 
 /* A cached table entry: walks of [va, va + size of level) begin in `table`. */
@@ -58,6 +61,7 @@ struct walk_entry {
 	uint64_t va;
 	uint64_t table;
 	unsigned level; /* of the entry that was cached; its table is one below */
+	bool closed;	/* it, or one above it, forbade writing */
 };
 
 struct cpu {
@@ -92,6 +96,8 @@ static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
 static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
 static struct rng rng;
+static void (*on_write)(uint64_t va);
+static bool calm;
 
 static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 static void violation(const char *fmt, ...)
@@ -217,7 +223,7 @@ static void tlb_fill(struct cpu *c, struct tlb_entry e)
 	c->tlb[at] = e;
 }
 
-static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table)
+static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table, bool closed)
 {
 	unsigned at = 0;
 
@@ -225,19 +231,21 @@ static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table
 		at++;
 	if (at == c->walk_count)
 		at = at < WALK_ENTRIES ? c->walk_count++ : (unsigned)rng_below(&rng, WALK_ENTRIES);
-	c->walk[at] = (struct walk_entry){va, table, level};
+	c->walk[at] = (struct walk_entry){va, table, level, closed};
 }
 
 /* Where a walk for `va` begins: in the lowest cached table, else in the root. */
-static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level)
+static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level, bool *closed)
 {
 	uint64_t table = fake_root().raw;
 
+	*closed = false;
 	*level = mmu.levels - 1u;
 	for (unsigned i = 0; i < c->walk_count; i++) {
 		if (covers(c->walk[i].va, c->walk[i].level, va) && c->walk[i].level - 1 <= *level) {
 			*level = c->walk[i].level - 1;
 			table = c->walk[i].table;
+			*closed = c->walk[i].closed;
 		}
 	}
 	return table;
@@ -270,7 +278,8 @@ static void grow_to_run(uint64_t table, unsigned index, struct tlb_entry *e)
 static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, uint64_t *entry_pa)
 {
 	unsigned level;
-	uint64_t table = walk_start(c, va, &level);
+	bool closed;
+	uint64_t table = walk_start(c, va, &level, &closed);
 
 	for (;; level--) {
 		uint64_t pa = table + loam_pt_index(&mmu, va, level) * 8, pte = walk_load(pa);
@@ -285,33 +294,40 @@ static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, u
 				.size = loam_level_size(level),
 				.attr = loam_pte_attr(&mmu, pte, level),
 				.level = level,
+				.closed = closed,
 			};
 			grow_to_run(table, loam_pt_index(&mmu, va, level), found);
 			*entry_pa = pa;
 			return true;
 		}
 		table = loam_pte_pa(&mmu, pte, level).raw;
-		walk_fill(c, loam_align_down(va, loam_level_size(level)), level, table);
+		closed |= (loam_pte_attr(&mmu, pte, level) & LOAM_ATTR_WRITE) == 0;
+		walk_fill(c, loam_align_down(va, loam_level_size(level)), level, table, closed);
 	}
 }
 
-/* Set accessed or dirty in the live entry, as hardware does: atomically, on coherent memory. */
-static void hardware_note(uint64_t entry_pa, struct tlb_entry *e, uint32_t bits)
+/* Set accessed or dirty in the live entry, as hardware does: atomically, on coherent memory. False: the leaf is
+ * not what it was when it was cached. */
+static bool hardware_note(uint64_t entry_pa, struct tlb_entry *e, uint32_t bits)
 {
 	uint64_t *p = entry_ptr(entry_pa);
 
 	publish_one(entry_pa);
 	if (loam_pte_kind(&mmu, *p, e->level) != LOAM_PTE_LEAF)
-		return;
+		return false;
+	if ((bits & LOAM_ATTR_DIRTY) != 0 &&
+	    (loam_pte_attr(&mmu, *p, e->level) & LOAM_ATTR_WRITE) == 0)
+		return false;
 	e->attr = loam_pte_attr(&mmu, *p, e->level) | bits;
 	*p = loam_pte_leaf(&mmu, e->level, loam_pte_pa(&mmu, *p, e->level), e->attr);
+	return true;
 }
 
-static bool allowed(uint32_t attr, enum loam_access access)
+static bool allowed(const struct tlb_entry *e, enum loam_access access)
 {
 	if (access == LOAM_ACCESS_EXEC)
-		return (attr & LOAM_ATTR_EXEC) != 0;
-	return access == LOAM_ACCESS_READ || (attr & LOAM_ATTR_WRITE) != 0;
+		return (e->attr & LOAM_ATTR_EXEC) != 0;
+	return access == LOAM_ACCESS_READ || ((e->attr & LOAM_ATTR_WRITE) != 0 && !e->closed);
 }
 
 bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_paddr *pa)
@@ -326,7 +342,7 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 		e = *hit;
 	else if (!hardware_walk(c, va, &e, &entry_pa))
 		return false;
-	if (!allowed(e.attr, access))
+	if (!allowed(&e, access))
 		return false;
 	if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && !mmu.hw_access)
 		return false;
@@ -335,14 +351,17 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 
 		if (!mmu.hw_dirty || !hardware_walk(c, va, &again, &entry_pa))
 			return false;
-		hardware_note(entry_pa, &e, LOAM_ATTR_DIRTY | LOAM_ATTR_ACCESSED);
+		if (!hardware_note(entry_pa, &e, LOAM_ATTR_DIRTY | LOAM_ATTR_ACCESSED))
+			return false;
 	} else if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && entry_pa != KEY_NONE) {
-		hardware_note(entry_pa, &e, LOAM_ATTR_ACCESSED);
+		(void)hardware_note(entry_pa, &e, LOAM_ATTR_ACCESSED);
 	}
 	if (hit != NULL)
 		*hit = e;
 	else
 		tlb_fill(c, e);
+	if (access == LOAM_ACCESS_WRITE && on_write != NULL)
+		on_write(va);
 	if (pa != NULL)
 		*pa = loam_paddr(e.pa + (va - e.va));
 	return true;
@@ -439,6 +458,22 @@ static void check_change(uint64_t old, uint64_t pte, unsigned level, uint64_t va
 	}
 }
 
+/* The rights of a table entry are about to change: until then, and a little later, others write there. */
+static void write_below(uint64_t va, unsigned level)
+{
+	for (unsigned n = 0; n < 4 && !calm; n++)
+		(void)fake_touch((unsigned)rng_below(&rng, cpu_count),
+				 va + rng_below(&rng, loam_level_size(level)), LOAM_ACCESS_WRITE,
+				 NULL);
+}
+
+static bool same_table(uint64_t old, uint64_t pte, unsigned level)
+{
+	return loam_pte_kind(&mmu, old, level) == LOAM_PTE_TABLE &&
+	       loam_pte_kind(&mmu, pte, level) == LOAM_PTE_TABLE &&
+	       loam_pte_pa(&mmu, old, level).raw == loam_pte_pa(&mmu, pte, level).raw;
+}
+
 static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 {
 	struct frame_info info = *info_of(table.raw);
@@ -460,6 +495,13 @@ static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 		check_made(pte, info.level, va);
 	if (old == pte)
 		return;
+	if (same_table(old, pte, info.level)) {
+		write_below(va, info.level);
+		remember_unpublished(pa);
+		*p = pte;
+		write_below(va, info.level);
+		return;
+	}
 	remember_unpublished(pa);
 	*p = pte;
 	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_TABLE &&
@@ -494,13 +536,21 @@ uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uint64_t pte)
 	uint64_t old;
 
 	/* hardware may note a write until the very moment of the exchange */
-	if (info.table && mmu.hw_dirty && rng_below(&rng, 2) == 0)
+	if (info.table && mmu.hw_dirty && !calm && rng_below(&rng, 2) == 0)
 		(void)fake_touch((unsigned)rng_below(&rng, cpu_count),
 				 canonical(info.va + index * loam_level_size(info.level)),
 				 LOAM_ACCESS_WRITE, NULL);
 	old = loam_pt_load(table, index);
 	change_entry(table, index, pte);
 	return old;
+}
+
+bool loam_pt_cas(struct loam_paddr table, unsigned index, uint64_t old, uint64_t pte)
+{
+	if (loam_pt_load(table, index) != old)
+		return false;
+	change_entry(table, index, pte);
+	return true;
 }
 
 /* ---- publishing and invalidation ---- */
@@ -582,22 +632,25 @@ void loam_tlb_broadcast(const struct loam_mmu *m, uint64_t va, uint64_t count, u
 
 void loam_tlb_broadcast_all(const struct loam_mmu *m)
 {
+	fake_others_act();
 	drop_all(m->broadcast);
 }
 
 /* ---- what must hold ---- */
 
 /* The leaf that the tables hold for `va`, or a none; `*attr`: with what is noted of all its run. */
-static uint64_t true_leaf(uint64_t va, unsigned *level, uint32_t *attr)
+static uint64_t true_leaf(uint64_t va, unsigned *level, uint32_t *attr, bool *closed)
 {
 	uint64_t table = fake_root().raw, pte;
 	unsigned index;
 
+	*closed = false;
 	for (*level = mmu.levels - 1u;; --*level) {
 		index = loam_pt_index(&mmu, va, *level);
 		pte = *entry_ptr(table + index * 8);
 		if (loam_pte_kind(&mmu, pte, *level) != LOAM_PTE_TABLE)
 			break;
+		*closed |= (loam_pte_attr(&mmu, pte, *level) & LOAM_ATTR_WRITE) == 0;
 		table = loam_pte_pa(&mmu, pte, *level).raw;
 	}
 	*attr = loam_pte_attr(&mmu, pte, *level);
@@ -615,7 +668,8 @@ static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
 	for (uint64_t at = 0; at < e->size; at += loam_level_size(e->level)) {
 		uint32_t attr;
 		unsigned level;
-		uint64_t pte = true_leaf(e->va + at, &level, &attr);
+		bool closed;
+		uint64_t pte = true_leaf(e->va + at, &level, &attr, &closed);
 
 		if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
 			violation("CPU %u still maps %#llx, which is unmapped", cpu,
@@ -623,10 +677,35 @@ static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
 		if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa + at)
 			violation("CPU %u maps %#llx to where it was", cpu,
 				  (unsigned long long)(e->va + at));
-		if ((e->attr & ~attr & rights) != 0)
+		if ((e->attr & ~attr & rights) != 0 ||
+		    (closed && !e->closed && (e->attr & LOAM_ATTR_WRITE) != 0))
 			violation("CPU %u has rights to %#llx that are gone", cpu,
 				  (unsigned long long)(e->va + at));
 	}
+}
+
+/* Does the table entry of `level` for `va`, or one above it, forbid writing? */
+static bool is_closed(uint64_t va, unsigned level)
+{
+	uint64_t table = fake_root().raw, pte;
+	bool closed = false;
+
+	for (unsigned l = mmu.levels - 1u; l >= level; l--) {
+		pte = *entry_ptr(table + loam_pt_index(&mmu, va, l) * 8);
+		closed |= (loam_pte_attr(&mmu, pte, l) & LOAM_ATTR_WRITE) == 0;
+		table = loam_pte_pa(&mmu, pte, l).raw;
+	}
+	return closed;
+}
+
+void fake_calm(void)
+{
+	calm = true;
+}
+
+void fake_on_write(void (*wrote)(uint64_t va))
+{
+	on_write = wrote;
 }
 
 void fake_settled(void)
@@ -645,6 +724,9 @@ void fake_settled(void)
 			    canonical(info->va) != w->va)
 				violation("CPU %u caches a table for %#llx that is gone", c,
 					  (unsigned long long)w->va);
+			if (!w->closed && is_closed(w->va, w->level))
+				violation("CPU %u may write below a table for %#llx that is closed",
+					  c, (unsigned long long)w->va);
 		}
 	}
 }
@@ -737,6 +819,9 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 	}
 	memset(cpus, 0, sizeof(cpus));
 	pending_count = 0;
+	on_write = NULL;
+	calm = false;
+	fake_between(NULL);
 	fake_run_on(0);
 	fake_deafen(FAKE_CPUS);
 	invalidated = 0;
