@@ -96,7 +96,7 @@ static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
 static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
 static struct rng rng;
-static void (*on_write)(uint64_t va);
+static void (*on_write)(uint64_t va, uint64_t base, uint64_t size);
 static bool calm;
 
 static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -361,7 +361,7 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 	else
 		tlb_fill(c, e);
 	if (access == LOAM_ACCESS_WRITE && on_write != NULL)
-		on_write(va);
+		on_write(va, e.va, e.size);
 	if (pa != NULL)
 		*pa = loam_paddr(e.pa + (va - e.va));
 	return true;
@@ -698,12 +698,12 @@ static bool is_closed(uint64_t va, unsigned level)
 	return closed;
 }
 
-void fake_calm(void)
+void fake_calm(bool on)
 {
-	calm = true;
+	calm = on;
 }
 
-void fake_on_write(void (*wrote)(uint64_t va))
+void fake_on_write(void (*wrote)(uint64_t va, uint64_t base, uint64_t size))
 {
 	on_write = wrote;
 }
