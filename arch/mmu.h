@@ -15,10 +15,12 @@
  *   uint64_t loam_pte_none(unsigned tag)               not-present entry carrying a 2-bit tag
  *   unsigned loam_pte_tag(uint64_t pte)                tag of a not-present entry
  *   uint64_t loam_pte_leaf(mmu, level, pa, attr)       attr must pass loam_pte_attr_ok
- *   uint64_t loam_pte_table(mmu, pa)
+ *   uint64_t loam_pte_table(mmu, pa, attr)             attr: WRITE, or nothing below may be written
+ *                                                      (of level 1, and only if mmu->table_write);
+ *                                                      DIRTY, a note that hardware does not see
  *   kind     loam_pte_kind(mmu, pte, level)            none, leaf or table: exactly one
  *   pa       loam_pte_pa(mmu, pte, level)              of a leaf or a table
- *   uint32_t loam_pte_attr(mmu, pte, level)            inverse of loam_pte_leaf
+ *   uint32_t loam_pte_attr(mmu, pte, level)            inverse of loam_pte_leaf and loam_pte_table
  *   change   loam_pte_change(mmu, old, new, level)     may `new` replace `old`, and how
  *   bool     loam_pte_attr_ok(mmu, attr, level)        can this CPU do it; W+X is never ok
  *
@@ -27,6 +29,8 @@
  *   void     loam_pt_store(table, index, pte)          single-copy atomic store
  *   uint64_t loam_pt_swap(table, index, pte)           atomic exchange: hardware may set A and D
  *                                                      at any time; whoever clears must see them
+ *   bool     loam_pt_cas(table, index, old, pte)       store if `old` stands there still; for whoever
+ *                                                      does not hold the lock
  *   void     loam_pt_publish(mmu)                      order earlier entry and table writes
  *                                                      before later walks by any CPU; needed also
  *                                                      for none-to-valid (aarch64: DSB, ISB)
@@ -39,10 +43,9 @@
  *                                                      where mmu->broadcast; else as local
  *   void     loam_tlb_broadcast_all(mmu)
  *   void *   loam_frame_ptr(pa)                        the direct map: contents of a frame
- *   uint64_t loam_mmu_fault_address()                  (boot) last faulting address
  *
  * Out of line (mmu.c): loam_mmu_detect, loam_mmu_cpu_init, loam_mmu_root_get,
- * loam_mmu_root_set, loam_icache_sync.
+ * loam_mmu_root_set, loam_icache_sync. That makes 24 functions, and no more are wanted.
  */
 #ifndef LOAM_ARCH_MMU_H
 #define LOAM_ARCH_MMU_H
@@ -77,6 +80,7 @@ struct loam_mmu {
 	bool lpa2;	   /* aarch64: 52-bit descriptors (TCR_ELx.DS) */
 	bool hw_access;	   /* the CPU sets the accessed bit */
 	bool hw_dirty;	   /* the CPU sets the dirty bit */
+	bool table_write;  /* an entry that leads to a table can forbid writing below it */
 	bool bbm2;	   /* aarch64 FEAT_BBM level 2: block size may change without a break */
 	bool contig;	   /* aarch64 contiguous hint */
 	bool broadcast;	   /* invalidations reach other CPUs in hardware */
@@ -90,7 +94,7 @@ struct loam_mmu {
 #define LOAM_ATTR_EXEC	   0x002u
 #define LOAM_ATTR_USER	   0x004u
 #define LOAM_ATTR_ACCESSED 0x008u /* preset unless access is tracked */
-#define LOAM_ATTR_DIRTY	   0x010u /* with WRITE: preset unless writes are tracked */
+#define LOAM_ATTR_DIRTY	   0x010u /* written: preset unless writes are tracked */
 #define LOAM_ATTR_CONTIG   0x020u /* aarch64: one of an aligned run of 16 alike */
 #define LOAM_ATTR_MEM_MASK 0x0c0u
 #define LOAM_ATTR_MEM_WB   0x000u /* normal, write-back */

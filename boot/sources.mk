@@ -6,7 +6,7 @@ loam_boot_x86_64_src  := boot/x86_64/entry.S boot/x86_64/vectors.S boot/x86_64/t
 	boot/pvh.c boot/acpi.c
 loam_boot_aarch64_src := boot/aarch64/entry.S boot/aarch64/vectors.S boot/aarch64/traps.c \
 	boot/aarch64/machine.c boot/aarch64/clock.c boot/aarch64/smp.c boot/aarch64/gic.c boot/fdt.c
-loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _sys.c _vm.c _stack.c _smp.c _numa.c _soak.c _heap.c _world.c _shutdown.c _fault.c _oracle.c)
+loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _sys.c _vm.c _dirty.c _stack.c _smp.c _numa.c _soak.c _heap.c _world.c _shutdown.c _fault.c _oracle.c)
 # by ISA
 loam_selftest_x86_64_src  := tests/kernel/x86_64/hold.S
 loam_selftest_aarch64_src := tests/kernel/aarch64/hold.S

@@ -23,6 +23,7 @@
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "mm/contig.h"
+#include "mm/dirty.h"
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/ptab.h"
@@ -63,10 +64,11 @@ static uint64_t kind_bytes(unsigned k)
 }
 
 /* Where hardware keeps the dirty bit it starts clear, so that it tells about writes; elsewhere
- * a clear one would make the first write fault. */
-static uint32_t data_attr(void)
+ * a clear one makes the first write fault, which is wanted only if somebody asks about writes. */
+static uint32_t data_attr(unsigned owner)
 {
-	return mmu_of()->hw_dirty ? LOAM_ATTR_DATA & ~LOAM_ATTR_DIRTY : LOAM_ATTR_DATA;
+	return mmu_of()->hw_dirty || loam_dirty_tracks(owner) ? LOAM_ATTR_DATA & ~LOAM_ATTR_DIRTY
+							      : LOAM_ATTR_DATA;
 }
 
 /* Does region `r` ask for huge leaves, and can [va, last] hold a block of kind `k` at `va`: the CPU
@@ -185,7 +187,7 @@ static void commit_block(uint64_t va, unsigned k, struct loam_pfn run, enum loam
 {
 	unsigned level = kind[k].level, order = LOAM_PT_SHIFT * level;
 	unsigned leaves = kind[k].contig ? LOAM_CONTIG_ENTRIES : 1;
-	uint32_t attr = data_attr() | (kind[k].contig ? LOAM_ATTR_CONTIG : 0);
+	uint32_t attr = data_attr(owner) | (kind[k].contig ? LOAM_ATTR_CONTIG : 0);
 
 	loam_frame_set_owner(run, kind[k].order, owner);
 	if (kind[k].contig)
@@ -216,7 +218,6 @@ static void commit_pages(uint64_t base, uint64_t last, struct blocks *blocks,
 	const struct loam_ptab *pt = loam_space_ptab();
 	struct loam_region *region = loam_vspace_find(base);
 	const struct loam_mmu *mmu = pt->mmu;
-	uint32_t attr = data_attr();
 	struct loam_ptab_slot slot;
 
 	loam_ptab_walk(pt, base, LOAM_LEVEL_PAGE, &slot);
@@ -232,9 +233,9 @@ static void commit_pages(uint64_t base, uint64_t last, struct blocks *blocks,
 			if (region->owner != taken_for)
 				loam_frame_set_owner(pfn, 0, (enum loam_owner)region->owner);
 			/* none to valid: nothing cached, nothing to invalidate */
-			loam_pt_store(
-				slot.table, slot.index,
-				loam_pte_leaf(mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), attr));
+			loam_pt_store(slot.table, slot.index,
+				      loam_pte_leaf(mmu, LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn),
+						    data_attr(region->owner)));
 		}
 		if (slot.va + (loam_level_size(slot.level) - 1) >= last)
 			break;
@@ -288,7 +289,7 @@ enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_pta
 	if (huge && r->hugepage && kind_fits(KIND_HUGE, r, block, block + (LOAM_HUGE_SIZE - 1)) &&
 	    loam_frame_alloc(LOAM_ORDER_HUGE, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) ==
 		    LOAM_OK) {
-		commit_leaf(block, LOAM_LEVEL_HUGE, pfn, data_attr());
+		commit_leaf(block, LOAM_LEVEL_HUGE, pfn, data_attr(r->owner));
 		*bytes = LOAM_HUGE_SIZE;
 		return LOAM_OK;
 	}
@@ -297,9 +298,9 @@ enum loam_err loam_space_fill(const struct loam_region *r, const struct loam_pta
 			return LOAM_NOMEM;
 	}
 	/* none to valid: nothing cached, nothing to invalidate */
-	loam_pt_store(
-		slot->table, slot->index,
-		loam_pte_leaf(mmu_of(), LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn), data_attr()));
+	loam_pt_store(slot->table, slot->index,
+		      loam_pte_leaf(mmu_of(), LOAM_LEVEL_PAGE, loam_pfn_to_paddr(pfn),
+				    data_attr(r->owner)));
 	loam_pt_publish(mmu_of());
 	*bytes = LOAM_PAGE_SIZE;
 	return LOAM_OK;
@@ -321,19 +322,24 @@ static bool all_plain(struct loam_paddr table)
 	return true;
 }
 
-/* Copy what the table maps into the block; the frames and the table go into the batch. */
-static void gather_pages(struct loam_paddr table, struct loam_paddr block,
-			 struct loam_tlb_batch *batch)
+/* Copy what the table maps into the block; the frames and the table go into the batch. Returns what was noted
+ * in any of its leaves: no CPU knows them any more. */
+static uint32_t gather_pages(struct loam_paddr table, struct loam_paddr block,
+			     struct loam_tlb_batch *batch)
 {
-	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
-		struct loam_paddr pa =
-			loam_pte_pa(mmu_of(), loam_pt_load(table, i), LOAM_LEVEL_PAGE);
+	uint32_t noted = 0;
 
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		uint64_t pte = loam_pt_load(table, i);
+		struct loam_paddr pa = loam_pte_pa(mmu_of(), pte, LOAM_LEVEL_PAGE);
+
+		noted |= loam_pte_attr(mmu_of(), pte, LOAM_LEVEL_PAGE);
 		memcpy(loam_frame_ptr(loam_paddr(block.raw + i * LOAM_PAGE_SIZE)),
 		       loam_frame_ptr(pa), LOAM_PAGE_SIZE);
 		loam_tlb_batch_release(batch, loam_paddr_to_pfn(pa), 0);
 	}
 	loam_tlb_batch_release(batch, loam_paddr_to_pfn(table), 0);
+	return noted & LOAM_ATTR_DIRTY;
 }
 
 enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
@@ -344,6 +350,7 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	struct loam_paddr table, block;
 	struct loam_pfn pfn;
 	enum loam_err err;
+	uint32_t dirty;
 
 	if (loam_space_huge_sizes() == 0)
 		return LOAM_NOTSUP;
@@ -360,11 +367,10 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	/* Break: from here to the new leaf a touch by another CPU faults, and none is lost. */
 	loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
 	loam_tlb_everywhere_all(pt->mmu);
-	loam_tlb_batch_init(&batch, pt->mmu); /* releases only: all is invalidated already */
-	gather_pages(table, block, &batch);
-	/* dirty is preset: some page of it was written, and nobody would be told again */
+	loam_tlb_batch_init(&batch, pt->mmu);	    /* releases only: all is invalidated already */
+	dirty = gather_pages(table, block, &batch); /* [DIRTY-5] */
 	loam_pt_store(slot.table, slot.index,
-		      loam_pte_leaf(pt->mmu, LOAM_LEVEL_HUGE, block, LOAM_ATTR_DATA));
+		      loam_pte_leaf(pt->mmu, LOAM_LEVEL_HUGE, block, data_attr(owner) | dirty));
 	loam_pt_publish(pt->mmu);
 	loam_tlb_batch_finish(&batch);
 	return LOAM_OK;

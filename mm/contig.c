@@ -12,9 +12,10 @@
  * in any entry of a run, so what is known of one is known of all, and unfolding gives it to all.
  *
  * Unfolding changes the hint of a live entry, which is break-before-make, unless the CPU has FEAT_BBM
- * level 2: there it may change in place. A TLB entry for the run then stays right until a part of
- * it changes, and the invalidation that goes with that change drops it, being for an address in it. What
- * level 2 allows instead is a TLB conflict abort, which loam_fault_handle mends.
+ * level 2: there it may change in place. A TLB entry for the run stays right in all but one thing: once it
+ * says "written", writes to any of its pages are noted nowhere. So it is invalidated after the
+ * change, and what was noted in one leaf until then is given to all. What
+ * level 2 allows besides is a TLB conflict abort, which loam_fault_handle mends.
  */
 #include "mm/contig.h"
 
@@ -61,6 +62,25 @@ uint32_t loam_contig_noted(const struct loam_ptab *pt, const struct loam_ptab_sl
 	return attr & NOTED;
 }
 
+/* What is `noted`, or in one of 16 leaves, is in all of them. Nobody clears anything meanwhile. */
+static void note_all(const struct loam_ptab *pt, struct loam_paddr table, unsigned first,
+		     unsigned level, uint32_t noted)
+{
+	for (unsigned i = first; i < first + LOAM_CONTIG_ENTRIES; i++)
+		noted |= loam_pte_attr(pt->mmu, loam_pt_load(table, i), level) & NOTED;
+	for (unsigned i = first; i < first + LOAM_CONTIG_ENTRIES;) {
+		uint64_t pte = loam_pt_load(table, i);
+		uint32_t attr = loam_pte_attr(pt->mmu, pte, level);
+		uint64_t all = loam_pte_leaf(pt->mmu, level, loam_pte_pa(pt->mmu, pte, level),
+					     attr | noted);
+
+		/* hardware may be noting more */
+		if (pte == all || loam_pt_cas(table, i, pte, all))
+			i++;
+	}
+	loam_pt_publish(pt->mmu);
+}
+
 void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 {
 	unsigned first = first_of(slot->index), level = slot->level;
@@ -84,21 +104,20 @@ void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 	for (unsigned i = 0; i < LOAM_CONTIG_ENTRIES; i++) {
 		uint32_t attr = loam_pte_attr(pt->mmu, old[i], level) & ~LOAM_ATTR_CONTIG;
 		struct loam_paddr pa = loam_pte_pa(pt->mmu, old[i], level);
-		uint64_t pte = loam_pte_leaf(pt->mmu, level, pa, attr | noted), was;
+		uint64_t pte = loam_pte_leaf(pt->mmu, level, pa, attr | noted);
 
-		if (!pt->mmu->bbm2) {
+		if (pt->mmu->bbm2)
+			noted |= loam_pte_attr(pt->mmu, loam_pt_swap(slot->table, first + i, pte),
+					       level) &
+				 NOTED;
+		else
 			loam_pt_store(slot->table, first + i, pte);
-			continue;
-		}
-		was = loam_pt_swap(slot->table, first + i, pte);
-		if (was != old[i]) {
-			/* hardware has noted something meanwhile: from here on for all */
-			noted |= loam_pte_attr(pt->mmu, was, level) & NOTED;
-			loam_pt_store(slot->table, first + i,
-				      loam_pte_leaf(pt->mmu, level, pa, attr | noted));
-		}
 	}
 	loam_pt_publish(pt->mmu);
+	if (pt->mmu->bbm2) {
+		loam_tlb_everywhere(pt->mmu, va, LOAM_CONTIG_ENTRIES, level, false);
+		note_all(pt, slot->table, first, level, noted);
+	}
 	slot->pte = loam_pt_load(slot->table, slot->index);
 }
 

@@ -2,17 +2,21 @@
 /*
  * Faults that can be repaired: <loam/vm.h>, loam_fault_handle.
  *
- * Four kinds: a Prepared page of a lazy region is touched and gets its frame; an accessed or
- * dirty bit that this CPU's hardware does not keep is set; a fault that the tables do not
+ * Five kinds: a Prepared page of a lazy region is touched and gets its frame; an accessed or
+ * dirty bit that this CPU's hardware does not keep is set; the first write below a table entry that write
+ * tracking has closed opens it (mm/dirty.c); a fault that the tables do not
  * bear out (another CPU mended it, or this one remembered old rights) is told to this CPU's TLB; and
  * a TLB conflict, which an entry changed in place may cause for a moment (mm/contig.c), is flushed.
  * Anything else is the program's fault.
  *
- * A context that faults here holds no lock of mm's: nothing under those locks touches lazy
- * memory. If this CPU does hold one, the fault is a bug in loam and is not repaired, so the
- * report can be printed instead of a deadlock. No heap, no hook; a walk, one frame, one entry.
+ * A context that faults here mostly holds no lock of mm's: nothing under those locks touches lazy
+ * memory. If this CPU does hold one and no page is there, the fault is a bug in loam and is not repaired, so the
+ * report can be printed instead of a deadlock. But a write to a page that is there is mended without the
+ * lock [DIRTY-6]: it may be to the caller's stack or result, in memory that is tracked.
+ * No heap, no hook; a walk, one frame, two entries.
  */
 #include "arch/mmu.h"
+#include "mm/dirty.h"
 #include "mm/lockrank.h"
 #include "mm/ptab.h"
 #include "mm/space.h"
@@ -27,7 +31,12 @@ static bool grants(uint32_t attr, enum loam_access access)
 	return access == LOAM_ACCESS_READ || (attr & LOAM_ATTR_WRITE) != 0;
 }
 
-/* A leaf is there now. Note what hardware does not, and forget what this CPU remembers. */
+/*
+ * A leaf is there now. Note what hardware does not, and forget what this CPU remembers, of tables too. All
+ * that changes is given, not taken: other CPUs need not hear of it. Where the exchange fails somebody else has
+ * changed the leaf, and the touch is tried again. (Without the lock the table may have just gone, if a collapse is
+ * under way: what fits to the bit is a leaf of a frame that is free, and writable or not makes no difference there.)
+ */
 static bool mend_leaf(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 		      enum loam_access access)
 {
@@ -36,13 +45,17 @@ static bool mend_leaf(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 
 	if (!grants(attr, access))
 		return false;
-	noted |= access == LOAM_ACCESS_WRITE ? LOAM_ATTR_DIRTY : 0;
+	if (access == LOAM_ACCESS_WRITE) {
+		noted |= LOAM_ATTR_DIRTY;
+		loam_dirty_open(pt, slot->va); /* first: [DIRTY-1] */
+	}
 	if (noted != attr)
-		loam_ptab_replace(pt, slot,
+		(void)loam_pt_cas(slot->table, slot->index, slot->pte,
 				  loam_pte_leaf(pt->mmu, slot->level,
 						loam_pte_pa(pt->mmu, slot->pte, slot->level),
 						noted));
-	loam_tlb_local(pt->mmu, slot->va, 1, slot->level, false);
+	loam_pt_publish(pt->mmu);
+	loam_tlb_local(pt->mmu, slot->va, 1, slot->level, access == LOAM_ACCESS_WRITE);
 	return true;
 }
 
@@ -70,7 +83,8 @@ static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 	return true;
 }
 
-static bool mend(const struct loam_fault *f)
+/* `locked`: the space lock is held. */
+static bool mend(const struct loam_fault *f, bool locked)
 {
 	const struct loam_ptab *pt = loam_space_ptab();
 	const struct loam_region *r = loam_vspace_find(f->addr);
@@ -79,9 +93,9 @@ static bool mend(const struct loam_fault *f)
 	if (r == NULL || r->reservation == 0)
 		return false;
 	loam_ptab_walk(pt, f->addr, LOAM_LEVEL_PAGE, &slot);
-	if (slot.kind == LOAM_PTE_LEAF)
+	if (slot.kind == LOAM_PTE_LEAF && (locked || f->access == LOAM_ACCESS_WRITE))
 		return mend_leaf(pt, &slot, f->access);
-	if (f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
+	if (!locked || f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
 		return false;
 	return fill(r, &slot);
 }
@@ -96,10 +110,12 @@ bool loam_fault_handle(const struct loam_fault *fault)
 		loam_tlb_local_all(loam_space_ptab()->mmu);
 		return true;
 	}
-	if (fault->external || loam_lockrank_held())
+	if (fault->external)
 		return false;
+	if (loam_lockrank_held())
+		return mend(fault, false);
 	irq = loam_sys_enter();
-	mended = mend(fault);
+	mended = mend(fault, true);
 	(void)loam_sys_leave(irq, LOAM_OK);
 	return mended;
 }

@@ -34,6 +34,7 @@
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "mm/contig.h"
+#include "mm/dirty.h"
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/ptab.h"
@@ -166,7 +167,7 @@ static void take_leaf_apart(const struct move *m, const struct loam_ptab_slot *f
 
 	loam_ptab_clear(table, LOAM_TAG_PREPARED);
 	in_flight[n].from = loam_pt_swap(from->table, from->index, loam_pte_none(LOAM_TAG_NONE));
-	in_flight[n].to = loam_pte_table(m->pt->mmu, table);
+	in_flight[n].to = loam_pte_table(m->pt->mmu, table, LOAM_ATTR_WRITE);
 	loam_frame_split(loam_paddr_to_pfn(run), LOAM_ORDER_HUGE, 0); /* [SPACE-2] */
 }
 
@@ -256,6 +257,8 @@ static void put_apart(const struct move *m, uint64_t leaf, struct loam_ptab_slot
 	/* they differ by their address alone, and by a constant, inside what was one leaf: ptab.c */
 	pte = loam_pte_leaf(mmu, LOAM_LEVEL_PAGE, loam_pte_pa(mmu, leaf, LOAM_LEVEL_HUGE), attr);
 	for (unsigned i = 0;; i++, pte += LOAM_PAGE_SIZE) {
+		if (i == 0 || to->index == 0)
+			loam_dirty_open(m->pt, to->va); /* [DIRTY-5] */
 		loam_pt_store(to->table, to->index, pte);
 		if (i + 1 == LOAM_PT_ENTRIES)
 			return;
@@ -281,6 +284,8 @@ static void put_in(const struct move *m, size_t done, size_t end)
 					   loam_pt_index(m->pt->mmu, m->from + done, was));
 		go_to(m, m->to + done, level, n == 0, &to);
 		LOAM_ASSERT(to.level == level && to.kind == LOAM_PTE_NONE);
+		if (level == LOAM_LEVEL_PAGE && (n == 0 || to.index == 0))
+			loam_dirty_open(m->pt, to.va); /* [DIRTY-5] */
 		if (apart)
 			put_apart(m, pte, &to);
 		else

@@ -226,7 +226,7 @@ static void fill_tables(const struct loam_ptab *pt, struct loam_ptab_pool *pool,
 	while (slot->level > level) {
 		struct loam_paddr table = loam_ptab_pool_pop(pool);
 
-		slot->pte = loam_pte_table(pt->mmu, table);
+		slot->pte = loam_pte_table(pt->mmu, table, LOAM_ATTR_WRITE);
 		slot->kind = LOAM_PTE_TABLE;
 		loam_pt_store(slot->table, slot->index, slot->pte);
 		slot_descend(pt, va, slot->level - 1, slot);
@@ -498,7 +498,7 @@ void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 	/* before the table is linked: a table must never be mapped by its own entry */
 	if (hole < LOAM_PT_ENTRIES)
 		make_hole(pt, table, below, hole, tag);
-	slot->pte = loam_pte_table(pt->mmu, table);
+	slot->pte = loam_pte_table(pt->mmu, table, LOAM_ATTR_WRITE); /* [DIRTY-5] */
 	slot->kind = LOAM_PTE_TABLE;
 	loam_pt_store(slot->table, slot->index, slot->pte);
 	loam_pt_publish(pt->mmu);
@@ -666,7 +666,6 @@ static bool protect_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot
 	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
 	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC;
 	uint32_t old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
-	uint32_t keep = (attr & LOAM_ATTR_WRITE) != 0 ? noted : LOAM_ATTR_ACCESSED;
 	struct loam_paddr pa = loam_pte_pa(pt->mmu, slot->pte, slot->level);
 	uint64_t pte, was;
 
@@ -676,13 +675,13 @@ static bool protect_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot
 		old = loam_pte_attr(pt->mmu, slot->pte, slot->level);
 	}
 	attr |= old & LOAM_ATTR_CONTIG; /* the ends were cut: all of the run is in the range */
-	pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep));
+	pte = loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & noted));
 	/* rights and what hardware notes may change in place on every ISA: ask about the rest */
 	if (((old ^ attr) & ~(rights | noted)) != 0 &&
 	    loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
 		old = loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);
 		loam_pt_store(slot->table, slot->index,
-			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
+			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & noted)));
 		return false; /* broken, and published by the caller */
 	}
 	was = loam_pt_swap(slot->table, slot->index, pte);
@@ -690,7 +689,7 @@ static bool protect_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot
 		/* hardware has noted something since slot->pte was read: put it back */
 		old |= loam_pte_attr(pt->mmu, was, slot->level);
 		loam_pt_store(slot->table, slot->index,
-			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & keep)));
+			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & noted)));
 	}
 	/* an upgrade costs at most a spurious fault elsewhere: never a broadcast */
 	return (old & ~attr & (LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER)) != 0;

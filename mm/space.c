@@ -39,6 +39,7 @@
 #include "arch/mmu.h"
 #include "arch/check.h"
 #include "mm/contig.h"
+#include "mm/dirty.h"
 #include "mm/epoch.h"
 #include "mm/frame.h"
 #include "mm/memmap.h"
@@ -131,6 +132,7 @@ void loam_space_reset(void)
 {
 	(void)loam_epoch_settle_all();
 	loam_epoch_reset();
+	loam_dirty_reset();
 	loam_tlb_reset();
 	records = (struct loam_frame_list){0};
 	loam_frame_reset();
@@ -235,6 +237,7 @@ void loam_space_shutdown(void)
 	(void)loam_epoch_settle_all();
 	(void)root_tables(true);
 	loam_epoch_reset();
+	loam_dirty_reset();
 	loam_tlb_reset();
 	loam_frame_list_free(&records);
 	loam_frame_shutdown();
@@ -388,13 +391,13 @@ static bool prepare_whole(struct loam_ptab_slot *slot)
 			struct loam_paddr low = loam_ptab_pool_pop(&pool);
 
 			loam_ptab_clear(low, LOAM_TAG_PREPARED);
-			loam_pt_store(table, i, loam_pte_table(&mmu, low));
+			loam_pt_store(table, i, loam_pte_table(&mmu, low, LOAM_ATTR_WRITE));
 		}
 	} else {
 		table = loam_ptab_pool_pop(&pool);
 		loam_ptab_clear(table, LOAM_TAG_PREPARED);
 	}
-	loam_ptab_replace(&loam_space_table, slot, loam_pte_table(&mmu, table));
+	loam_ptab_replace(&loam_space_table, slot, loam_pte_table(&mmu, table, LOAM_ATTR_WRITE));
 	/* no CPU knows the leaf any more: replace has seen to that */
 	err = loam_frame_free(run, LOAM_PT_SHIFT * (giant ? LOAM_LEVEL_GIANT : LOAM_LEVEL_HUGE));
 	LOAM_CHECK(err == LOAM_OK, "the run of a huge leaf was not ours to free");
@@ -556,8 +559,9 @@ enum loam_err loam_space_protect(uintptr_t base, size_t size, uint32_t rights, b
 	/* the memory type is one and the same in a mapping, and write-back elsewhere */
 	loam_ptab_walk(&loam_space_table, base, LOAM_LEVEL_PAGE, &slot);
 	attr = (loam_pte_attr(&mmu, slot.pte, slot.level) & keep) | rights | LOAM_ATTR_ACCESSED;
-	/* without dirty bits in hardware a clean page would fault on its first write */
-	if ((rights & LOAM_ATTR_WRITE) != 0 && !mmu.hw_dirty)
+	/* without dirty bits in hardware a clean page would fault on its first write: mm/commit.c */
+	if ((rights & LOAM_ATTR_WRITE) != 0 && !mmu.hw_dirty &&
+	    !(owned && loam_dirty_tracks(loam_vspace_find(base)->owner)))
 		attr |= LOAM_ATTR_DIRTY;
 	loam_tlb_batch_init(&batch, &mmu);
 	err = loam_ptab_protect(&loam_space_table, &pool, &batch, base, size, attr);

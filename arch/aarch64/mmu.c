@@ -8,6 +8,7 @@
 
 #define TCR_HA	    (UINT64_C(1) << 39)
 #define TCR_HD	    (UINT64_C(1) << 40)
+#define TCR_HPD1    (UINT64_C(1) << 42) /* hierarchical rights are off */
 #define TCR_DS	    (UINT64_C(1) << 59)
 #define TCR_T1SZ(t) (((t) >> 16) & 0x3f)
 #define TCR_TG1(t)  (((t) >> 30) & 3)	 /* 2: 4 KiB */
@@ -57,6 +58,7 @@ void loam_mmu_detect(struct loam_mmu *mmu)
 	mmu->nx = true;
 	mmu->hw_access = field(mmfr1, 0) >= 1; /* HAFDBS */
 	mmu->hw_dirty = field(mmfr1, 0) >= 2;
+	mmu->table_write = (tcr & TCR_HPD1) == 0;
 	mmu->bbm2 = field(mmfr2, 52) >= 2;
 	mmu->contig = true;
 	mmu->broadcast = true;

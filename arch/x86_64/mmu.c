@@ -80,6 +80,7 @@ void loam_mmu_detect(struct loam_mmu *mmu)
 	mmu->nx = ((ext.d >> 20) & 1) != 0;
 	mmu->hw_access = true;
 	mmu->hw_dirty = true;
+	mmu->table_write = true;
 	mmu->broadcast = false;
 	mmu->global = ((cpuid(1, 0).d >> 13) & 1) != 0;
 	/* the canonical upper half */

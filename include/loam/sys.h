@@ -149,15 +149,65 @@ LOAM_MUST_USE enum loam_err loam_sys_collapse(uintptr_t base, size_t size);
  */
 LOAM_MUST_USE enum loam_err loam_sys_move(uintptr_t from, uintptr_t to, size_t size);
 
+/*
+ * Write tracking: which pages were written since somebody looked last, as the MMU tells it. A collector that marks
+ * while the program runs goes like this: rounds, each followed by a look into the pages that it told about,
+ * until they are few; then the world is stopped, and loam_sys_dirty_look says what is left.
+ *
+ * For all of these: [base, base + size) is page-aligned and in loam's window; pages of it that are not Ready, and
+ * stacks of loam's, are passed by. A page may be told more than once, in any order. `visit` gets runs of pages; it
+ * is called with mm's locks held, so it only writes them down: it calls nothing of loam's, and touches no
+ * memory that could fault.
+ */
+
+/* Can this back end tell which pages are written? True on any MMU that loam runs on but aarch64 with
+ * TCR_EL1.HPD1 set, and on Linux from 6.7. Context: any, after loam_mm_init. */
+bool loam_sys_dirty_can(void);
+
+/*
+ * One round: tell all pages of the range that were written since the last round told them (or since they became
+ * Ready; memory that moves keeps what is known of it), and begin anew for those. When this returns, every CPU notes
+ * the next write to them again, and only then may the caller look at them: what is written
+ * later will be told later. Memory under a huge leaf is told as a whole; with `split`, and
+ * frames allowing, a huge leaf or contiguous run that was written becomes smaller leaves, so that what is
+ * written gets finer while what is not stays huge (loam_sys_collapse undoes that). The first write to each 2 MiB, or where
+ * the CPU keeps no dirty bit to each page, traps afterwards and is mended by loam_fault_handle, also if the
+ * CPU holds locks of loam's. Interrupts are off for one 2 MiB at a time.
+ * Fails: INVAL; BUSY a round is under way; NOTSUP loam_sys_dirty_can says no. Context: thread.
+ */
+LOAM_MUST_USE enum loam_err
+loam_sys_dirty_round(uintptr_t base, size_t size, bool split,
+		     void (*visit)(void *arg, uintptr_t base, size_t size), void *arg);
+
+/*
+ * The same question, and nothing changes: the next round will tell these pages too. One table entry is read for
+ * each 2 MiB of the range, and 512 for each 2 MiB that was written since the last round and is not in
+ * huge leaves; on Linux the kernel looks at every page. No TLB is flushed. Every other CPU is
+ * stopped, outside of loam. Fails: as a round. Context: stopped.
+ */
+LOAM_MUST_USE enum loam_err
+loam_sys_dirty_look(uintptr_t base, size_t size,
+		    void (*visit)(void *arg, uintptr_t base, size_t size), void *arg);
+
+/*
+ * [alias, alias + size), in the window too, shows the same frames: from now on what is written there is told as
+ * written to the range, until _remove. What a range has more of is told once for each. What was
+ * written through an alias since the last round goes with it. At most 16.
+ * Fails: INVAL; EXIST it overlaps another alias; LIMIT there are 16; NOENT there is none at `alias`;
+ * BUSY a round is under way; NOTSUP, on Linux always. Context: thread.
+ */
+LOAM_MUST_USE enum loam_err loam_sys_dirty_alias(uintptr_t base, size_t size, uintptr_t alias);
+LOAM_MUST_USE enum loam_err loam_sys_dirty_alias_remove(uintptr_t alias);
+
 /* What loam knows about one address. */
 struct loam_sys_info {
 	enum loam_state state;
 	enum loam_owner owner; /* of the last loam_sys_map; NONE if never mapped */
 	uint64_t
 		leaf_bytes; /* size of the leaf that maps it (4 KiB, 2 MiB, 1 GiB); 0 unless Ready */
-	bool dirty;	    /* written since the mapping was made, as the MMU saw it */
-	bool hugepage;	    /* policy of the range */
-	bool lazy;	    /* a touch fills it: loam_vm_lazy */
+	bool dirty; /* written since the mapping was made, or the last round told it, as the MMU saw it */
+	bool hugepage;	       /* policy of the range */
+	bool lazy;	       /* a touch fills it: loam_vm_lazy */
 	uintptr_t region_base; /* the reserved range around it */
 	size_t region_size;
 	struct loam_paddr pa; /* frame behind it; 0 unless Ready (always 0 on Linux) */

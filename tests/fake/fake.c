@@ -14,6 +14,8 @@
  * cache), filled by touches and by speculation: before each store to a live entry some CPU may
  * walk there. Nothing is ever evicted but by an invalidation, or by chance when a cache is full.
  * A leaf with the contiguous hint is cached with its whole run.
+ * Rights of table entries are cached with what is below them: a leaf or a table that was cached below an entry that
+ * allowed writing allows it until it is forgotten, and a leaf that was cached as written notes no write.
  * An invalidation drops exactly what it names: leaves of that level, and cached table entries
  * only where `tables` is set. It reaches the CPU that runs the code under test, and the others
  * where the machine broadcasts.
@@ -28,7 +30,7 @@
  *     leads elsewhere; a cached table that is not linked any more; an unpublished store
  *   - an access to a hole; a linked table mapped as memory
  *
- * Frames know what they are: `frame_info` tells for each whether it is a linked table, of which
+ * Frames know what they are: `struct fake_frame` tells for each whether it is a linked table, of which
  * level and for which addresses, and how many leaves map it.
  */
 #include "tests/fake/fake.h"
@@ -36,55 +38,26 @@
 #include "arch/check.h"
 #include "mm/frame.h"
 #include "mm/tlb.h"
+#include "tests/fake/machine.h"
 #include "tests/host/support.h"
 
 #include <loam/cpu.h>
 
 #include <sys/mman.h>
 
-#define TLB_ENTRIES  384u
-#define WALK_ENTRIES 32u
-#define PENDING_MAX  4096u
-#define KEY_NONE     UINT64_MAX
-
-struct tlb_entry {
-	uint64_t va, pa, size; /* of the leaf, or of the contiguous run it is in */
-	uint32_t attr;
-	unsigned level;
-};
-
-/* A cached table entry: walks of [va, va + size of level) begin in `table`. */
-struct walk_entry {
-	uint64_t va;
-	uint64_t table;
-	unsigned level; /* of the entry that was cached; its table is one below */
-};
-
-struct cpu {
-	struct tlb_entry tlb[TLB_ENTRIES];
-	struct walk_entry walk[WALK_ENTRIES];
-	unsigned tlb_count, walk_count;
-	bool asleep;
-	unsigned kept_tlb, kept_walk; /* counts, while it sleeps */
-};
-
-struct frame_info {
-	bool table; /* linked under the root */
-	uint8_t level;
-	uint32_t leaves; /* live leaves that map this frame */
-	uint64_t va;
-};
+#define PENDING_MAX 4096u
+#define KEY_NONE    UINT64_MAX
 
 struct ram {
 	struct fake_range range;
 	char *host;
-	struct frame_info *info;
+	struct fake_frame *info;
 };
 
 static struct loam_mmu mmu;
 static struct ram ram[FAKE_RANGES];
 static unsigned ram_count, cpu_count;
-static struct cpu cpus[FAKE_CPUS];
+struct fake_cpu fake_cpu[FAKE_CPUS];
 static struct {
 	uint64_t pa, seen;
 } pending[PENDING_MAX];
@@ -92,9 +65,10 @@ static unsigned pending_count;
 static uint64_t next_frame, invalidated, flushed;
 static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
 static struct rng rng;
+static void (*on_write)(uint64_t va, uint64_t base, uint64_t size);
+static bool calm;
 
-static void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void violation(const char *fmt, ...)
+void fake_violation(const char *fmt, ...)
 {
 	char msg[300] = "fake: ";
 	va_list ap;
@@ -121,11 +95,11 @@ static struct ram *ram_of(uint64_t pa)
 	struct ram *r = find_ram(pa);
 
 	if (r == NULL)
-		violation("physical address %#llx is not RAM", (unsigned long long)pa);
+		fake_violation("physical address %#llx is not RAM", (unsigned long long)pa);
 	return r;
 }
 
-static struct frame_info *info_of(uint64_t pa)
+struct fake_frame *fake_info_of(uint64_t pa)
 {
 	struct ram *r = ram_of(pa);
 
@@ -139,7 +113,7 @@ void *loam_frame_ptr(struct loam_paddr pa)
 	return r->host + (pa.raw - r->range.base);
 }
 
-static uint64_t *entry_ptr(uint64_t pa)
+uint64_t *fake_entry(uint64_t pa)
 {
 	struct ram *r = ram_of(pa);
 
@@ -153,7 +127,7 @@ static uint64_t walk_load(uint64_t pa)
 		if (pending[i].pa == pa)
 			return pending[i].seen;
 	}
-	return *entry_ptr(pa);
+	return *fake_entry(pa);
 }
 
 static void remember_unpublished(uint64_t pa)
@@ -165,7 +139,7 @@ static void remember_unpublished(uint64_t pa)
 	if (pending_count == PENDING_MAX) /* stores drain in time whatever software does */
 		memmove(pending, pending + 1, --pending_count * sizeof(pending[0]));
 	pending[pending_count].pa = pa;
-	pending[pending_count++].seen = *entry_ptr(pa);
+	pending[pending_count++].seen = *fake_entry(pa);
 }
 
 static void publish_one(uint64_t pa)
@@ -176,9 +150,16 @@ static void publish_one(uint64_t pa)
 	}
 }
 
+bool fake_unpublished(uint64_t *pa)
+{
+	if (pending_count > 0)
+		*pa = pending[0].pa;
+	return pending_count > 0;
+}
+
 /* ---- addresses ---- */
 
-static uint64_t canonical(uint64_t raw)
+uint64_t fake_canonical(uint64_t raw)
 {
 	uint64_t top = ~UINT64_C(0) << mmu.va_bits;
 
@@ -193,14 +174,9 @@ static bool covers(uint64_t va, unsigned level, uint64_t at)
 	return at - va < loam_level_size(level);
 }
 
-static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
-{
-	return a - b < b_size || b - a < a_size;
-}
-
 /* ---- CPUs ---- */
 
-static struct tlb_entry *tlb_find(struct cpu *c, uint64_t va)
+static struct fake_tlb *tlb_find(struct fake_cpu *c, uint64_t va)
 {
 	for (unsigned i = 0; i < c->tlb_count; i++) {
 		if (va - c->tlb[i].va < c->tlb[i].size)
@@ -209,7 +185,7 @@ static struct tlb_entry *tlb_find(struct cpu *c, uint64_t va)
 	return NULL;
 }
 
-static void tlb_fill(struct cpu *c, struct tlb_entry e)
+static void tlb_fill(struct fake_cpu *c, struct fake_tlb e)
 {
 	unsigned at = c->tlb_count < TLB_ENTRIES ? c->tlb_count++
 						 : (unsigned)rng_below(&rng, TLB_ENTRIES);
@@ -217,7 +193,7 @@ static void tlb_fill(struct cpu *c, struct tlb_entry e)
 	c->tlb[at] = e;
 }
 
-static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table)
+static void walk_fill(struct fake_cpu *c, uint64_t va, unsigned level, uint64_t table, bool closed)
 {
 	unsigned at = 0;
 
@@ -225,19 +201,21 @@ static void walk_fill(struct cpu *c, uint64_t va, unsigned level, uint64_t table
 		at++;
 	if (at == c->walk_count)
 		at = at < WALK_ENTRIES ? c->walk_count++ : (unsigned)rng_below(&rng, WALK_ENTRIES);
-	c->walk[at] = (struct walk_entry){va, table, level};
+	c->walk[at] = (struct fake_walk){va, table, level, closed};
 }
 
 /* Where a walk for `va` begins: in the lowest cached table, else in the root. */
-static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level)
+static uint64_t walk_start(const struct fake_cpu *c, uint64_t va, unsigned *level, bool *closed)
 {
 	uint64_t table = fake_root().raw;
 
+	*closed = false;
 	*level = mmu.levels - 1u;
 	for (unsigned i = 0; i < c->walk_count; i++) {
 		if (covers(c->walk[i].va, c->walk[i].level, va) && c->walk[i].level - 1 <= *level) {
 			*level = c->walk[i].level - 1;
 			table = c->walk[i].table;
+			*closed = c->walk[i].closed;
 		}
 	}
 	return table;
@@ -245,7 +223,7 @@ static uint64_t walk_start(const struct cpu *c, uint64_t va, unsigned *level)
 
 /* The leaf at index `index` of `table` carries the contiguous hint: one entry for all of its run, if
  * the run is whole as walks see it. */
-static void grow_to_run(uint64_t table, unsigned index, struct tlb_entry *e)
+static void grow_to_run(uint64_t table, unsigned index, struct fake_tlb *e)
 {
 	const uint32_t noted = LOAM_ATTR_ACCESSED | LOAM_ATTR_DIRTY;
 	unsigned first = index & ~15u;
@@ -267,10 +245,12 @@ static void grow_to_run(uint64_t table, unsigned index, struct tlb_entry *e)
 }
 
 /* Walk as the hardware does, through its caches; true if a leaf was found. */
-static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, uint64_t *entry_pa)
+static bool hardware_walk(struct fake_cpu *c, uint64_t va, struct fake_tlb *found,
+			  uint64_t *entry_pa)
 {
 	unsigned level;
-	uint64_t table = walk_start(c, va, &level);
+	bool closed;
+	uint64_t table = walk_start(c, va, &level, &closed);
 
 	for (;; level--) {
 		uint64_t pa = table + loam_pt_index(&mmu, va, level) * 8, pte = walk_load(pa);
@@ -279,45 +259,52 @@ static bool hardware_walk(struct cpu *c, uint64_t va, struct tlb_entry *found, u
 		if (kind == LOAM_PTE_NONE)
 			return false;
 		if (kind == LOAM_PTE_LEAF) {
-			*found = (struct tlb_entry){
+			*found = (struct fake_tlb){
 				.va = loam_align_down(va, loam_level_size(level)),
 				.pa = loam_pte_pa(&mmu, pte, level).raw,
 				.size = loam_level_size(level),
 				.attr = loam_pte_attr(&mmu, pte, level),
 				.level = level,
+				.closed = closed,
 			};
 			grow_to_run(table, loam_pt_index(&mmu, va, level), found);
 			*entry_pa = pa;
 			return true;
 		}
 		table = loam_pte_pa(&mmu, pte, level).raw;
-		walk_fill(c, loam_align_down(va, loam_level_size(level)), level, table);
+		closed |= (loam_pte_attr(&mmu, pte, level) & LOAM_ATTR_WRITE) == 0;
+		walk_fill(c, loam_align_down(va, loam_level_size(level)), level, table, closed);
 	}
 }
 
-/* Set accessed or dirty in the live entry, as hardware does: atomically, on coherent memory. */
-static void hardware_note(uint64_t entry_pa, struct tlb_entry *e, uint32_t bits)
+/* Set accessed or dirty in the live entry, as hardware does: atomically, on coherent memory. False: the leaf is
+ * not what it was when it was cached. */
+static bool hardware_note(uint64_t entry_pa, struct fake_tlb *e, uint32_t bits)
 {
-	uint64_t *p = entry_ptr(entry_pa);
+	uint64_t *p = fake_entry(entry_pa);
 
 	publish_one(entry_pa);
 	if (loam_pte_kind(&mmu, *p, e->level) != LOAM_PTE_LEAF)
-		return;
+		return false;
+	if ((bits & LOAM_ATTR_DIRTY) != 0 &&
+	    (loam_pte_attr(&mmu, *p, e->level) & LOAM_ATTR_WRITE) == 0)
+		return false;
 	e->attr = loam_pte_attr(&mmu, *p, e->level) | bits;
 	*p = loam_pte_leaf(&mmu, e->level, loam_pte_pa(&mmu, *p, e->level), e->attr);
+	return true;
 }
 
-static bool allowed(uint32_t attr, enum loam_access access)
+static bool allowed(const struct fake_tlb *e, enum loam_access access)
 {
 	if (access == LOAM_ACCESS_EXEC)
-		return (attr & LOAM_ATTR_EXEC) != 0;
-	return access == LOAM_ACCESS_READ || (attr & LOAM_ATTR_WRITE) != 0;
+		return (e->attr & LOAM_ATTR_EXEC) != 0;
+	return access == LOAM_ACCESS_READ || ((e->attr & LOAM_ATTR_WRITE) != 0 && !e->closed);
 }
 
 bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_paddr *pa)
 {
-	struct cpu *c = &cpus[cpu];
-	struct tlb_entry *hit = tlb_find(c, va), e;
+	struct fake_cpu *c = &fake_cpu[cpu];
+	struct fake_tlb *hit = tlb_find(c, va), e;
 	uint64_t entry_pa = KEY_NONE;
 
 	if (c->asleep)
@@ -326,23 +313,26 @@ bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_
 		e = *hit;
 	else if (!hardware_walk(c, va, &e, &entry_pa))
 		return false;
-	if (!allowed(e.attr, access))
+	if (!allowed(&e, access))
 		return false;
 	if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && !mmu.hw_access)
 		return false;
 	if (access == LOAM_ACCESS_WRITE && (e.attr & LOAM_ATTR_DIRTY) == 0) {
-		struct tlb_entry again;
+		struct fake_tlb again;
 
 		if (!mmu.hw_dirty || !hardware_walk(c, va, &again, &entry_pa))
 			return false;
-		hardware_note(entry_pa, &e, LOAM_ATTR_DIRTY | LOAM_ATTR_ACCESSED);
+		if (!hardware_note(entry_pa, &e, LOAM_ATTR_DIRTY | LOAM_ATTR_ACCESSED))
+			return false;
 	} else if ((e.attr & LOAM_ATTR_ACCESSED) == 0 && entry_pa != KEY_NONE) {
-		hardware_note(entry_pa, &e, LOAM_ATTR_ACCESSED);
+		(void)hardware_note(entry_pa, &e, LOAM_ATTR_ACCESSED);
 	}
 	if (hit != NULL)
 		*hit = e;
 	else
 		tlb_fill(c, e);
+	if (access == LOAM_ACCESS_WRITE && on_write != NULL)
+		on_write(va, e.va, e.size);
 	if (pa != NULL)
 		*pa = loam_paddr(e.pa + (va - e.va));
 	return true;
@@ -365,9 +355,10 @@ static void count_leaf(uint64_t pte, unsigned level, int by)
 		/* a device may be mapped: only RAM is counted */
 		if (find_ram(pa + at) == NULL)
 			continue;
-		info_of(pa + at)->leaves += (unsigned)by;
-		if (by > 0 && info_of(pa + at)->table)
-			violation("table %#llx is mapped as memory", (unsigned long long)(pa + at));
+		fake_info_of(pa + at)->leaves += (unsigned)by;
+		if (by > 0 && fake_info_of(pa + at)->table)
+			fake_violation("table %#llx is mapped as memory",
+				       (unsigned long long)(pa + at));
 	}
 }
 
@@ -378,14 +369,15 @@ static void check_made(uint64_t pte, unsigned level, uint64_t va)
 	uint64_t pa = loam_pte_pa(&mmu, pte, level).raw, size = loam_level_size(level);
 
 	for (unsigned c = 0; c < cpu_count; c++) {
-		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			const struct tlb_entry *e = &cpus[c].tlb[i];
+		for (unsigned i = 0; i < fake_cpu[c].tlb_count; i++) {
+			const struct fake_tlb *e = &fake_cpu[c].tlb[i];
 			uint64_t both = pa > e->pa ? pa : e->pa;
 
-			if (overlap(e->pa, e->size, pa, size) && find_ram(both) != NULL &&
-			    info_of(both)->leaves == 0)
-				violation("%#llx leads to a frame that CPU %u reaches by %#llx",
-					  (unsigned long long)va, c, (unsigned long long)e->va);
+			if (fake_overlap(e->pa, e->size, pa, size) && find_ram(both) != NULL &&
+			    fake_info_of(both)->leaves == 0)
+				fake_violation(
+					"%#llx leads to a frame that CPU %u reaches by %#llx",
+					(unsigned long long)va, c, (unsigned long long)e->va);
 		}
 	}
 }
@@ -393,16 +385,16 @@ static void check_made(uint64_t pte, unsigned level, uint64_t va)
 /* A table becomes, or ceases to be, reachable from the root. */
 static void link_table(uint64_t table, unsigned level, uint64_t va, bool on)
 {
-	struct frame_info *info = info_of(table);
+	struct fake_frame *info = fake_info_of(table);
 
-	*info = (struct frame_info){
+	*info = (struct fake_frame){
 		.table = on, .level = (uint8_t)level, .leaves = info->leaves, .va = va};
 	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
-		uint64_t pte = *entry_ptr(table + i * 8);
+		uint64_t pte = *fake_entry(table + i * 8);
 		enum loam_pte_kind kind = loam_pte_kind(&mmu, pte, level);
 
 		if (kind == LOAM_PTE_LEAF && on)
-			check_made(pte, level, canonical(va + i * loam_level_size(level)));
+			check_made(pte, level, fake_canonical(va + i * loam_level_size(level)));
 		if (kind == LOAM_PTE_LEAF)
 			count_leaf(pte, level, on ? 1 : -1);
 		else if (kind == LOAM_PTE_TABLE)
@@ -418,39 +410,59 @@ static void check_change(uint64_t old, uint64_t pte, unsigned level, uint64_t va
 	enum loam_pte_change change = loam_pte_change(&mmu, old, pte, level);
 
 	if (change == LOAM_PTE_FORBIDDEN)
-		violation("illegal entry %#llx at level %u", (unsigned long long)pte, level);
+		fake_violation("illegal entry %#llx at level %u", (unsigned long long)pte, level);
 	if (change == LOAM_PTE_BREAK)
-		violation("entry for %#llx changed from valid to valid without break-before-make",
-			  (unsigned long long)va);
+		fake_violation(
+			"entry for %#llx changed from valid to valid without break-before-make",
+			(unsigned long long)va);
 	if (from != LOAM_PTE_NONE || to == LOAM_PTE_NONE)
 		return;
 	for (unsigned c = 0; c < cpu_count; c++) {
-		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			if (overlap(cpus[c].tlb[i].va, cpus[c].tlb[i].size, va,
-				    loam_level_size(level)))
-				violation("entry for %#llx made while CPU %u caches the old one",
-					  (unsigned long long)va, c);
+		for (unsigned i = 0; i < fake_cpu[c].tlb_count; i++) {
+			if (fake_overlap(fake_cpu[c].tlb[i].va, fake_cpu[c].tlb[i].size, va,
+					 loam_level_size(level)))
+				fake_violation(
+					"entry for %#llx made while CPU %u caches the old one",
+					(unsigned long long)va, c);
 		}
-		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
-			if (cpus[c].walk[i].level == level && cpus[c].walk[i].va == va)
-				violation("entry for %#llx made while CPU %u caches the old table",
-					  (unsigned long long)va, c);
+		for (unsigned i = 0; i < fake_cpu[c].walk_count; i++) {
+			if (fake_cpu[c].walk[i].level == level && fake_cpu[c].walk[i].va == va)
+				fake_violation(
+					"entry for %#llx made while CPU %u caches the old table",
+					(unsigned long long)va, c);
 		}
 	}
 }
 
+/* The rights of a table entry are about to change: until then, and a little later, others write there. */
+static void write_below(uint64_t va, unsigned level)
+{
+	for (unsigned n = 0; n < 4 && !calm; n++)
+		(void)fake_touch((unsigned)rng_below(&rng, cpu_count),
+				 va + rng_below(&rng, loam_level_size(level)), LOAM_ACCESS_WRITE,
+				 NULL);
+}
+
+static bool same_table(uint64_t old, uint64_t pte, unsigned level)
+{
+	return loam_pte_kind(&mmu, old, level) == LOAM_PTE_TABLE &&
+	       loam_pte_kind(&mmu, pte, level) == LOAM_PTE_TABLE &&
+	       loam_pte_pa(&mmu, old, level).raw == loam_pte_pa(&mmu, pte, level).raw;
+}
+
 static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 {
-	struct frame_info info = *info_of(table.raw);
-	uint64_t pa = table.raw + index * 8, *p = entry_ptr(pa), old = *p, va;
+	struct fake_frame info = *fake_info_of(table.raw);
+	uint64_t pa = table.raw + index * 8, *p = fake_entry(pa), old = *p, va;
 
 	if (index >= LOAM_PT_ENTRIES || !loam_is_aligned(table.raw, LOAM_PAGE_SIZE))
-		violation("store to entry %u of table %#llx", index, (unsigned long long)table.raw);
+		fake_violation("store to entry %u of table %#llx", index,
+			       (unsigned long long)table.raw);
 	if (!info.table) {
 		*p = pte; /* nobody walks here yet: published together with the entry that links it */
 		return;
 	}
-	va = canonical(info.va + index * loam_level_size(info.level));
+	va = fake_canonical(info.va + index * loam_level_size(info.level));
 	speculate(va + rng_below(&rng, loam_level_size(info.level)));
 	events++;
 	old = *p; /* speculation may have set the accessed bit */
@@ -460,6 +472,13 @@ static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 		check_made(pte, info.level, va);
 	if (old == pte)
 		return;
+	if (same_table(old, pte, info.level)) {
+		write_below(va, info.level);
+		remember_unpublished(pa);
+		*p = pte;
+		write_below(va, info.level);
+		return;
+	}
 	remember_unpublished(pa);
 	*p = pte;
 	if (loam_pte_kind(&mmu, old, info.level) == LOAM_PTE_TABLE &&
@@ -480,7 +499,7 @@ static void change_entry(struct loam_paddr table, unsigned index, uint64_t pte)
 
 uint64_t loam_pt_load(struct loam_paddr table, unsigned index)
 {
-	return *entry_ptr(table.raw + index * 8);
+	return *fake_entry(table.raw + index * 8);
 }
 
 void loam_pt_store(struct loam_paddr table, unsigned index, uint64_t pte)
@@ -490,17 +509,25 @@ void loam_pt_store(struct loam_paddr table, unsigned index, uint64_t pte)
 
 uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uint64_t pte)
 {
-	struct frame_info info = *info_of(table.raw);
+	struct fake_frame info = *fake_info_of(table.raw);
 	uint64_t old;
 
 	/* hardware may note a write until the very moment of the exchange */
-	if (info.table && mmu.hw_dirty && rng_below(&rng, 2) == 0)
+	if (info.table && mmu.hw_dirty && !calm && rng_below(&rng, 2) == 0)
 		(void)fake_touch((unsigned)rng_below(&rng, cpu_count),
-				 canonical(info.va + index * loam_level_size(info.level)),
+				 fake_canonical(info.va + index * loam_level_size(info.level)),
 				 LOAM_ACCESS_WRITE, NULL);
 	old = loam_pt_load(table, index);
 	change_entry(table, index, pte);
 	return old;
+}
+
+bool loam_pt_cas(struct loam_paddr table, unsigned index, uint64_t old, uint64_t pte)
+{
+	if (loam_pt_load(table, index) != old)
+		return false;
+	change_entry(table, index, pte);
+	return true;
 }
 
 /* ---- publishing and invalidation ---- */
@@ -512,7 +539,7 @@ void loam_pt_publish(const struct loam_mmu *m)
 	pending_count = 0;
 }
 
-static void drop_one(struct cpu *c, uint64_t va, unsigned level, bool tables)
+static void drop_one(struct fake_cpu *c, uint64_t va, unsigned level, bool tables)
 {
 	for (unsigned i = 0; i < c->tlb_count;) {
 		if (c->tlb[i].level == level && va - c->tlb[i].va < c->tlb[i].size)
@@ -540,7 +567,8 @@ static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, b
 	for (uint64_t n = 0; n < count; n++) {
 		for (unsigned c = 0; c < cpu_count; c++) {
 			if (reached(c, everywhere))
-				drop_one(&cpus[c], va + n * loam_level_size(level), level, tables);
+				drop_one(&fake_cpu[c], va + n * loam_level_size(level), level,
+					 tables);
 		}
 		invalidated++;
 		events++;
@@ -553,8 +581,8 @@ static void drop_all(bool everywhere)
 	for (unsigned c = 0; c < cpu_count; c++) {
 		if (!reached(c, everywhere))
 			continue;
-		cpus[c].tlb_count = 0;
-		cpus[c].walk_count = 0;
+		fake_cpu[c].tlb_count = 0;
+		fake_cpu[c].walk_count = 0;
 	}
 	flushed++;
 	events++;
@@ -582,100 +610,25 @@ void loam_tlb_broadcast(const struct loam_mmu *m, uint64_t va, uint64_t count, u
 
 void loam_tlb_broadcast_all(const struct loam_mmu *m)
 {
+	fake_others_act();
 	drop_all(m->broadcast);
 }
 
-/* ---- what must hold ---- */
+/* ---- for tests ---- */
 
-/* The leaf that the tables hold for `va`, or a none; `*attr`: with what is noted of all its run. */
-static uint64_t true_leaf(uint64_t va, unsigned *level, uint32_t *attr)
+void fake_calm(bool on)
 {
-	uint64_t table = fake_root().raw, pte;
-	unsigned index;
-
-	for (*level = mmu.levels - 1u;; --*level) {
-		index = loam_pt_index(&mmu, va, *level);
-		pte = *entry_ptr(table + index * 8);
-		if (loam_pte_kind(&mmu, pte, *level) != LOAM_PTE_TABLE)
-			break;
-		table = loam_pte_pa(&mmu, pte, *level).raw;
-	}
-	*attr = loam_pte_attr(&mmu, pte, *level);
-	if (mmu.contig && (*attr & LOAM_ATTR_CONTIG) != 0) {
-		for (unsigned i = index & ~15u; i < (index | 15u) + 1; i++)
-			*attr |= loam_pte_attr(&mmu, *entry_ptr(table + i * 8), *level);
-	}
-	return pte;
+	calm = on;
 }
 
-static void check_tlb_entry(unsigned cpu, const struct tlb_entry *e)
+void fake_on_write(void (*wrote)(uint64_t va, uint64_t base, uint64_t size))
 {
-	const uint32_t rights = LOAM_ATTR_WRITE | LOAM_ATTR_EXEC | LOAM_ATTR_USER | LOAM_ATTR_DIRTY;
-
-	for (uint64_t at = 0; at < e->size; at += loam_level_size(e->level)) {
-		uint32_t attr;
-		unsigned level;
-		uint64_t pte = true_leaf(e->va + at, &level, &attr);
-
-		if (loam_pte_kind(&mmu, pte, level) != LOAM_PTE_LEAF)
-			violation("CPU %u still maps %#llx, which is unmapped", cpu,
-				  (unsigned long long)(e->va + at));
-		if (level != e->level || loam_pte_pa(&mmu, pte, level).raw != e->pa + at)
-			violation("CPU %u maps %#llx to where it was", cpu,
-				  (unsigned long long)(e->va + at));
-		if ((e->attr & ~attr & rights) != 0)
-			violation("CPU %u has rights to %#llx that are gone", cpu,
-				  (unsigned long long)(e->va + at));
-	}
-}
-
-void fake_settled(void)
-{
-	if (pending_count > 0)
-		violation("a store to the entry at %#llx was never published",
-			  (unsigned long long)pending[0].pa);
-	for (unsigned c = 0; c < cpu_count; c++) {
-		for (unsigned i = 0; i < cpus[c].tlb_count; i++)
-			check_tlb_entry(c, &cpus[c].tlb[i]);
-		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
-			const struct walk_entry *w = &cpus[c].walk[i];
-			const struct frame_info *info = info_of(w->table);
-
-			if (!info->table || info->level + 1u != w->level ||
-			    canonical(info->va) != w->va)
-				violation("CPU %u caches a table for %#llx that is gone", c,
-					  (unsigned long long)w->va);
-		}
-	}
-}
-
-void fake_check_free(struct loam_pfn pfn, unsigned order)
-{
-	uint64_t base = loam_pfn_to_paddr(pfn).raw, size = LOAM_PAGE_SIZE << order;
-
-	for (uint64_t at = base; at < base + size; at += LOAM_PAGE_SIZE) {
-		if (info_of(at)->table)
-			violation("table %#llx freed while it is linked", (unsigned long long)at);
-		if (info_of(at)->leaves != 0)
-			violation("frame %#llx freed while it is mapped", (unsigned long long)at);
-	}
-	for (unsigned c = 0; c < cpu_count; c++) {
-		for (unsigned i = 0; i < cpus[c].tlb_count; i++) {
-			if (overlap(cpus[c].tlb[i].pa, cpus[c].tlb[i].size, base, size))
-				violation("frame %#llx freed while CPU %u can reach it",
-					  (unsigned long long)base, c);
-		}
-		for (unsigned i = 0; i < cpus[c].walk_count; i++) {
-			if (cpus[c].walk[i].table - base < size)
-				violation("table %#llx freed while CPU %u caches the way to it",
-					  (unsigned long long)base, c);
-		}
-	}
+	on_write = wrote;
 }
 
 void fake_sleep(unsigned cpu, bool asleep)
 {
-	struct cpu *c = &cpus[cpu];
+	struct fake_cpu *c = &fake_cpu[cpu];
 
 	c->asleep = asleep;
 	if (asleep) {
@@ -684,17 +637,6 @@ void fake_sleep(unsigned cpu, bool asleep)
 	}
 	c->tlb_count = asleep ? 0 : c->kept_tlb;
 	c->walk_count = asleep ? 0 : c->kept_walk;
-}
-
-unsigned fake_cached(uint64_t va, uint64_t size)
-{
-	unsigned count = 0;
-
-	for (unsigned c = 0; c < cpu_count; c++) {
-		for (unsigned i = 0; i < cpus[c].tlb_count; i++)
-			count += overlap(cpus[c].tlb[i].va, cpus[c].tlb[i].size, va, size);
-	}
-	return count;
 }
 
 uint64_t fake_invalidated(void)
@@ -728,24 +670,27 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 		r->range = range[i];
 		r->host = mmap(NULL, range[i].size, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		r->info = calloc(frames, sizeof(struct frame_info));
+		r->info = calloc(frames, sizeof(struct fake_frame));
 		if (r->host == MAP_FAILED || r->info == NULL)
 			abort();
 		/* RAM holds junk at power-on: the first word of each frame is enough to catch use */
 		for (size_t f = 0; f < frames; f++)
 			memset(r->host + (f << LOAM_PAGE_SHIFT), 0xa7, 64);
 	}
-	memset(cpus, 0, sizeof(cpus));
+	memset(fake_cpu, 0, sizeof(fake_cpu));
 	pending_count = 0;
+	on_write = NULL;
+	calm = false;
+	fake_between(NULL);
 	fake_run_on(0);
 	fake_deafen(FAKE_CPUS);
 	invalidated = 0;
 	flushed = 0;
 	next_frame = range[0].base + LOAM_PAGE_SIZE;
 	memset(loam_frame_ptr(fake_root()), 0, LOAM_PAGE_SIZE);
-	info_of(fake_root().raw)->table = true;
-	info_of(fake_root().raw)->level = mmu.levels - 1u;
-	info_of(fake_root().raw)->va = 0;
+	fake_info_of(fake_root().raw)->table = true;
+	fake_info_of(fake_root().raw)->level = mmu.levels - 1u;
+	fake_info_of(fake_root().raw)->va = 0;
 }
 
 void fake_down(void)
@@ -788,6 +733,6 @@ struct loam_paddr fake_frame(void)
 
 	next_frame += LOAM_PAGE_SIZE;
 	if (next_frame > ram[0].range.base + ram[0].range.size)
-		violation("out of frames for tests");
+		fake_violation("out of frames for tests");
 	return loam_paddr(pa);
 }

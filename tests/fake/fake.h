@@ -72,6 +72,8 @@ void fake_migrate(unsigned to);
 /* Called once, at the beginning of the next flush of a whole TLB: what others do meanwhile. */
 void fake_meanwhile(void (*others)(void));
 void fake_others_act(void);
+/* Called each time that the code under test lets interrupts in again, and not within itself; NULL: no more. */
+void fake_between(void (*others)(void));
 const struct loam_mmu *fake_mmu(void);
 
 /* A frame nobody has: for tests below the frame allocator. */
@@ -81,6 +83,10 @@ struct loam_paddr fake_frame(void);
 bool fake_touch(unsigned cpu, uint64_t va, enum loam_access access, struct loam_paddr *pa);
 bool fake_read(unsigned cpu, uint64_t va, uint64_t *value);
 bool fake_write(unsigned cpu, uint64_t va, uint64_t value);
+/* With true no CPU writes but when it is told to, until the next fake_up. */
+void fake_calm(bool calm);
+/* Called for each write that a CPU makes, also those that nobody asked for; `base` and `size` are of its TLB's entry. */
+void fake_on_write(void (*wrote)(uint64_t va, uint64_t base, uint64_t size));
 /* Every CPU reads every page of the range, so that all TLBs know it. */
 void fake_spread(uint64_t va, uint64_t size);
 

@@ -12,6 +12,7 @@ static loam_host_log_handler *on_log;
 
 static unsigned migrate_to = FAKE_CPUS;
 static void (*meanwhile)(void);
+static void (*between)(void);
 
 uintptr_t fake_irqs_masked;
 
@@ -96,6 +97,22 @@ void fake_others_act(void)
 	meanwhile = NULL;
 	if (others != NULL)
 		others();
+}
+
+void fake_between(void (*others)(void))
+{
+	between = others;
+}
+
+void fake_unmasked(void)
+{
+	void (*others)(void) = between;
+
+	if (others == NULL)
+		return;
+	between = NULL;
+	others();
+	between = others;
 }
 
 unsigned loam_host_cpu_id(void)

@@ -67,7 +67,7 @@ static void tables_and_nones(void **state)
 	for (unsigned n = 0; n < 30000; n++) {
 		const struct loam_mmu *mmu = &fake_modes[n % fake_mode_count].mmu;
 		struct loam_paddr pa = random_pa(&rng, mmu, 0);
-		uint64_t pte = loam_pte_table(mmu, pa);
+		uint64_t pte = loam_pte_table(mmu, pa, LOAM_ATTR_WRITE);
 
 		for (unsigned level = 1; level < mmu->levels; level++) {
 			assert_int_equal(loam_pte_kind(mmu, pte, level), LOAM_PTE_TABLE);
@@ -122,7 +122,7 @@ static void changes_follow_the_manual(void **state)
 		uint32_t a = random_attr(&rng) & ~LOAM_ATTR_CONTIG;
 		uint32_t b = random_attr(&rng) & ~LOAM_ATTR_CONTIG;
 		struct loam_paddr pa = random_pa(&rng, mmu, 2), other = random_pa(&rng, mmu, 2);
-		uint64_t one, two, table = loam_pte_table(mmu, pa);
+		uint64_t one, two, table = loam_pte_table(mmu, pa, LOAM_ATTR_WRITE);
 
 		if (!loam_pte_attr_ok(mmu, a, level) || !loam_pte_attr_ok(mmu, b, level) ||
 		    pa.raw == other.raw)

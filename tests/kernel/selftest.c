@@ -13,9 +13,9 @@
 #define SEED 20261124u
 
 static const struct selftest *const table[] = {
-	loam_selftest_mmu,   loam_selftest_frame, loam_selftest_sys,	  loam_selftest_vm,
-	loam_selftest_stack, loam_selftest_smp,	  loam_selftest_numa,	  loam_selftest_soak,
-	loam_selftest_heap,  loam_selftest_world, loam_selftest_shutdown,
+	loam_selftest_mmu,   loam_selftest_frame, loam_selftest_sys,   loam_selftest_vm,
+	loam_selftest_dirty, loam_selftest_stack, loam_selftest_smp,   loam_selftest_numa,
+	loam_selftest_soak,  loam_selftest_heap,  loam_selftest_world, loam_selftest_shutdown,
 };
 #define TABLES (sizeof(table) / sizeof(table[0]))
 

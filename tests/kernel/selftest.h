@@ -25,8 +25,9 @@ struct selftest {
 
 /* Tables of tests, one a file; a null name ends each. */
 extern const struct selftest loam_selftest_mmu[], loam_selftest_frame[], loam_selftest_sys[],
-	loam_selftest_vm[], loam_selftest_stack[], loam_selftest_smp[], loam_selftest_numa[],
-	loam_selftest_soak[], loam_selftest_heap[], loam_selftest_world[], loam_selftest_shutdown[];
+	loam_selftest_vm[], loam_selftest_dirty[], loam_selftest_stack[], loam_selftest_smp[],
+	loam_selftest_numa[], loam_selftest_soak[], loam_selftest_heap[], loam_selftest_world[],
+	loam_selftest_shutdown[];
 
 /* Note the first failure of the running test. */
 void loam_selftest_fail(const char *file, int line, const char *what);

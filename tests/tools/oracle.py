@@ -132,6 +132,11 @@ def show_leaf(leaf):
 # ---- entries, from the manuals; nothing here knows loam ----
 
 
+def writing(own, above):
+    """May it be written: w; not as long as an entry above it forbids it: c; not at all: -"""
+    return "-" if not own else "w" if above else "c"
+
+
 class X86:
     """Intel SDM volume 3A, "4-Level Paging and 5-Level Paging"."""
 
@@ -148,12 +153,13 @@ class X86:
         if not pte & 1:
             return "none", 0, above, "", ""
         write, user, execute = above
-        rights = (write and bool(pte & 2), user and bool(pte & 4), execute and not pte >> 63)
+        own = bool(pte & 2)
+        rights = (write and own, user and bool(pte & 4), execute and not pte >> 63)
         if level > 0 and not pte & 0x80:
             return "table", pte & self.ADDRESS, rights, "", ""
         index = pte >> 3 & 3 | (pte >> (12 if level > 0 else 7) & 1) << 2
-        flags = "r" + ("w" if rights[0] else "-") + ("x" if rights[2] else "-") + ("u" if rights[1] else "-")
-        flags += ("a" if pte & 0x20 else "-") + ("d" if pte & 0x40 and rights[0] else "-")
+        flags = "r" + writing(own, write) + ("x" if rights[2] else "-") + ("u" if rights[1] else "-")
+        flags += ("a" if pte & 0x20 else "-") + ("d" if pte & 0x40 and own else "-")
         return "leaf", pte & self.ADDRESS & -size_of(level), rights, flags, MEMORY[index & 3]
 
 
@@ -184,11 +190,11 @@ class Arm:
         user = user and bool(pte >> 6 & 1)
         # read-only with DBM is writable and not dirty yet
         dirty = not pte >> 7 & 1
-        write = write and (dirty or bool(pte >> 51 & 1))
+        own = dirty or bool(pte >> 51 & 1)
         execute = execute and not pte >> (54 if user else 53) & 1
-        flags = "r" + ("w" if write else "-") + ("x" if execute else "-") + ("u" if user else "-")
+        flags = "r" + writing(own, write) + ("x" if execute else "-") + ("u" if user else "-")
         flags += ("a" if pte >> 10 & 1 else "-") + ("d" if dirty else "-")
-        return "leaf", self.address(pte) & -size_of(level), (write, user, execute), flags, MEMORY[pte >> 2 & 3]
+        return "leaf", self.address(pte) & -size_of(level), (write and own, user, execute), flags, MEMORY[pte >> 2 & 3]
 
 
 class Oracle:
@@ -305,7 +311,8 @@ class Oracle:
                 flags += ("a" if accessed else "-") + ("d" if dirty and write else "-")
                 known[letters] = large, flags, MEMORY[2 * pcd + pwt]
             leaves[int(va, 16)] = (int(pa, 16), *known[letters])
-        mine = {va: (pa, level > 0, flags, memory) for va, (pa, level, flags, memory) in look.leaves.items()}
+        # a line of info tlb is about the leaf alone
+        mine = {va: (pa, level > 0, flags.replace("c", "w"), memory) for va, (pa, level, flags, memory) in look.leaves.items()}
         return first_difference(mine, leaves, show_leaf)
 
     def mem(self, look):
@@ -314,7 +321,7 @@ class Oracle:
             spans[int(m.group(1), 16)] = (int(m.group(2), 16) % TOP, m.group(3))
         mine, start, end, rights = {}, None, None, None
         for va, (_, level, flags, _) in sorted(look.leaves.items()):
-            now = ("u" if flags[3] == "u" else "-") + "r" + flags[1]
+            now = ("u" if flags[3] == "u" else "-") + "r" + flags[1].replace("c", "-")
             if va != end or now != rights:
                 start, rights = va, now
             end = va + size_of(level)

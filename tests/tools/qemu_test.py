@@ -202,6 +202,16 @@ class Suite:
             for line in re.findall(r"^# \d+ CPUs: threads.*$|^# \d+ CPUs on one heap.*$", b.text, re.M) if b is not None else []:
                 print(line)
 
+    def write_tracking(self):
+        """Which pages were written, with the CPU's dirty bits and, where there is such a CPU, without; what it costs."""
+        for cpu, keeper in [("max", "hardware")] + [("cortex-a72", "software")] * (self.arch == "aarch64"):
+            for cpus in (1, 4):
+                keeps = [rf"dirty bits by {keeper}$"] * (self.arch == "aarch64")
+                b = self.boot(f"write tracking, {cpu}, {cpus} CPU{'s' if cpus > 1 else ''}", 0, keeps + [rf"^{cpus} CPUs run$", "all well"],
+                              guest=True, mem="1536M", cpu=cpu, smp=cpus, append="selftest=dirty job=trees depth=4")
+                for line in re.findall(r"^# (?:dirty|\d+ writes).*$", b.text, re.M) if b is not None else []:
+                    print(f"{line} ({cpu}, {cpus} CPUs)")
+
     def numa(self):
         """Two or three nodes: with both kinds of thing, with CPUs or memory alone, and with the boot CPU on the second."""
         mib = r"2\d\d(\.\d)? MiB"
@@ -290,6 +300,7 @@ class Suite:
         self.high_memory()
         self.many_cpus()
         self.threads()
+        self.write_tracking()
         self.numa()
         self.matrix()
         self.liar()

@@ -50,6 +50,13 @@ static inline uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uin
 	return __atomic_exchange_n(loam_pt_slot(table, index), pte, __ATOMIC_ACQ_REL);
 }
 
+/* acq_rel as the exchange; on failure nothing was read that anything hangs on */
+static inline bool loam_pt_cas(struct loam_paddr table, unsigned index, uint64_t old, uint64_t pte)
+{
+	return __atomic_compare_exchange_n(loam_pt_slot(table, index), &old, pte, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 static inline void loam_pt_publish(const struct loam_mmu *mmu)
 {
 	(void)mmu;

@@ -13,9 +13,14 @@
  *   bit 51     DBM              bit 52    Contiguous
  *   bit 53     PXN              bit 54    UXN        bits 58:55  for software
  *
+ * and of one that leads to a table: bit 62, APTable[1]: nothing below may be written. It counts unless
+ * TCR_EL1.HPD1 says that it does not, which mmu->table_write knows.
+ *
  * Output addresses: bits 47:12 as they are; with LPA2 bits 49:12 as they are, and 51:50 in SH.
  * DBM with AP[2] set means "writable, not dirty yet": FEAT_HAFDBS clears AP[2] on the first
  * write, and without it the write faults and software does; the encoding is the same.
+ * Software bit 55 says of a read-only leaf that it was written before, and of a table entry what
+ * mm/dirty.c notes there.
  * An invalid descriptor is free for software except for bit 0; its tag stands in bits 55 and 56.
  *
  * MAIR_EL1 as loam_mmu_cpu_init programs it: index 0 normal write-back, 1 normal non-cacheable
@@ -40,6 +45,8 @@
 #define LOAM_ARM_CONTIG	    ((uint64_t)1 << 52)
 #define LOAM_ARM_PXN	    ((uint64_t)1 << 53)
 #define LOAM_ARM_UXN	    ((uint64_t)1 << 54)
+#define LOAM_ARM_NOTE	    ((uint64_t)1 << 55)
+#define LOAM_ARM_TABLE_RO   ((uint64_t)1 << 62)
 #define LOAM_ARM_TAG_SHIFT  55
 #define LOAM_ARM_ADDR_48    UINT64_C(0x0000fffffffff000)
 #define LOAM_ARM_ADDR_LPA2  UINT64_C(0x0003fffffffff000)
@@ -67,8 +74,6 @@ static inline bool loam_pte_attr_ok(const struct loam_mmu *mmu, uint32_t attr, u
 		return false;
 	if ((attr & LOAM_ATTR_WRITE) != 0 && (attr & LOAM_ATTR_EXEC) != 0)
 		return false;
-	if ((attr & LOAM_ATTR_WRITE) == 0 && (attr & LOAM_ATTR_DIRTY) != 0)
-		return false;
 	/* runs of 16 exist at the two lowest levels of this granule */
 	if ((attr & LOAM_ATTR_CONTIG) != 0 && (!mmu->contig || level > LOAM_LEVEL_HUGE))
 		return false;
@@ -85,8 +90,10 @@ static inline uint64_t loam_pte_leaf(const struct loam_mmu *mmu, unsigned level,
 	pte |= level == 0 ? LOAM_ARM_TABLE : 0;
 	pte |= mmu->lpa2 ? 0 : LOAM_ARM_SH_INNER;
 	pte |= (attr & LOAM_ATTR_USER) != 0 ? LOAM_ARM_AP_EL0 : 0;
-	pte |= (attr & LOAM_ATTR_DIRTY) == 0 ? LOAM_ARM_AP_RO : 0;
-	pte |= (attr & LOAM_ATTR_WRITE) != 0 ? LOAM_ARM_DBM : 0;
+	if ((attr & LOAM_ATTR_WRITE) != 0)
+		pte |= LOAM_ARM_DBM | ((attr & LOAM_ATTR_DIRTY) == 0 ? LOAM_ARM_AP_RO : 0);
+	else
+		pte |= LOAM_ARM_AP_RO | ((attr & LOAM_ATTR_DIRTY) != 0 ? LOAM_ARM_NOTE : 0);
 	pte |= (attr & LOAM_ATTR_ACCESSED) != 0 ? LOAM_ARM_AF : 0;
 	pte |= mmu->global && (attr & LOAM_ATTR_USER) == 0 ? 0 : LOAM_ARM_NG;
 	pte |= (attr & LOAM_ATTR_CONTIG) != 0 ? LOAM_ARM_CONTIG : 0;
@@ -98,9 +105,14 @@ static inline uint64_t loam_pte_leaf(const struct loam_mmu *mmu, unsigned level,
 	return pte;
 }
 
-static inline uint64_t loam_pte_table(const struct loam_mmu *mmu, struct loam_paddr pa)
+static inline uint64_t loam_pte_table(const struct loam_mmu *mmu, struct loam_paddr pa,
+				      uint32_t attr)
 {
-	return LOAM_ARM_VALID | LOAM_ARM_TABLE | loam_arm_encode_pa(mmu, pa.raw);
+	uint64_t pte = LOAM_ARM_VALID | LOAM_ARM_TABLE | loam_arm_encode_pa(mmu, pa.raw);
+
+	pte |= (attr & LOAM_ATTR_WRITE) == 0 ? LOAM_ARM_TABLE_RO : 0;
+	pte |= (attr & LOAM_ATTR_DIRTY) != 0 ? LOAM_ARM_NOTE : 0;
+	return pte;
 }
 
 /* At level 0 "valid without bit 1" is a reserved encoding that the MMU treats as invalid; it is
@@ -136,7 +148,10 @@ static inline uint32_t loam_pte_attr(const struct loam_mmu *mmu, uint64_t pte, u
 	uint64_t xn = (pte & LOAM_ARM_AP_EL0) != 0 ? LOAM_ARM_UXN : LOAM_ARM_PXN;
 
 	(void)mmu;
-	(void)level;
+	if (level > 0 && (pte & LOAM_ARM_TABLE) != 0)
+		return ((pte & LOAM_ARM_TABLE_RO) == 0 ? LOAM_ATTR_WRITE : 0) |
+		       ((pte & LOAM_ARM_NOTE) != 0 ? LOAM_ATTR_DIRTY : 0);
+	attr |= (pte & LOAM_ARM_NOTE) != 0 ? LOAM_ATTR_DIRTY : 0;
 	attr |= (pte & LOAM_ARM_DBM) != 0 ? LOAM_ATTR_WRITE : 0;
 	attr |= (pte & LOAM_ARM_AP_RO) == 0 ? LOAM_ATTR_WRITE | LOAM_ATTR_DIRTY : 0;
 	attr |= (pte & LOAM_ARM_AP_EL0) != 0 ? LOAM_ATTR_USER : 0;

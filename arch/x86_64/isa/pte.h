@@ -25,7 +25,8 @@
 #define LOAM_X86_D	   ((uint64_t)1 << 6)  /* dirty */
 #define LOAM_X86_PS	   ((uint64_t)1 << 7)  /* page size: a leaf above level 0 */
 #define LOAM_X86_G	   ((uint64_t)1 << 8)  /* global */
-#define LOAM_X86_TAG_SHIFT 9		       /* software bits 9 and 10 */
+#define LOAM_X86_TAG_SHIFT 9		       /* software bits 9 and 10 of a not-present entry */
+#define LOAM_X86_UNTOLD	   ((uint64_t)1 << 9)  /* software: of an entry that leads to a table */
 #define LOAM_X86_XD	   ((uint64_t)1 << 63) /* execute disable */
 #define LOAM_X86_ADDR	   UINT64_C(0x000ffffffffff000)
 #define LOAM_X86_PAT_LARGE ((uint64_t)1 << 12) /* PAT bit of a large leaf; never set by us */
@@ -40,15 +41,12 @@ static inline unsigned loam_pte_tag(uint64_t pte)
 	return (unsigned)(pte >> LOAM_X86_TAG_SHIFT) & 3;
 }
 
-/* W+X is refused everywhere; so is what this CPU cannot express. Read-only memory has no dirty
- * bit to speak of, and only Arm has the contiguous hint. */
+/* W+X is refused everywhere; so is what this CPU cannot express. Only Arm has the contiguous hint. */
 static inline bool loam_pte_attr_ok(const struct loam_mmu *mmu, uint32_t attr, unsigned level)
 {
 	if ((attr & ~LOAM_ATTR_ALL) != 0 || (attr & LOAM_ATTR_CONTIG) != 0)
 		return false;
 	if ((attr & LOAM_ATTR_WRITE) != 0 && (attr & LOAM_ATTR_EXEC) != 0)
-		return false;
-	if ((attr & LOAM_ATTR_WRITE) == 0 && (attr & LOAM_ATTR_DIRTY) != 0)
 		return false;
 	return level < mmu->levels && ((mmu->leaf_mask >> level) & 1) != 0;
 }
@@ -70,11 +68,20 @@ static inline uint64_t loam_pte_leaf(const struct loam_mmu *mmu, unsigned level,
 	return pte;
 }
 
-/* Rights are decided by leaves alone: a table entry grants everything. */
-static inline uint64_t loam_pte_table(const struct loam_mmu *mmu, struct loam_paddr pa)
+/*
+ * A table entry grants everything but, perhaps, writing: with R/W clear nothing below may be written,
+ * whatever the leaves say, by the kernel too because CR0.WP is set (SDM volume 3A, "Determination of
+ * Access Rights"). A note is kept in bit 9, which the CPU ignores.
+ */
+static inline uint64_t loam_pte_table(const struct loam_mmu *mmu, struct loam_paddr pa,
+				      uint32_t attr)
 {
+	uint64_t pte = LOAM_X86_P | LOAM_X86_US | LOAM_X86_A | (pa.raw & LOAM_X86_ADDR);
+
 	(void)mmu;
-	return LOAM_X86_P | LOAM_X86_RW | LOAM_X86_US | LOAM_X86_A | (pa.raw & LOAM_X86_ADDR);
+	pte |= (attr & LOAM_ATTR_WRITE) != 0 ? LOAM_X86_RW : 0;
+	pte |= (attr & LOAM_ATTR_DIRTY) != 0 ? LOAM_X86_UNTOLD : 0;
+	return pte;
 }
 
 static inline enum loam_pte_kind loam_pte_kind(const struct loam_mmu *mmu, uint64_t pte,
@@ -98,14 +105,13 @@ static inline struct loam_paddr loam_pte_pa(const struct loam_mmu *mmu, uint64_t
 
 static inline uint32_t loam_pte_attr(const struct loam_mmu *mmu, uint64_t pte, unsigned level)
 {
-	uint32_t attr = 0;
+	uint32_t attr = (pte & LOAM_X86_RW) != 0 ? LOAM_ATTR_WRITE : 0;
 
-	(void)level;
-	attr |= (pte & LOAM_X86_RW) != 0 ? LOAM_ATTR_WRITE : 0;
+	if (level > 0 && (pte & LOAM_X86_PS) == 0)
+		return attr | ((pte & LOAM_X86_UNTOLD) != 0 ? LOAM_ATTR_DIRTY : 0);
 	attr |= (pte & LOAM_X86_US) != 0 ? LOAM_ATTR_USER : 0;
 	attr |= (pte & LOAM_X86_A) != 0 ? LOAM_ATTR_ACCESSED : 0;
-	/* hardware sets D only on a write, so with RW clear it is a left-over */
-	attr |= (pte & LOAM_X86_D) != 0 && (pte & LOAM_X86_RW) != 0 ? LOAM_ATTR_DIRTY : 0;
+	attr |= (pte & LOAM_X86_D) != 0 ? LOAM_ATTR_DIRTY : 0;
 	attr |= (pte & LOAM_X86_PWT) != 0 ? LOAM_ATTR_MEM_WC : 0;
 	attr |= (pte & LOAM_X86_PCD) != 0 ? LOAM_ATTR_MEM_UC : 0;
 	attr |= mmu->nx && (pte & LOAM_X86_XD) == 0 ? LOAM_ATTR_EXEC : 0;

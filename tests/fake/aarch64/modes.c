@@ -3,12 +3,12 @@
  * translation table format descriptors", stage 1, 4 KiB granule. */
 #include "tests/fake/fake.h"
 
-#define ARM(l, v, p, large, hd, bbm)                                                             \
-	{                                                                                        \
-		.levels = (l), .va_bits = (v), .pa_bits = (p), .leaf_mask = 7, .nx = true,       \
-		.lpa2 = (large), .hw_access = (hd), .hw_dirty = (hd), .contig = true,            \
-		.bbm2 = (bbm), .broadcast = true, .global = true, .va_min = ~UINT64_C(0) << (v), \
-		.va_max = ~UINT64_C(0),                                                          \
+#define ARM(l, v, p, large, hd, bbm)                                                       \
+	{                                                                                  \
+		.levels = (l), .va_bits = (v), .pa_bits = (p), .leaf_mask = 7, .nx = true, \
+		.lpa2 = (large), .hw_access = (hd), .hw_dirty = (hd), .contig = true,      \
+		.table_write = true, .bbm2 = (bbm), .broadcast = true, .global = true,     \
+		.va_min = ~UINT64_C(0) << (v), .va_max = ~UINT64_C(0),                     \
 	}
 
 const struct fake_mode fake_modes[] = {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 extern uintptr_t fake_irqs_masked;
+void fake_unmasked(void);
 
 static inline uintptr_t loam_irq_save(void)
 {
@@ -21,6 +22,8 @@ static inline uintptr_t loam_irq_save(void)
 static inline void loam_irq_restore(uintptr_t flags)
 {
 	fake_irqs_masked = flags;
+	if (flags == 0)
+		fake_unmasked();
 }
 
 static inline void loam_cpu_relax(void)

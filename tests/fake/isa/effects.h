@@ -12,6 +12,7 @@ void *loam_frame_ptr(struct loam_paddr pa);
 uint64_t loam_pt_load(struct loam_paddr table, unsigned index);
 void loam_pt_store(struct loam_paddr table, unsigned index, uint64_t pte);
 uint64_t loam_pt_swap(struct loam_paddr table, unsigned index, uint64_t pte);
+bool loam_pt_cas(struct loam_paddr table, unsigned index, uint64_t old, uint64_t pte);
 void loam_pt_publish(const struct loam_mmu *mmu);
 void loam_tlb_local(const struct loam_mmu *mmu, uint64_t va, uint64_t count, unsigned level,
 		    bool tables);

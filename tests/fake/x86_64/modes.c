@@ -7,7 +7,7 @@
 #define X86(l, v, mask, g)                                                                     \
 	{                                                                                      \
 		.levels = (l), .va_bits = (v), .pa_bits = 46, .leaf_mask = (mask), .nx = true, \
-		.hw_access = true, .hw_dirty = true, .global = (g),                            \
+		.hw_access = true, .hw_dirty = true, .table_write = true, .global = (g),       \
 		.va_min = ~UINT64_C(0) << ((v)-1), .va_max = ~UINT64_C(0),                     \
 	}
 
