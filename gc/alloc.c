@@ -131,7 +131,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 		uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
 		bool due = attempt == 0 && !loam_marking() &&
 			   __atomic_load_n(&h->live, __ATOMIC_RELAXED) + (int64_t)size >=
-				   __atomic_load_n(&h->next_gc, __ATOMIC_RELAXED);
+				   __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED);
 		struct loam_span *span =
 			due ? NULL : large_span(cache, pages, align >> LOAM_HEAP_PAGE_SHIFT, scan);
 

@@ -25,11 +25,13 @@
  * run inside: a stop waits for them, and asks them to end.
  */
 #include "gc/mark.h"
+#include "gc/pace.h"
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES  ((uint64_t)64 << 10)  /* scanned between two looks at the clock */
-#define FINISH_BYTES ((uint64_t)256 << 10) /* scanned in the last stop before it is given up */
+#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
+#define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
+#define FINISH_BYTES ((uint64_t)256 << 10)  /* scanned in the last stop before it is given up */
 
 /* The running cycle. heap.collecting */
 static struct loam_cycle cycle;
@@ -111,7 +113,8 @@ static void begin_stopped(void *arg, const void *sp)
 	struct loam_heap *h = &loam_heap;
 	struct loam_worker *w;
 
-	(void)arg;
+	cycle = *(const struct loam_cycle *)
+			arg; /* here, for threads that have helped count their time in it */
 	/* the world is stopped and nobody was inside: the lock is free */
 	LOAM_CHECK(loam_gc_trylock(&h->lock), "[THREAD-1] a stopped thread holds the heap lock");
 	loam_gc_unlock(&h->lock);
@@ -129,7 +132,10 @@ static void begin_stopped(void *arg, const void *sp)
 	loam_worker_give(w);
 	cycle.live_begun = (uint64_t)h->live;
 	cycle.pages_used = h->pages.used;
-	cycle.goal = h->percent >= 0 || h->limit != UINT64_MAX ? (uint64_t)h->next_gc : 0;
+	cycle.goal = loam_pacer_goal(&h->pacer);
+	if (cycle.goal == LOAM_PACER_NEVER)
+		cycle.goal = 0;
+	loam_pace_begin(cycle.stack_bytes);
 	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->busy, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&loam_barrier_on, h->barrier == LOAM_BARRIER_SOFTWARE, __ATOMIC_RELAXED);
@@ -159,7 +165,7 @@ static void end_marking(void)
 	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
 	h->forced_cycles += cycle.forced;
 	h->goal_last = cycle.goal;
-	loam_pace();
+	loam_pace_end(&cycle);
 	loam_scavenge_goal(cycle.goal, cycle.pages_used);
 	LOAM_VERIFY(loam_heap_verify_stopped());
 }
@@ -193,10 +199,14 @@ static void end_stopped(void *arg, const void *sp)
 		end_marking();
 }
 
-static void count_pause(uint64_t ns)
+/* The world was stopped; heap.collecting is held. */
+static void count_pause(uint64_t from_ns, uint64_t to_ns)
 {
 	struct loam_heap *h = &loam_heap;
+	uint64_t ns = to_ns - from_ns;
 
+	loam_pace_stopped(from_ns, to_ns);
+	cycle.stopped_ns += ns;
 	h->pause_last_ns = ns;
 	h->pause_total_ns += ns;
 	h->pause_max_ns = ns > h->pause_max_ns ? ns : h->pause_max_ns;
@@ -205,10 +215,12 @@ static void count_pause(uint64_t ns)
 /* Begin and end in one stop. */
 static void whole_stopped(void *arg, const void *sp)
 {
-	begin_stopped(NULL, sp);
+	uint64_t done = UINT64_MAX;
+
+	begin_stopped(arg, sp);
 	cycle.mark_ns = loam_host_now_ns();
-	end_stopped(arg, sp);
-	LOAM_CHECK(*(uint64_t *)arg != 0, "[CYCLE-3] something is left to mark in the stop");
+	end_stopped(&done, sp);
+	LOAM_CHECK(done != 0, "[CYCLE-3] something is left to mark in the stop");
 	cycle.end_ns = loam_host_now_ns();
 }
 
@@ -216,7 +228,7 @@ static void trace(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	h->gc_ns += cycle.done_ns - cycle.begin_ns;
+	h->gc_ns += cycle.assist_ns + cycle.donated_ns + cycle.stopped_ns * h->procs;
 	h->last_gc_ns = cycle.done_ns;
 	cycle.live_after = h->marked;
 	if (h->trace)
@@ -228,7 +240,7 @@ static void trace(void)
 static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t most = UINT64_MAX;
+	struct loam_cycle fresh;
 
 	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
 	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen)) {
@@ -238,18 +250,18 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 	loam_sweep_finish(cache);
 	if (h->barrier == LOAM_BARRIER_MMU)
 		loam_dirty_begin();
-	cycle = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
+	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
 	loam_host_world_stop();
-	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &most);
+	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &fresh);
 	loam_host_world_start();
 	if (h->barrier == LOAM_BARRIER_STOP) {
 		cycle.done_ns = loam_host_now_ns();
-		count_pause(cycle.done_ns - cycle.begin_ns);
+		count_pause(cycle.begin_ns, cycle.done_ns);
 		trace();
 	} else {
 		cycle.mark_ns = loam_host_now_ns();
-		count_pause(cycle.mark_ns - cycle.begin_ns);
+		count_pause(cycle.begin_ns, cycle.mark_ns);
 	}
 	loam_gc_unlock(&h->collecting);
 }
@@ -279,11 +291,26 @@ static bool clean(struct loam_cache *cache)
 	return few;
 }
 
-/* Nothing was found to mark: end the phase, if nothing is left. False: something is, or others do. Outside. */
+/* The last stop, which may turn out not to be. */
+static void try_last_stop(void)
+{
+	uint64_t done = FINISH_BYTES, start = loam_host_now_ns();
+
+	loam_host_world_stop();
+	loam_cpu_spill(end_stopped, &done);
+	loam_host_world_start();
+	cycle.end_ns = start;
+	cycle.done_ns = loam_host_now_ns();
+	count_pause(start, cycle.done_ns);
+	if (done)
+		trace();
+}
+
+/* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
+ * Outside. */
 static bool end(struct loam_cache *cache)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t done = FINISH_BYTES, start;
 	bool seems;
 
 	if (!loam_gc_trylock(&h->collecting))
@@ -291,25 +318,12 @@ static bool end(struct loam_cache *cache)
 	loam_cache_enter(cache);
 	seems = loam_marking() && quiet();
 	loam_cache_leave(cache);
-	if (seems && loam_mark_overflowed()) {
+	if (seems && loam_mark_overflowed())
 		recover(cache);
-		seems = false;
-	}
-	if (seems && h->barrier == LOAM_BARRIER_MMU)
-		seems = clean(cache);
-	if (seems) {
-		start = loam_host_now_ns();
-		loam_host_world_stop();
-		loam_cpu_spill(end_stopped, &done);
-		loam_host_world_start();
-		cycle.end_ns = start;
-		cycle.done_ns = loam_host_now_ns();
-		count_pause(cycle.done_ns - start);
-		if (done)
-			trace();
-	}
+	else if (seems && (h->barrier != LOAM_BARRIER_MMU || clean(cache)))
+		try_last_stop();
 	loam_gc_unlock(&h->collecting);
-	return seems && done;
+	return seems;
 }
 
 /* ---- donated time, assists ---- */
@@ -334,48 +348,108 @@ static bool sweep_some(struct loam_cache *cache)
 	return more;
 }
 
-/* Do a little of whatever there is to do; false: nothing is. */
-static bool step(struct loam_cache *cache)
+/* Mark a little; *did: what was scanned. False: nothing was found, and others may still mark. */
+static bool mark_step(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 {
-	uint64_t did;
+	bool more = slice(cache, bytes, did);
 
-	if (loam_marking())
-		return slice(cache, SLICE_BYTES, &did) ? did > 0 : end(cache);
-	if (sweep_some(cache) || scavenge_some(cache))
-		return true;
-	if (!loam_sweep_pending())
+	loam_pace_revise();
+	return more ? *did > 0 : end(cache);
+}
+
+/* Give memory back; when there is no more to do at all, allocations need not ask any more. */
+static bool scavenge_step(struct loam_cache *cache)
+{
+	bool more = scavenge_some(cache);
+
+	if (!more && !loam_sweep_pending() && !loam_marking())
 		__atomic_store_n(&loam_heap.busy, false, __ATOMIC_RELAXED);
-	return false;
+	return more;
+}
+
+static bool periodic(uint64_t now)
+{
+	const struct loam_heap *h = &loam_heap;
+	uint64_t last = h->last_gc_ns != 0 ? h->last_gc_ns : h->start_ns;
+
+	return h->percent >= 0 && now - last > PERIOD_NS;
+}
+
+/* Do a little of whatever there is to do; false: nothing is. */
+static bool step(struct loam_cache *cache, uint64_t start)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED), did = 0, now;
+	bool more;
+
+	if (loam_marking()) {
+		more = mark_step(cache, SLICE_BYTES, &did);
+		now = loam_host_now_ns();
+		loam_pace_donated(did);
+		__atomic_add_fetch(&cycle.donated_ns, now - start, __ATOMIC_RELAXED);
+		loam_pace_spent(now - start, true, now);
+		return more;
+	}
+	if (sweep_some(cache))
+		return true;
+	if (__atomic_load_n(&h->live, __ATOMIC_RELAXED) >=
+		    __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED) ||
+	    periodic(start)) {
+		begin(cache, seen, LOAM_WHY_GOAL);
+		return true;
+	}
+	return scavenge_step(cache);
 }
 
 bool loam_gc_work(uint64_t budget_ns)
 {
 	struct loam_cache *cache = loam_cache_self();
-	uint64_t start = loam_host_now_ns();
+	uint64_t start = loam_host_now_ns(), now = start;
 
 	do {
-		if (!step(cache))
+		if (!step(cache, now))
 			return false;
-	} while (loam_host_now_ns() - start < budget_ns);
+		now = loam_host_now_ns();
+	} while (now - start < budget_ns);
 	return true;
+}
+
+/* Until what is owed is done, or there is nothing to be had. */
+static void assist_marking(struct loam_cache *cache, uint64_t owed)
+{
+	uint64_t start = loam_host_now_ns(), done = 0, did, now;
+
+	while (done < owed && loam_marking()) {
+		bool more = mark_step(cache, owed - done < SLICE_BYTES ? owed - done : SLICE_BYTES,
+				      &did);
+
+		done += did;
+		if (!more || did == 0)
+			break;
+	}
+	loam_pace_did(cache, done);
+	now = loam_host_now_ns();
+	__atomic_add_fetch(&cycle.assist_ns, now - start, __ATOMIC_RELAXED);
+	loam_pace_spent(now - start, false, now);
 }
 
 void loam_assist(struct loam_cache *cache, uint64_t bytes)
 {
-	uint64_t did = 0;
+	uint64_t owed;
 
-	if (!loam_marking()) {
-		step(cache);
+	if (loam_marking()) {
+		owed = loam_pace_owed(cache, bytes);
+		if (owed > 0)
+			assist_marking(cache, owed);
 		return;
 	}
-	cache->credit -= (int64_t)(2 * bytes);
-	while (cache->credit < 0 && loam_marking()) {
-		if (!slice(cache, SLICE_BYTES, &did) && end(cache))
-			break;
-		cache->credit += (int64_t)did;
-		if (did == 0)
-			break;
+	if (!loam_sweep_pending()) {
+		scavenge_step(cache);
+		return;
 	}
+	owed = loam_pace_sweep_pages(bytes);
+	while (__atomic_load_n(&loam_heap.sweep_at, __ATOMIC_RELAXED) < owed && sweep_some(cache))
+		;
 }
 
 static uint64_t scavenge_all(struct loam_cache *cache)

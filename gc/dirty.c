@@ -70,7 +70,7 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 	(void)size;
 }
 
-static void round(void (*visit)(void *arg, uintptr_t base, size_t size))
+static void run_round(void (*visit)(void *arg, uintptr_t base, size_t size))
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t bytes = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
@@ -83,7 +83,7 @@ static void round(void (*visit)(void *arg, uintptr_t base, size_t size))
 
 void loam_dirty_begin(void)
 {
-	round(ignore);
+	run_round(ignore);
 }
 
 bool loam_dirty_few(uint64_t rounds)
@@ -93,7 +93,7 @@ bool loam_dirty_few(uint64_t rounds)
 		   "[DIRTY-GC-1] a round before the last one's pages are scanned");
 	told = 0;
 	next_word = 0;
-	round(note);
+	run_round(note);
 	/* release: the bits come first; partner: loam_dirty_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return told <= FEW || rounds >= ROUNDS_MOST;

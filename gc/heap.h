@@ -13,6 +13,7 @@
 
 #include "gc/cache.h"
 #include "gc/lock.h"
+#include "gc/pacer.h"
 #include "gc/span.h"
 #include "gc/table.h"
 
@@ -56,9 +57,10 @@ struct loam_heap {
 	/* pacing */
 	int percent;
 	uint64_t limit;
-	int64_t live;	 /* atomic, estimate: marked last time, and handed to caches since */
-	uint64_t marked; /* stopped: bytes that survived the last collection */
-	int64_t next_gc; /* collect when live gets here */
+	int64_t live;	   /* atomic, estimate: marked last time, and handed to caches since */
+	uint64_t marked;   /* stopped: bytes that survived the last collection */
+	int64_t due_bytes; /* atomic: a cycle begins when live gets here */
+	struct loam_pacer pacer;
 	uint64_t cycles, forced_cycles;
 	uint64_t pause_total_ns, pause_last_ns, pause_max_ns;
 	/* counters of what no cache counts: detached threads and sweeping; lock or stopped */
@@ -78,7 +80,7 @@ struct loam_heap {
 		uint32_t unusual; /* all */
 	};
 	bool trace;
-	uint64_t start_ns, gc_ns, last_gc_ns;
+	uint64_t start_ns, gc_ns, last_gc_ns; /* gc_ns: of all threads */
 	uint64_t goal_last, procs; /* of the last collection: its goal, threads attached */
 };
 
@@ -270,7 +272,6 @@ enum loam_why {
 void loam_collect(uint64_t seen, enum loam_why why);
 /* The caller has taken `bytes` while heap.busy: it does its share of what there is to do. Outside. */
 void loam_assist(struct loam_cache *cache, uint64_t bytes);
-void loam_pace(void);
 static inline int64_t loam_live_add(int64_t bytes)
 {
 	return __atomic_add_fetch(&loam_heap.live, bytes, __ATOMIC_RELAXED);
@@ -303,6 +304,7 @@ struct loam_cycle {
 	uint64_t pages_used;  /* heap pages in spans when it began */
 	uint64_t rounds;      /* LOAM_BARRIER_MMU: in which written pages were scanned again */
 	uint64_t last_pages;  /* of them in the last stop */
+	uint64_t stopped_ns;  /* of all its stops */
 	uint64_t assist_ns,
 		donated_ns; /* atomic: marking by threads that allocate; on donated time */
 	bool forced;

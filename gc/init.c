@@ -9,6 +9,7 @@
 
 #include "gc/persistent.h"
 #include "gc/mark.h"
+#include "gc/pace.h"
 #include "mm/print.h"
 
 #define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
@@ -98,11 +99,9 @@ static enum loam_err reserve_heap(struct loam_heap *h)
 
 static enum loam_barrier barrier_of(const struct loam_config *config)
 {
-	if (config->barrier == LOAM_BARRIER_SOFTWARE)
+	if (config->barrier == LOAM_BARRIER_SOFTWARE || config->barrier == LOAM_BARRIER_STOP)
 		return config->barrier;
-	if (config->barrier == LOAM_BARRIER_MMU && loam_sys_dirty_can())
-		return config->barrier;
-	return LOAM_BARRIER_STOP;
+	return loam_sys_dirty_can() ? LOAM_BARRIER_MMU : LOAM_BARRIER_STOP;
 }
 
 enum loam_err loam_gc_init(const struct loam_config *config)
@@ -142,7 +141,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		free_tables(h);
 		return err;
 	}
-	loam_pace();
+	loam_pace_init();
 	h->initialised = true;
 	return LOAM_OK;
 }

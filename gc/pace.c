@@ -1,54 +1,223 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When a cycle is due, as in Go: when the live estimate reaches marked * (1 + percent / 100), at least
- * HEAP_MINIMUM * percent / 100; a memory limit lowers that. A machine with less memory than that
- * collects when it runs out (gc/refill.c, gc/alloc.c).
+ * The heap's pacer and limiter: what they are told, and what is done about what they say. Their arithmetic is in
+ * pacer.c and limiter.c.
+ *
+ * A cycle begins when the live estimate comes to the trigger; with LOAM_BARRIER_STOP to the goal, for nothing is allocated
+ * while it marks. Near a memory limit the goal is what is marked, and every allocation would begin a cycle: a
+ * sixteenth of that is always left to grow.
+ *
+ * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first.
+ * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
-#include "gc/heap.h"
+#include "gc/pace.h"
 
-#define HEAP_MINIMUM ((uint64_t)4 << 20)
-#define PERCENT_MAX  100000
+#include "gc/limiter.h"
 
-/* Where the next collection is due, by percent and by limit. */
-static uint64_t goal(const struct loam_heap *h)
+#define PERCENT_MAX LOAM_PACER_PERCENT_MAX
+#define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
+
+static struct loam_limiter limiter; /* `limiter_lock` */
+static struct loam_gc_lock limiter_lock;
+static int64_t donated; /* atomic: work done on donated time that nobody has used */
+
+static struct loam_pacer *const pacer = &loam_heap.pacer;
+
+static uint64_t live(void)
 {
-	uint64_t least, to = UINT64_MAX >> 1;
+	int64_t bytes = __atomic_load_n(&loam_heap.live, __ATOMIC_RELAXED);
 
-	if (h->percent >= 0) {
-		to = h->marked + h->marked / 100 * (uint64_t)h->percent;
-		least = HEAP_MINIMUM / 100 * (uint64_t)h->percent;
-		to = to > least ? to : least;
-	}
-	if (to > h->limit) {
-		/* never below what is live, or every allocation would collect */
-		least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
-		to = h->limit > least ? h->limit : least;
-	}
-	return to;
+	return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-void loam_pace(void)
+static uint64_t threads(void)
+{
+	uint64_t cpus = loam_host_cpu_count(), have = loam_heap.procs;
+
+	return have < 1 ? 1 : have < cpus ? have : cpus;
+}
+
+static struct loam_pacer_memory memory(void)
+{
+	struct loam_pageheap *pages = &loam_heap.pages;
+	uint64_t ready = __atomic_load_n(&pages->ready, __ATOMIC_RELAXED);
+	uint64_t used = __atomic_load_n(&pages->used, __ATOMIC_RELAXED);
+
+	return (struct loam_pacer_memory){
+		.ready_bytes = loam_sys_ready_bytes(),
+		.heap_free_bytes = ready > used ? (ready - used) << LOAM_HEAP_PAGE_SHIFT : 0,
+		.heap_alloc_bytes = live(),
+	};
+}
+
+/* Goal and trigger have changed. */
+static void publish(void)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t at = h->barrier == LOAM_BARRIER_STOP ? loam_pacer_goal(pacer)
+						      : loam_pacer_trigger(pacer);
+	uint64_t least = h->marked + h->marked / 16 + LOAM_HEAP_PAGE;
+
+	if (h->limit != UINT64_MAX && at < least)
+		at = least;
+	__atomic_store_n(&h->due_bytes, at < INT64_MAX ? (int64_t)at : INT64_MAX, __ATOMIC_RELAXED);
+}
+
+void loam_pace_init(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	__atomic_store_n(&h->live, (int64_t)h->marked, __ATOMIC_RELAXED);
-	__atomic_store_n(&h->next_gc, (int64_t)goal(h), __ATOMIC_RELAXED);
+	h->procs = 1;
+	loam_pacer_init(pacer, h->percent, h->limit);
+	loam_limiter_init(&limiter, loam_host_now_ns(), threads());
+	donated = 0;
+	publish();
 }
+
+void loam_pace_begin(uint64_t stack_bytes)
+{
+	struct loam_pacer_work most = {
+		.heap_bytes = live(),
+		.stack_bytes = stack_bytes,
+		.global_bytes = loam_roots_bytes(),
+	};
+
+	__atomic_store_n(&donated, 0, __ATOMIC_RELAXED);
+	loam_pacer_start(pacer, live(), &most, loam_host_now_ns());
+}
+
+void loam_pace_end(const struct loam_cycle *c)
+{
+	struct loam_heap *h = &loam_heap;
+	struct loam_pacer_work done = {.stack_bytes = c->stack_bytes,
+				       .global_bytes = loam_roots_bytes()};
+	struct loam_pacer_memory now = memory();
+	uint64_t rest = done.stack_bytes + done.global_bytes;
+
+	done.heap_bytes = h->scanned_bytes > rest ? h->scanned_bytes - rest : 0;
+	loam_pacer_end(pacer, live(), h->scanned_bytes,
+		       c->assist_ns + c->donated_ns + c->stopped_ns * threads(), loam_host_now_ns(),
+		       threads());
+	__atomic_store_n(&h->live, (int64_t)h->marked, __ATOMIC_RELAXED);
+	now.heap_alloc_bytes = h->marked;
+	loam_pacer_commit(pacer, h->marked, &done, &now);
+	loam_pacer_sweep_start(pacer, h->sweep_end, h->marked);
+	publish();
+}
+
+/* ---- what is owed ---- */
+
+/* Take up to `work` of what was done on donated time. */
+static uint64_t use_donated(uint64_t work)
+{
+	int64_t have = __atomic_load_n(&donated, __ATOMIC_RELAXED), take;
+
+	do {
+		if (have <= 0)
+			return 0;
+		take = have < (int64_t)work ? have : (int64_t)work;
+	} while (!__atomic_compare_exchange_n(&donated, &have, have - take, true, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+	return (uint64_t)take;
+}
+
+uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
+{
+	uint64_t work, used;
+
+	cache->credit -= (int64_t)bytes;
+	if (cache->credit >= 0 || loam_limiter_limiting(&limiter))
+		return 0;
+	work = loam_pacer_assist_work(pacer, (uint64_t)-cache->credit);
+	if (work == 0)
+		return 0;
+	used = use_donated(work);
+	if (used > 0) {
+		cache->credit += (int64_t)loam_pacer_assist_bytes(pacer, used);
+		work -= used;
+	}
+	return work == 0 ? 0 : work > LEAST_WORK ? work : LEAST_WORK;
+}
+
+void loam_pace_did(struct loam_cache *cache, uint64_t work)
+{
+	cache->credit += (int64_t)loam_pacer_assist_bytes(pacer, work);
+}
+
+void loam_pace_donated(uint64_t work)
+{
+	__atomic_add_fetch(&donated, (int64_t)work, __ATOMIC_RELAXED);
+}
+
+void loam_pace_revise(void)
+{
+	loam_pacer_revise(pacer, live(),
+			  __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED));
+}
+
+uint64_t loam_pace_sweep_pages(uint64_t bytes)
+{
+	return loam_pacer_sweep_pages(pacer, live() + bytes);
+}
+
+/* ---- time ---- */
+
+static void update(uint64_t now_ns)
+{
+	if (!loam_limiter_need_update(&limiter, now_ns) || !loam_gc_trylock(&limiter_lock))
+		return;
+	loam_limiter_update(&limiter, now_ns);
+	loam_gc_unlock(&limiter_lock);
+}
+
+void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns)
+{
+	if (idle)
+		loam_limiter_add_idle(&limiter, ns);
+	else
+		loam_limiter_add_work(&limiter, ns);
+	update(now_ns);
+}
+
+/* heap.collecting is held. */
+void loam_pace_stopped(uint64_t from_ns, uint64_t to_ns)
+{
+	loam_gc_lock(&limiter_lock);
+	loam_limiter_set_threads(&limiter, from_ns, threads());
+	loam_limiter_world_stopped(&limiter, from_ns);
+	loam_limiter_world_started(&limiter, to_ns);
+	loam_gc_unlock(&limiter_lock);
+}
+
+/* ---- settings ---- */
 
 enum loam_err loam_gc_set_percent(int percent)
 {
 	if (percent > PERCENT_MAX)
 		return LOAM_INVAL;
+	loam_gc_lock(&loam_heap.collecting); /* outside: we can be stopped while we wait */
 	loam_heap.percent = percent;
-	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
+	loam_pacer_set_percent(pacer, percent);
+	if (loam_marking())
+		loam_pace_revise();
+	publish();
+	loam_gc_unlock(&loam_heap.collecting);
 	return LOAM_OK;
 }
 
 enum loam_err loam_gc_set_limit(uint64_t bytes)
 {
+	struct loam_pacer_memory now = memory();
+
 	if (bytes == 0)
 		return LOAM_INVAL;
+	loam_gc_lock(&loam_heap.collecting);
 	loam_heap.limit = bytes;
-	__atomic_store_n(&loam_heap.next_gc, (int64_t)goal(&loam_heap), __ATOMIC_RELAXED);
+	loam_pacer_set_memory(pacer, &now);
+	loam_pacer_set_limit(pacer, bytes);
+	if (loam_marking())
+		loam_pace_revise();
+	publish();
+	loam_gc_unlock(&loam_heap.collecting);
 	return LOAM_OK;
 }

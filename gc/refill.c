@@ -168,7 +168,7 @@ static bool collection_due(struct loam_bin *bin)
 	int64_t live = loam_live_add(-(int64_t)((uint64_t)freed * bin->slot_bytes));
 
 	bin->frees_seen += freed;
-	return live >= __atomic_load_n(&loam_heap.next_gc, __ATOMIC_RELAXED);
+	return live >= __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
 }
 
 bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)

@@ -49,7 +49,8 @@ static uint64_t over_limit(uint64_t more)
 void loam_scavenge_goal(uint64_t last_goal, uint64_t used)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t next = h->percent < 0 ? h->marked : (uint64_t)h->next_gc, keep;
+	uint64_t goal = loam_pacer_goal(&h->pacer),
+		 next = goal == LOAM_PACER_NEVER ? h->marked : goal, keep;
 
 	/* what was in use, holes and all, at the last collection's goal; scaled to the next one's; a tenth more */
 	keep = last_goal > 0 ? used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;

@@ -109,12 +109,13 @@ void loam_stats_read(struct loam_stats *s)
 	loam_gc_lock(&h->lock);
 	read_classes(s);
 	read_memory(s);
-	s->next_gc = h->percent < 0 && h->limit == UINT64_MAX ? UINT64_MAX : (uint64_t)h->next_gc;
+	s->next_gc = loam_pacer_goal(&h->pacer);
 	s->last_gc = h->last_gc_ns;
 	s->num_gc = h->cycles;
 	s->num_forced_gc = h->forced_cycles;
 	s->pause_total_ns = h->pause_total_ns;
 	s->pause_last_ns = h->pause_last_ns;
+	s->pause_max_ns = h->pause_max_ns;
 	s->gc_cpu_ppm = run > 0 ? h->gc_ns / (run / 1000000 + 1) : 0;
 	s->heap_marked = h->marked;
 	loam_gc_unlock(&h->lock);

@@ -46,8 +46,8 @@ struct loam_stats {
 	uint64_t next_gc; /* live bytes at which the next collection starts; UINT64_MAX: none due */
 	uint64_t last_gc; /* when the last one ended, in ns of loam_host_now_ns; 0: none yet */
 	uint64_t pause_total_ns;
-	uint64_t pause_last_ns;
-	uint64_t num_gc, num_forced_gc; /* collections; those that loam_gc asked for */
+	uint64_t pause_last_ns, pause_max_ns; /* of the stops of the world */
+	uint64_t num_gc, num_forced_gc;	      /* collections; those that loam_gc asked for */
 	uint64_t gc_cpu_ppm; /* Go's GCCPUFraction: millionths of the time since loam_gc_init */
 	bool enable_gc, debug_gc; /* true, false */
 

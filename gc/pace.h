@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* When a cycle is due, and who owes how much of its work. Theory: pace.c. */
+#ifndef LOAM_GC_PACE_H
+#define LOAM_GC_PACE_H
+
+#include "gc/heap.h"
+
+void loam_pace_init(void);
+/* Marking begins; it ends, heap.marked and the pages to sweep are known. Stopped. */
+void loam_pace_begin(uint64_t stack_bytes);
+void loam_pace_end(const struct loam_cycle *c);
+
+/* The thread has taken `bytes` while marking: how much it is to scan for that; and then, how much it has. */
+uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
+void loam_pace_did(struct loam_cache *cache, uint64_t work);
+/* So much was scanned on donated time. */
+void loam_pace_donated(uint64_t work);
+/* Prices follow what has been done and allocated. */
+void loam_pace_revise(void);
+/* Heap pages that are to be swept before `bytes` more are taken. */
+uint64_t loam_pace_sweep_pages(uint64_t bytes);
+
+/* A thread has spent `ns` on collecting, until now; `idle`: donated, so the program did not need it. */
+void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns);
+/* All threads have, in a stop. heap.collecting is held. */
+void loam_pace_stopped(uint64_t from_ns, uint64_t to_ns);
+
+#endif
