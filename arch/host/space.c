@@ -18,6 +18,7 @@
 #include "mm/space.h"
 
 #include "arch/host/host.h"
+#include "arch/host/ready.h"
 #include "arch/check.h"
 #include "mm/vspace.h"
 
@@ -229,6 +230,27 @@ void loam_space_query(uintptr_t addr, struct loam_sys_info *info)
 void *loam_space_plain(uintptr_t addr)
 {
 	return page_state[page_of(addr)] == PAGE_READY ? (void *)addr : NULL;
+}
+
+bool loam_host_next_ready(uintptr_t at, uintptr_t end, uintptr_t *base, size_t *size)
+{
+	for (uintptr_t stop; at < end; at = stop) {
+		const struct loam_region *r = loam_vspace_find(at);
+		bool empty = never_mapped(at, &stop) || r->owner == LOAM_OWNER_STACK;
+		size_t i = page_of(at);
+
+		stop = stop < end ? stop : end;
+		while (!empty && i < page_of(stop) && page_state[i] < PAGE_READY)
+			i += run_length(i, page_of(stop));
+		if (empty || i >= page_of(stop))
+			continue;
+		*base = window + (i << LOAM_PAGE_SHIFT);
+		while (i < page_of(stop) && page_state[i] >= PAGE_READY)
+			i += run_length(i, page_of(stop));
+		*size = window + (i << LOAM_PAGE_SHIFT) - *base;
+		return true;
+	}
+	return false;
 }
 
 /* ---- changes ---- */

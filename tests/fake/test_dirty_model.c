@@ -295,7 +295,7 @@ static void everything_at_once(void **state)
 		fake_calm(false);
 		fake_on_write(on_write);
 		pt = loam_space_ptab();
-		for (unsigned n = 0; n < 1500; n++) {
+		for (unsigned n = 0; n < 600; n++) {
 			fake_meanwhile(write_anything);
 			for (unsigned i = rng_below(&rng, 12); i > 0; i--)
 				step();
