@@ -10,7 +10,7 @@
  * at, and from there on new objects are black, what is freed waits, and the barrier is on.
  * MARK: whoever has time scans roots and what waits, a slice at a time (mark.c, work.c).
  * End: when nothing seems to wait, the world stops, and it is looked at exactly: what threads have noted is marked (barrier.c),
- * or what was written since it was scanned is scanned again, and stacks too (dirty.c). If that leads far, the world runs on and
+ * or what was written since it was scanned is scanned again, and stacks too (clean.c). If that leads far, the world runs on and
  * marking with it. Else all spans are owed a sweep (sweep.c).
  *
  * There is no thread of the collector's. The kernel donates time by loam_gc_work; a thread that allocates while
@@ -46,7 +46,7 @@ static bool mark_some(struct loam_worker *w)
 	for (;;) {
 		if (loam_mark_drain(w))
 			return true;
-		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w) && !loam_dirty_scan_some(w))
+		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w) && !loam_clean_scan_some(w))
 			return false;
 	}
 }
@@ -54,7 +54,7 @@ static bool mark_some(struct loam_worker *w)
 /* Does nothing wait, and does nobody mark? Inside: a guess. Stopped: exact. */
 static bool quiet(void)
 {
-	return loam_work_none() && !loam_roots_left() && !loam_pins_left() && !loam_dirty_left();
+	return loam_work_none() && !loam_roots_left() && !loam_pins_left() && !loam_clean_left();
 }
 
 /* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
@@ -174,12 +174,12 @@ static void end_marking(void)
 static void end_stopped(void *arg, const void *sp)
 {
 	uint64_t *most = arg;
-	struct loam_worker *w = loam_worker_take(*most, &never_stop);
+	struct loam_worker *w = loam_worker_take(UINT64_MAX, &never_stop);
 	bool more = false;
 
 	if (loam_heap.barrier == LOAM_BARRIER_MMU) {
-		cycle.last_pages = loam_dirty_last(w, cycle.rounds);
-		more = loam_dirty_too_many(cycle.last_pages, cycle.rounds);
+		cycle.last_pages = loam_clean_last(w, cycle.rounds);
+		more = loam_clean_too_many(cycle.last_pages, cycle.rounds);
 		if (!more) {
 			mark_stacks(w, sp);
 			loam_roots_scan_again(w);
@@ -187,6 +187,8 @@ static void end_stopped(void *arg, const void *sp)
 	}
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
 		loam_notes_flush(t);
+	w->enough_bytes =
+		*most < UINT64_MAX - w->scanned_bytes ? w->scanned_bytes + *most : UINT64_MAX;
 	more = more || mark_some(w);
 	loam_worker_give(w);
 	while (loam_mark_overflowed() && *most == UINT64_MAX) {
@@ -249,7 +251,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 	}
 	loam_sweep_finish(cache);
 	if (h->barrier == LOAM_BARRIER_MMU)
-		loam_dirty_begin();
+		loam_clean_begin();
 	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
 	loam_host_world_stop();
@@ -284,9 +286,9 @@ static void recover(struct loam_cache *cache)
 static bool clean(struct loam_cache *cache)
 {
 	uint64_t did;
-	bool few = loam_dirty_few(++cycle.rounds);
+	bool few = loam_clean_few(++cycle.rounds);
 
-	while (few && loam_dirty_left())
+	while (few && loam_clean_left())
 		(void)slice(cache, SLICE_BYTES, &did);
 	return few;
 }

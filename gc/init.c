@@ -65,7 +65,7 @@ static void free_tables(struct loam_heap *h)
 	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
-	loam_dirty_reset();
+	loam_clean_reset();
 }
 
 /* Huge leaves are welcome (pageheap.c), and not needed. */
@@ -133,7 +133,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (err == LOAM_OK)
 		err = loam_work_init();
 	if (err == LOAM_OK)
-		err = loam_dirty_init(h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT);
+		err = loam_clean_init(h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT);
 	if (err != LOAM_OK) {
 		enum loam_err freed = loam_sys_free(h->base, h->reserved_bytes);
 

@@ -23,7 +23,7 @@
  * Concurrency: mark and scan bits are set by atomic operations, by any number of workers and by threads that claim
  * slots. A mark bit is set before `queue` is looked at, and `queue` is cleared before mark bits are; both
  * with sequential consistency, so that one of the two sees the other. Memory of objects is read as it stands
- * while the program writes it: barrier.c and dirty.c say why nothing is missed. No span is freed and no record used
+ * while the program writes it: barrier.c and clean.c say why nothing is missed. No span is freed and no record used
  * anew while marking goes on ([SWEEP-2]). Nothing here takes a lock but that of work.c, or allocates.
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */

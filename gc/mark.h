@@ -27,23 +27,23 @@ void loam_mark_words_apart(uintptr_t lo, uintptr_t hi);
 bool loam_mark_overflowed(void);
 void loam_mark_recover(struct loam_worker *w);
 
-/* ---- dirty.c: LOAM_BARRIER_MMU ---- */
-#define LOAM_DIRTY_LAST 64u /* pages that are scanned again in the last stop, at most */
+/* ---- clean.c: LOAM_BARRIER_MMU ---- */
+#define LOAM_CLEAN_LAST 64u /* pages that are scanned again in the last stop, at most */
 /* A cycle is about to begin; outside. */
-void loam_dirty_begin(void);
+void loam_clean_begin(void);
 /* A round, the cycle's `rounds`th: what it told is to be scanned. True: that was little. Outside. */
-bool loam_dirty_few(uint64_t rounds);
-bool loam_dirty_left(void);
-bool loam_dirty_scan_some(struct loam_worker *w);
+bool loam_clean_few(uint64_t rounds);
+bool loam_clean_left(void);
+bool loam_clean_scan_some(struct loam_worker *w);
 /* In the stop: scan what was written since the last round; returns how many pages were. */
-uint64_t loam_dirty_last(struct loam_worker *w, uint64_t rounds);
+uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);
 /* They were too many: they have not been scanned, another round is due. */
-bool loam_dirty_too_many(uint64_t pages, uint64_t rounds);
+bool loam_clean_too_many(uint64_t pages, uint64_t rounds);
 /* The heap is going to have so many pages. heap.pages.lock is held. */
-LOAM_MUST_USE enum loam_err loam_dirty_grow(uint64_t pages);
+LOAM_MUST_USE enum loam_err loam_clean_grow(uint64_t pages);
 /* The heap can have so many pages. */
-LOAM_MUST_USE enum loam_err loam_dirty_init(uint64_t pages);
-void loam_dirty_reset(void);
+LOAM_MUST_USE enum loam_err loam_clean_init(uint64_t pages);
+void loam_clean_reset(void);
 
 /* ---- root.c, pin.c: inside but for _start ---- */
 /* Marking begins; stopped. */

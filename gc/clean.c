@@ -3,14 +3,17 @@
  * The MMU as write barrier (mostly-parallel marking): the program does nothing, and the page tables tell which pages it has
  * written (<loam/sys.h>, loam_sys_dirty_*).
  *
- *   [DIRTY-GC-1] When marking ends, each page that was written since its marked objects were scanned last, has been
+ *   [CLEAN-1] When marking ends, each page that was written since its marked objects were scanned last, has been
  *                told, and they have been scanned again; so have all stacks, registers and roots.
  *
  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since; their marked
  * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
  * stops; what was written since that round is scanned in the stop, with the stacks and the roots: at most
- * LOAM_DIRTY_LAST pages, or the world runs on for another round. A program that writes faster than pages can be
+ * LOAM_CLEAN_LAST pages, or the world runs on for another round. A program that writes faster than pages can be
  * scanned again is stopped after ROUNDS_MOST all the same.
+ *
+ * Huge leaves are told whole, and scanned whole: so those stay huge that were filled before the cycle, or early in it. What a
+ * later round finds written is being written now, and is cut into small leaves.
  *
  * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, if anything there is scanned at all;
  * whoever marks takes a word of them.
@@ -20,7 +23,7 @@
  */
 #include "gc/mark.h"
 
-#define FEW	    (LOAM_DIRTY_LAST / 2)
+#define FEW	    (LOAM_CLEAN_LAST / 2)
 #define ROUNDS_MOST 24u
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
@@ -30,7 +33,7 @@ static uint64_t pages_left;	 /* atomic: bits set */
 static uint64_t told;		 /* heap.collecting: pages of the running round */
 static struct {
 	uint64_t pages;
-	uint32_t page[LOAM_DIRTY_LAST]; /* as many as fit */
+	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */
 } last;					/* stopped */
 
 static uint64_t *word_of(uint64_t page)
@@ -70,36 +73,36 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 	(void)size;
 }
 
-static void run_round(void (*visit)(void *arg, uintptr_t base, size_t size))
+static void run_round(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t bytes = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
 	enum loam_err err = LOAM_OK;
 
 	if (bytes != 0)
-		err = loam_sys_dirty_round(h->base, bytes, true, visit, NULL);
+		err = loam_sys_dirty_round(h->base, bytes, split, visit, NULL);
 	LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
 }
 
-void loam_dirty_begin(void)
+void loam_clean_begin(void)
 {
-	run_round(ignore);
+	run_round(ignore, false);
 }
 
-bool loam_dirty_few(uint64_t rounds)
+bool loam_clean_few(uint64_t rounds)
 {
 	/* nobody looks at the bits: none is set */
 	LOAM_CHECK(__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0,
-		   "[DIRTY-GC-1] a round before the last one's pages are scanned");
+		   "[CLEAN-1] a round before the last one's pages are scanned");
 	told = 0;
 	next_word = 0;
-	run_round(note);
-	/* release: the bits come first; partner: loam_dirty_scan_some */
+	run_round(note, rounds > 1);
+	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return told <= FEW || rounds >= ROUNDS_MOST;
 }
 
-bool loam_dirty_left(void)
+bool loam_clean_left(void)
 {
 	return __atomic_load_n(&pages_left, __ATOMIC_RELAXED) != 0;
 }
@@ -128,11 +131,11 @@ static void put_back(uint64_t number, uint64_t word)
 	loam_gc_unlock(&lock);
 }
 
-bool loam_dirty_scan_some(struct loam_worker *w)
+bool loam_clean_scan_some(struct loam_worker *w)
 {
 	uint64_t number, word;
 
-	/* acquire: partner of the release in loam_dirty_few */
+	/* acquire: partner of the release in loam_clean_few */
 	if (__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0)
 		return false;
 	word = take_word(&number);
@@ -160,13 +163,13 @@ static void note_last(void *unused, uintptr_t base, size_t size)
 	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++) {
 		if (!scanned(page))
 			continue;
-		if (last.pages < LOAM_DIRTY_LAST)
+		if (last.pages < LOAM_CLEAN_LAST)
 			last.page[last.pages] = (uint32_t)page;
 		last.pages++;
 	}
 }
 
-uint64_t loam_dirty_last(struct loam_worker *w, uint64_t rounds)
+uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 {
 	struct loam_heap *h = &loam_heap;
 	enum loam_err err = LOAM_OK;
@@ -174,13 +177,13 @@ uint64_t loam_dirty_last(struct loam_worker *w, uint64_t rounds)
 	last.pages = 0;
 	if (h->mapped_bytes != 0)
 		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note_last, NULL);
-	if (err == LOAM_OK && last.pages > LOAM_DIRTY_LAST && rounds >= ROUNDS_MOST) {
+	if (err == LOAM_OK && last.pages > LOAM_CLEAN_LAST && rounds >= ROUNDS_MOST) {
 		/* no more patience: as a round, but in the stop */
 		told = 0;
 		next_word = 0;
 		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note, NULL);
 		pages_left = told;
-	} else if (last.pages <= LOAM_DIRTY_LAST) {
+	} else if (last.pages <= LOAM_CLEAN_LAST) {
 		for (uint64_t i = 0; i < last.pages; i++)
 			loam_mark_page(w, h->base + ((uintptr_t)last.page[i] << LOAM_PAGE_SHIFT));
 	}
@@ -188,14 +191,14 @@ uint64_t loam_dirty_last(struct loam_worker *w, uint64_t rounds)
 	return last.pages;
 }
 
-bool loam_dirty_too_many(uint64_t pages, uint64_t rounds)
+bool loam_clean_too_many(uint64_t pages, uint64_t rounds)
 {
-	return pages > LOAM_DIRTY_LAST && rounds < ROUNDS_MOST;
+	return pages > LOAM_CLEAN_LAST && rounds < ROUNDS_MOST;
 }
 
 /* ---- start and end ---- */
 
-enum loam_err loam_dirty_grow(uint64_t pages)
+enum loam_err loam_clean_grow(uint64_t pages)
 {
 	if (loam_heap.barrier != LOAM_BARRIER_MMU)
 		return LOAM_OK;
@@ -203,7 +206,7 @@ enum loam_err loam_dirty_grow(uint64_t pages)
 			       loam_align_up(pages * (LOAM_HEAP_PAGE / LOAM_PAGE_SIZE), 64) / 8);
 }
 
-enum loam_err loam_dirty_init(uint64_t pages)
+enum loam_err loam_clean_init(uint64_t pages)
 {
 	pages_left = next_word = 0;
 	bits = (struct loam_table){0};
@@ -212,7 +215,7 @@ enum loam_err loam_dirty_init(uint64_t pages)
 	return loam_table_reserve(&bits, pages * (LOAM_HEAP_PAGE / LOAM_PAGE_SIZE) / 8 + 8);
 }
 
-void loam_dirty_reset(void)
+void loam_clean_reset(void)
 {
 	loam_table_free(&bits);
 }
