@@ -251,6 +251,7 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 	/* seq_cst: before the mark bits are read; what is marked meanwhile is for the next turn */
 	uint32_t queue = __atomic_exchange_n(&span->queue, 0, __ATOMIC_SEQ_CST);
 	uint64_t *scanned = loam_span_scan_bits(span);
+	bool some = false;
 
 	if (queue != MANY) {
 		uint64_t slot = queue - 1, bit = (uint64_t)1 << (slot % 64);
@@ -266,7 +267,8 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 
 		if (waiting == 0)
 			continue;
-		if (loam_mark_enough(w)) { /* the rest waits again */
+		/* the rest waits again; but never all of it, or a busy stopper could keep it waiting for ever */
+		if (some && loam_mark_enough(w)) {
 			if (__atomic_exchange_n(&span->queue, MANY, __ATOMIC_SEQ_CST) == 0)
 				loam_work_put_span(w, loam_span_number(span));
 			return;
@@ -274,6 +276,7 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 		waiting &=
 			~__atomic_fetch_or(&scanned[i], waiting, __ATOMIC_RELAXED); /* [MARK-2] */
 		scan_waiting(w, span, i, waiting);
+		some = true;
 	}
 }
 

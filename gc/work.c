@@ -201,26 +201,28 @@ static uint32_t steal_from(struct loam_worker *w, struct loam_worker *victim)
 		/* acquire, in this order: partners: the release in push, the swaps of others */
 		uint32_t head = __atomic_load_n(&victim->head, __ATOMIC_ACQUIRE);
 		uint32_t have = __atomic_load_n(&victim->tail, __ATOMIC_ACQUIRE) - head;
-		uint32_t count = have - have / 2,
-			 tail = __atomic_load_n(&w->tail, __ATOMIC_RELAXED);
+		uint32_t number, count = have - have / 2,
+				 tail = __atomic_load_n(&w->tail, __ATOMIC_RELAXED);
 
 		if (have == 0)
 			return 0;
 		if (have > LOAM_WORKER_SPANS) /* the two are of different moments */
 			continue;
-		for (uint32_t i = 0; i < count; i++) {
-			uint32_t number = __atomic_load_n(
+		/* the first stays in hand: two thieves could else take it from each other for ever */
+		number = __atomic_load_n(&victim->span[head % LOAM_WORKER_SPANS], __ATOMIC_RELAXED);
+		for (uint32_t i = 1; i < count; i++) {
+			uint32_t loot = __atomic_load_n(
 				&victim->span[(head + i) % LOAM_WORKER_SPANS], __ATOMIC_RELAXED);
 
-			__atomic_store_n(&w->span[(tail + i) % LOAM_WORKER_SPANS], number,
+			__atomic_store_n(&w->span[(tail + i - 1) % LOAM_WORKER_SPANS], loot,
 					 __ATOMIC_RELAXED);
 		}
 		if (!__atomic_compare_exchange_n(&victim->head, &head, head + count, false,
 						 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			continue;
 		/* release: the places are filled */
-		__atomic_store_n(&w->tail, tail + count, __ATOMIC_RELEASE);
-		return pop(w);
+		__atomic_store_n(&w->tail, tail + count - 1, __ATOMIC_RELEASE);
+		return number;
 	}
 }
 
