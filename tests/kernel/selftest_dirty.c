@@ -93,6 +93,10 @@ static void what_is_written_is_told(const struct loam_boot_info *info)
 	loam_smp_wait();
 	poke(base + size - P);
 	EXPECT(look_over(base, size) == loam_smp_count());
+	EXPECT(round_over(base, size, false) == loam_smp_count());
+	/* a result that is written with the lock held [DIRTY-6] */
+	EXPECT(loam_sys_query(base, (struct loam_sys_info *)(base + 9 * P)) == LOAM_OK);
+	EXPECT(look_over(base, size) == 1 && first_told == 9 * P);
 	EXPECT(loam_sys_free(base, size) == LOAM_OK);
 }
 
