@@ -206,16 +206,20 @@ static uint32_t attr_of(const struct pass *p, uint64_t pte, unsigned level)
 	return loam_pte_attr(p->pt->mmu, pte, level);
 }
 
+static uint64_t without_note(const struct pass *p, uint64_t pte, unsigned level)
+{
+	const struct loam_mmu *mmu = p->pt->mmu;
+
+	return loam_pte_leaf(mmu, level, loam_pte_pa(mmu, pte, level),
+			     attr_of(p, pte, level) & ~LOAM_ATTR_DIRTY);
+}
+
 /* The exchange: hardware may note a write to the very last, and it is told. Every CPU may go on believing in the
  * note until the second flush [DIRTY-3]. */
 static void clear(struct pass *p, struct loam_paddr table, unsigned index, unsigned level,
 		  uint64_t pte)
 {
-	const struct loam_mmu *mmu = p->pt->mmu;
-	uint32_t attr = attr_of(p, pte, level) & ~LOAM_ATTR_DIRTY;
-
-	(void)loam_pt_swap(table, index,
-			   loam_pte_leaf(mmu, level, loam_pte_pa(mmu, pte, level), attr));
+	(void)loam_pt_swap(table, index, without_note(p, pte, level));
 	p->cleared = true;
 }
 
@@ -307,12 +311,40 @@ static void put_back(struct pass *p, struct loam_paddr table)
 	loam_pt_publish(mmu);
 }
 
+/* How many of the leaves from entry `i` on, up to `end`, are small, and were written. They are cleared in a round; what
+ * the note looks like depends on the other attributes alone, and is found out when those change. */
+static unsigned count_written(struct pass *p, struct loam_paddr table, unsigned i, unsigned end)
+{
+	const struct loam_mmu *mmu = p->pt->mmu;
+	uint32_t known = 0;
+	uint64_t note = 0;
+	unsigned n = 0;
+
+	for (; i + n < end; n++) {
+		uint64_t pte = loam_pt_load(table, i + n);
+		uint32_t attr = loam_pte_attr(mmu, pte, LOAM_LEVEL_PAGE);
+
+		if (loam_pte_kind(mmu, pte, LOAM_LEVEL_PAGE) != LOAM_PTE_LEAF ||
+		    (attr & (LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG)) != LOAM_ATTR_DIRTY)
+			break;
+		if (!p->clear)
+			continue;
+		if (attr != known)
+			note = pte ^ without_note(p, pte, LOAM_LEVEL_PAGE);
+		known = attr;
+		/* as clear() */
+		(void)loam_pt_swap(table, i + n, pte ^ note);
+	}
+	p->cleared |= p->clear && n > 0;
+	return n;
+}
+
 /* What was written of [va, last], all in one table of level 0. */
 static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr table, uint64_t va,
 		       uint64_t last)
 {
 	const struct loam_mmu *mmu = p->pt->mmu;
-	unsigned i = loam_pt_index(mmu, va, LOAM_LEVEL_PAGE);
+	unsigned i = loam_pt_index(mmu, va, LOAM_LEVEL_PAGE), n;
 	unsigned end = i + (unsigned)((last - va) >> LOAM_PAGE_SHIFT) + 1, out = 0;
 	uint64_t base = va - i * LOAM_PAGE_SIZE;
 
@@ -325,20 +357,20 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 			i++;
 			continue;
 		}
-		attr = loam_pte_attr(mmu, pte, LOAM_LEVEL_PAGE);
+		attr = loam_pte_attr(mmu, pte, LOAM_LEVEL_PAGE) &
+		       (LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG);
 		if ((attr & LOAM_ATTR_CONTIG) != 0) {
 			i &= ~(LOAM_CONTIG_ENTRIES - 1);
 			if (run_written(p, table, i, LOAM_LEVEL_PAGE))
 				out += tell_run(p, s, table, i, base + i * LOAM_PAGE_SIZE);
 			i += LOAM_CONTIG_ENTRIES;
-			continue;
+		} else if (attr == 0) {
+			i++;
+		} else {
+			n = count_written(p, table, i, end);
+			tell(p, s, base + i * LOAM_PAGE_SIZE, n * LOAM_PAGE_SIZE);
+			i += n;
 		}
-		if ((attr & LOAM_ATTR_DIRTY) != 0) {
-			tell(p, s, base + i * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE);
-			if (p->clear)
-				clear(p, table, i, LOAM_LEVEL_PAGE, pte);
-		}
-		i++;
 	}
 	if (p->clear)
 		pass_on(p);
