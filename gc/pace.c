@@ -7,7 +7,8 @@
  * while it marks. Near a memory limit the goal is what is marked, and every allocation would begin a cycle: a
  * sixteenth of that is always left to grow.
  *
- * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first.
+ * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first. The limiter
+ * forgives what is owed when a memory limit makes the heap collect all the time.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -16,6 +17,8 @@
 
 #define PERCENT_MAX LOAM_PACER_PERCENT_MAX
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
+
+#define CREDIT_MOST   ((uint64_t)256 << 10) /* bytes */
 
 static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;
@@ -107,6 +110,12 @@ void loam_pace_end(const struct loam_cycle *c)
 
 /* ---- what is owed ---- */
 
+/* Without a memory limit the growth of the heap bounds what collecting costs; with one, nothing else would. */
+static bool limiting(void)
+{
+	return loam_heap.limit != UINT64_MAX && loam_limiter_limiting(&limiter);
+}
+
 /* Take up to `work` of what was done on donated time. */
 static uint64_t use_donated(uint64_t work)
 {
@@ -121,19 +130,29 @@ static uint64_t use_donated(uint64_t work)
 	return (uint64_t)take;
 }
 
+/* When the work seems all but done a byte of it is worth much; a thread must not live on that for the rest of the cycle. */
+static void add_credit(struct loam_cache *cache, uint64_t work)
+{
+	uint64_t bytes = loam_pacer_assist_bytes(pacer, work);
+
+	cache->credit += (int64_t)(bytes < CREDIT_MOST ? bytes : CREDIT_MOST);
+	if (cache->credit > (int64_t)CREDIT_MOST)
+		cache->credit = (int64_t)CREDIT_MOST;
+}
+
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 {
 	uint64_t work, used;
 
 	cache->credit -= (int64_t)bytes;
-	if (cache->credit >= 0 || loam_limiter_limiting(&limiter))
+	if (cache->credit >= 0 || limiting())
 		return 0;
 	work = loam_pacer_assist_work(pacer, (uint64_t)-cache->credit);
 	if (work == 0)
 		return 0;
 	used = use_donated(work);
 	if (used > 0) {
-		cache->credit += (int64_t)loam_pacer_assist_bytes(pacer, used);
+		add_credit(cache, used);
 		work -= used;
 	}
 	return work == 0 ? 0 : work > LEAST_WORK ? work : LEAST_WORK;
@@ -141,7 +160,7 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 
 void loam_pace_did(struct loam_cache *cache, uint64_t work)
 {
-	cache->credit += (int64_t)loam_pacer_assist_bytes(pacer, work);
+	add_credit(cache, work);
 }
 
 void loam_pace_donated(uint64_t work)
