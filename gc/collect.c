@@ -66,7 +66,7 @@ static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 	*did = 0;
 	loam_cache_enter(cache);
 	if (loam_marking()) {
-		w = loam_worker_take(bytes, &cache->stop_request);
+		w = loam_worker_take(bytes, &cache->stop_request, false);
 		if (w != NULL) {
 			more = mark_some(w);
 			*did = w->scanned_bytes;
@@ -127,7 +127,7 @@ static void begin_stopped(void *arg, const void *sp)
 	}
 	loam_roots_start();
 	loam_pins_start();
-	w = loam_worker_take(UINT64_MAX, &never_stop);
+	w = loam_worker_take(UINT64_MAX, &never_stop, true);
 	mark_stacks(w, sp);
 	loam_worker_give(w);
 	cycle.live_begun = (uint64_t)h->live;
@@ -174,7 +174,7 @@ static void end_marking(void)
 static void end_stopped(void *arg, const void *sp)
 {
 	uint64_t *most = arg;
-	struct loam_worker *w = loam_worker_take(UINT64_MAX, &never_stop);
+	struct loam_worker *w = loam_worker_take(UINT64_MAX, &never_stop, true);
 	bool more = false;
 
 	if (loam_heap.barrier == LOAM_BARRIER_MMU) {
@@ -192,7 +192,7 @@ static void end_stopped(void *arg, const void *sp)
 	more = more || mark_some(w);
 	loam_worker_give(w);
 	while (loam_mark_overflowed() && *most == UINT64_MAX) {
-		w = loam_worker_take(*most, &never_stop);
+		w = loam_worker_take(*most, &never_stop, true);
 		loam_mark_recover(w);
 		loam_worker_give(w);
 	}
@@ -274,7 +274,7 @@ static void recover(struct loam_cache *cache)
 	struct loam_worker *w;
 
 	loam_cache_enter(cache);
-	w = loam_worker_take(UINT64_MAX, &never_stop);
+	w = loam_worker_take(UINT64_MAX, &never_stop, false);
 	if (w != NULL) {
 		loam_mark_recover(w);
 		loam_worker_give(w);

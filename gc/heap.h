@@ -44,6 +44,7 @@ struct loam_heap {
 	uint64_t spans_used;			 /* atomic */
 	uint32_t class_spans[LOAM_SPAN_CLASSES]; /* atomic: how many there are */
 	struct loam_cache *threads;		 /* lock; stopped */
+	uint32_t thread_count;			 /* lock to write; atomic: of them */
 	/* the cycle: collect.c */
 	uint8_t barrier;     /* init: enum loam_barrier */
 	uint8_t phase;	     /* stopped to write; atomic: enum loam_phase */

@@ -29,15 +29,30 @@
  */
 #include "gc/mark.h"
 
-#define AHEAD 8u
-#define PIECE 4096u	 /* bytes of a root range or a large object */
-#define MANY  UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
+#define AHEAD  8u
+#define PIECE  4096u /* bytes of a root range or a large object */
+#define FIRST  ((uintptr_t)1)
+#define SECOND ((uintptr_t)2)
+#define MANY   UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
 
 static bool overflowed; /* atomic */
 
 /* ---- one word ---- */
 
-static void enqueue(struct loam_worker *w, struct loam_span *span, uint64_t slot)
+/* Set bits that others may set too; returns what was there. */
+static inline uint64_t set_bits(const struct loam_worker *w, uint64_t *word, uint64_t bits)
+{
+	uint64_t was;
+
+	/* seq_cst: before `queue` is looked at */
+	if (w == NULL || !w->solo)
+		return __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+	was = __atomic_load_n(word, __ATOMIC_RELAXED); /* [WORK-3] */
+	__atomic_store_n(word, was | bits, __ATOMIC_RELAXED);
+	return was;
+}
+
+static inline void enqueue(struct loam_worker *w, struct loam_span *span, uint64_t slot)
 {
 	uint32_t was = __atomic_load_n(&span->queue, __ATOMIC_SEQ_CST), want;
 
@@ -62,6 +77,19 @@ void loam_mark_again(uintptr_t addr)
 	flag(loam_span_at_page(loam_page_index(addr)));
 }
 
+/* How an object that waits by itself is written down: its address, and which of the two words of 16 bytes may be pointers; of a
+ * large one, none. */
+static inline uintptr_t single(const struct loam_span *span, uint64_t slot)
+{
+	uintptr_t base = span->base + slot * span->slot_bytes;
+
+	if (span->magic == 0)
+		return base;
+	if (span->scan == LOAM_SCAN_TYPED)
+		return base | (loam_pointer_bit(span, slot, 1) ? SECOND : FIRST);
+	return base | FIRST | SECOND;
+}
+
 /* Mark what `word` points to, if anything. `w` NULL: what waits then goes to all. */
 static inline __attribute__((always_inline)) void mark_word(struct loam_worker *w, uintptr_t word)
 {
@@ -71,9 +99,8 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return;
 	marks = &span->mark_bits[slot / 64];
-	/* seq_cst: before `queue` is looked at */
 	if ((__atomic_load_n(marks, __ATOMIC_RELAXED) & bit) != 0 ||
-	    (__atomic_fetch_or(marks, bit, __ATOMIC_SEQ_CST) & bit) != 0)
+	    (set_bits(w, marks, bit) & bit) != 0)
 		return;
 	bytes = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	if (w != NULL)
@@ -84,7 +111,7 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 		return;
 	if (loam_span_batched(span))
 		enqueue(w, span, slot);
-	else if (!loam_work_put_object(w, span->base + slot * span->slot_bytes))
+	else if (!loam_work_put_object(w, single(span, slot)))
 		flag(span);
 }
 
@@ -171,23 +198,33 @@ static void scan_part(struct loam_worker *w, const struct loam_span *span, uintp
 
 /* ---- objects that wait ---- */
 
-/* An object of 16 bytes, or a piece of a large one; the rest of that waits anew, for anybody. */
-static void scan_single(struct loam_worker *w, uintptr_t at)
+/* A piece of a large object; the rest of it waits anew, for anybody. */
+static void scan_piece(struct loam_worker *w, uintptr_t at)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(at));
-	uintptr_t end;
+	uintptr_t end = span->base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 
-	if (span->magic != 0) {
-		scan_part(w, span, at, at, at + span->slot_bytes);
-		return;
-	}
-	end = span->base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	if (end - at > PIECE) {
 		end = at + PIECE;
 		if (!loam_work_put_object(w, end))
 			flag(span);
 	}
 	scan_part(w, span, span->base, at, end);
+}
+
+LOAM_NO_SANITIZE static inline void scan_granule(struct loam_worker *w, uintptr_t entry)
+{
+	const uintptr_t *p = (const uintptr_t *)loam_align_down(entry, LOAM_GRANULE);
+	uintptr_t base = loam_heap.base;
+	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED), word;
+
+	w->scanned_bytes += LOAM_GRANULE;
+	word = (entry & FIRST) != 0 ? __atomic_load_n(&p[0], __ATOMIC_RELAXED) : 0;
+	if (word - base < mapped)
+		mark_word(w, word);
+	word = (entry & SECOND) != 0 ? __atomic_load_n(&p[1], __ATOMIC_RELAXED) : 0;
+	if (word - base < mapped)
+		mark_word(w, word);
 }
 
 /* Single objects, until none waits here or it is enough. Each is asked for some objects before its turn, so that its
@@ -198,7 +235,7 @@ static void drain_objects(struct loam_worker *w)
 	unsigned at = 0, asked = 0;
 
 	while ((w->object_count > 0 && !loam_mark_enough(w)) || asked > 0) {
-		uintptr_t single = ahead[at], next = 0;
+		uintptr_t entry = ahead[at], next = 0;
 
 		if (w->object_count > 0 && !loam_mark_enough(w)) {
 			next = w->object[--w->object_count];
@@ -207,10 +244,13 @@ static void drain_objects(struct loam_worker *w)
 		}
 		ahead[at] = next;
 		at = (at + 1) % AHEAD;
-		if (single == 0)
+		if (entry == 0)
 			continue;
 		asked--;
-		scan_single(w, single);
+		if ((entry & (FIRST | SECOND)) != 0)
+			scan_granule(w, entry);
+		else
+			scan_piece(w, entry);
 	}
 }
 
@@ -257,7 +297,7 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 		uint64_t slot = queue - 1, bit = (uint64_t)1 << (slot % 64);
 
 		/* [MARK-2] */
-		if ((__atomic_fetch_or(&scanned[slot / 64], bit, __ATOMIC_RELAXED) & bit) == 0)
+		if ((set_bits(w, &scanned[slot / 64], bit) & bit) == 0)
 			scan_slot(w, span, slot);
 		return;
 	}

@@ -18,7 +18,7 @@
 #define PERCENT_MAX LOAM_PACER_PERCENT_MAX
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
 
-#define CREDIT_MOST   ((uint64_t)256 << 10) /* bytes */
+#define CREDIT_MOST ((uint64_t)256 << 10) /* bytes */
 
 static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;

@@ -34,6 +34,10 @@ static struct loam_cache *lock(void)
 		loam_cache_enter(cache);
 	else
 		loam_gc_lock(&loam_heap.collecting);
+	if (cache == NULL) {
+		__atomic_add_fetch(&loam_heap.thread_count, 1, __ATOMIC_SEQ_CST);
+		loam_work_not_alone();
+	}
 	loam_gc_lock(&loam_heap.lock);
 	return cache;
 }
@@ -41,6 +45,8 @@ static struct loam_cache *lock(void)
 static void unlock(struct loam_cache *cache)
 {
 	loam_gc_unlock(&loam_heap.lock);
+	if (cache == NULL)
+		__atomic_sub_fetch(&loam_heap.thread_count, 1, __ATOMIC_RELEASE);
 	if (cache != NULL)
 		loam_cache_leave(cache);
 	else

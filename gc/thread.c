@@ -15,6 +15,7 @@
  * inside waits for nothing but those locks, whose holder is inside too and makes progress.
  */
 #include "gc/heap.h"
+#include "gc/work.h"
 
 void *memset(void *dst, int c, size_t n);
 
@@ -83,7 +84,9 @@ enum loam_err loam_thread_attach(struct loam_thread *thread, void *stack_base)
 		loam_gc_lock(&h->lock);
 		cache->next = h->threads;
 		h->threads = cache;
+		__atomic_add_fetch(&h->thread_count, 1, __ATOMIC_SEQ_CST);
 		loam_gc_unlock(&h->lock);
+		loam_work_not_alone();
 	}
 	loam_cache_leave(cache);
 	if (err != LOAM_OK) {
@@ -120,6 +123,7 @@ enum loam_err loam_thread_detach(struct loam_thread *thread)
 	for (struct loam_cache **link = &h->threads; *link != NULL; link = &(*link)->next) {
 		if (*link == cache) {
 			*link = cache->next;
+			__atomic_sub_fetch(&h->thread_count, 1, __ATOMIC_RELEASE);
 			break;
 		}
 	}

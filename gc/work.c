@@ -12,6 +12,8 @@
  *   [WORK-1] What waits is in one place: with a worker that is taken, or with all.
  *   [WORK-2] A span waits once: who makes its `queue` other than 0 puts it, who takes it out makes it 0.
  *
+ *   [WORK-3] While a worker is `solo`, no other thread touches mark bits, scan bits, queues or rings.
+ *
  * Concurrency: a ring has one producer and many consumers: its thread fills a place and then moves `tail`
  * (release); whoever takes reads `head`, the places, and then moves `head` by compare-and-swap, so what
  * was read is taken by one alone. `head` and `tail` wrap at 2^32, and a ring can go round while a thief looks
@@ -35,11 +37,33 @@ static struct {
 	uint64_t count;	      /* lock; atomic to look: objects */
 	uint64_t limit;	      /* of each stack */
 	uint32_t active;      /* atomic: workers taken */
+	uint32_t alone;	      /* atomic: one of them marks without atomic operations, [WORK-3] */
 } all;
 
 /* ---- records ---- */
 
-struct loam_worker *loam_worker_take(uint64_t enough_bytes, const uint32_t *stop)
+/*
+ * A worker that nobody can disturb sets bits without atomic operations, which cost more than all else. Either this sees that
+ * another thread is attached, or that thread sees `alone` and waits for the slice's end.
+ */
+static bool be_alone(void)
+{
+	/* seq_cst, in this order; partner: loam_work_not_alone */
+	__atomic_store_n(&all.alone, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1)
+		return true;
+	__atomic_store_n(&all.alone, 0, __ATOMIC_RELEASE);
+	return false;
+}
+
+void loam_work_not_alone(void)
+{
+	/* seq_cst: after thread_count was written; partners: be_alone, and the release in loam_worker_give */
+	while (__atomic_load_n(&all.alone, __ATOMIC_SEQ_CST) != 0)
+		loam_cpu_relax();
+}
+
+struct loam_worker *loam_worker_take(uint64_t enough_bytes, const uint32_t *stop, bool stopped)
 {
 	for (unsigned i = 0; i < worker_count; i++) {
 		struct loam_worker *w = &workers[i];
@@ -50,6 +74,9 @@ struct loam_worker *loam_worker_take(uint64_t enough_bytes, const uint32_t *stop
 			__atomic_add_fetch(&all.active, 1, __ATOMIC_SEQ_CST);
 			w->enough_bytes = enough_bytes;
 			w->stop = stop;
+			w->object_most = all.limit < LOAM_WORKER_OBJECTS ? (uint32_t)all.limit
+									 : LOAM_WORKER_OBJECTS;
+			w->solo = stopped || be_alone();
 			return w;
 		}
 	}
@@ -72,6 +99,12 @@ static uint32_t pop(struct loam_worker *w)
 	/* acquire: nothing is read before; partner: the swap of a thief */
 	uint32_t head = __atomic_load_n(&w->head, __ATOMIC_ACQUIRE), number;
 
+	if (w->solo) {
+		if (head == w->tail)
+			return 0;
+		w->head = head + 1;
+		return w->span[head % LOAM_WORKER_SPANS];
+	}
 	do {
 		if (head == __atomic_load_n(&w->tail, __ATOMIC_RELAXED))
 			return 0;
@@ -128,6 +161,8 @@ void loam_worker_give(struct loam_worker *w)
 	__atomic_add_fetch(&loam_heap.marking_bytes, w->marked_bytes, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.scanned_bytes, w->scanned_bytes, __ATOMIC_RELAXED);
 	w->marked_bytes = w->scanned_bytes = 0;
+	if (w->solo)
+		__atomic_store_n(&all.alone, 0, __ATOMIC_RELEASE);
 	/* in this order: who sees nobody active sees the lists as they are; partner: loam_work_none */
 	__atomic_sub_fetch(&all.active, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&w->taken, 0, __ATOMIC_RELEASE);
@@ -148,21 +183,16 @@ void loam_work_put_span(struct loam_worker *w, uint32_t number)
 	loam_gc_unlock(&all.lock);
 }
 
-bool loam_work_put_object(struct loam_worker *w, uintptr_t addr)
+bool loam_work_put_far(struct loam_worker *w, uintptr_t single)
 {
-	uint64_t most = all.limit < LOAM_WORKER_OBJECTS ? all.limit : LOAM_WORKER_OBJECTS;
 	bool room;
 
-	if (w != NULL && w->object_count < most) {
-		w->object[w->object_count++] = addr;
-		return true;
-	}
 	loam_gc_lock(&all.lock);
 	if (w != NULL)
 		give_objects_locked(w, w->object_count / 2);
 	room = all.count < all.limit;
 	if (room) {
-		all.object[all.count] = addr;
+		all.object[all.count] = single;
 		__atomic_store_n(&all.count, all.count + 1, __ATOMIC_SEQ_CST);
 	}
 	loam_gc_unlock(&all.lock);
