@@ -191,8 +191,8 @@ loam_sys_dirty_look(uintptr_t base, size_t size,
 
 /*
  * [alias, alias + size), in the window too, shows the same frames: from now on what is written there is told as
- * written to the range, until _remove. What a range has more of is told once for each. What was
- * written through an alias since the last round goes with it. At most 16.
+ * written to the range, until _remove; a page may then be told once for each of its addresses. What was
+ * written through an alias and not told goes with it: do a round first. At most 16.
  * Fails: INVAL; EXIST it overlaps another alias; LIMIT there are 16; NOENT there is none at `alias`;
  * BUSY a round is under way; NOTSUP, on Linux always. Context: thread.
  */
