@@ -14,6 +14,8 @@
 
 void *memset(void *dst, int c, size_t n);
 
+#define ZERO_BATCH 1024u /* bytes zeroed at a time, of small slots */
+
 /* What loam_alloc(0) gives: one byte that is nobody's. */
 uint8_t loam_zero_byte[LOAM_GRANULE] __attribute__((aligned(16)));
 
@@ -62,15 +64,26 @@ static inline __attribute__((always_inline)) void *take(const struct loam_bin *b
 	return (void *)p;
 }
 
-/* Zero some small dirty slots, and take the first. */
+/* Zero some small dirty slots, those that are neighbours at once, and take the first. */
 static void *take_zeroed(struct loam_bin *bin)
 {
-	uint64_t batch = 0;
+	uint64_t dirty = bin->dirty, batch = 0;
 
-	for (uint32_t bytes = 0; bin->dirty != 0 && bytes < 1024; bytes += bin->slot_bytes) {
-		batch |= bin->dirty & -bin->dirty;
-		memset(take(bin, &bin->dirty), 0, bin->slot_bytes);
+	for (uint32_t bytes = 0; dirty != 0 && bytes < ZERO_BATCH;) {
+		unsigned first = (unsigned)__builtin_ctzll(dirty), run = 64 - first;
+		uint64_t rest = ~(dirty >> first);
+
+		if (rest != 0)
+			run = (unsigned)__builtin_ctzll(rest);
+		if (run * bin->slot_bytes > ZERO_BATCH)
+			run = ZERO_BATCH / bin->slot_bytes;
+		memset((void *)(bin->base + first * bin->slot_bytes), 0, run * bin->slot_bytes);
+		batch |= loam_word_mask(first, run);
+		dirty &= ~batch;
+		bytes += run * bin->slot_bytes;
 	}
+	/* inside: nobody looks between the two */
+	__atomic_store_n(&bin->dirty, dirty, __ATOMIC_RELAXED);
 	__atomic_store_n(&bin->window, batch, __ATOMIC_RELAXED);
 	return take(bin, &bin->window);
 }

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The software write barrier: Go's hybrid barrier, for compilers and for C that stores pointers by loam_store.
+ * The software write barrier, for compilers and for C that stores pointers by loam_store: the half of Go's hybrid barrier
+ * that notes what is deleted (Yuasa's).
  *
- * While marking goes on, before a pointer is overwritten, the old value and the new one are noted with the thread;
- * when it has noted enough, it marks them all. Whoever ends the marking does that for everybody, in the stop.
+ * While marking goes on, before a pointer is overwritten, the old value is noted with the thread; when it has noted enough,
+ * it marks them all. Whoever ends the marking does that for everybody, in the stop.
  *
  *   [BARRIER-1] What could be reached when the world stopped for marking to begin, or was allocated since, is marked
  *               when it ends. Stacks are looked at in that stop alone.
  *
  * Why: each pointer from then is either still where it was, and found there, or was overwritten, and noted. What is
- * freed explicitly stays until the sweep, with what it points to ([SWEEP-2]). The new value is noted too, so
- * that a host may attach memory to its roots, or move a pointer between stacks, without more ado.
+ * freed explicitly stays until the sweep, with what it points to ([SWEEP-2]). So whatever the program holds, puts anywhere
+ * or hands to another thread is marked: it had it from there, or made it since.
+ *
+ * Go notes the new value too, because it looks at one stack after the other: a value can hide in one that has not been
+ * looked at yet. Here all threads stand still for that, which takes microseconds for each. It spares
+ * every store into a new object, which has nothing to delete, all work but the question.
  *
  * A thread can be stopped at any instruction of loam_store. If marking begins there, between the look at the
  * flag and the store, the value that is overwritten without a note is in a register, and so found among
  * the roots. Once it has seen the flag, the thread is inside to the store's end.
- * Model: tests/model/hybrid.pml.
+ * Model: tests/model/hybrid.pml. References: Yuasa, "Real-time garbage collection on general-purpose machines"; Go proposal 17503.
  */
 #include "gc/mark.h"
 
@@ -50,10 +55,8 @@ void loam_store_noted(void *slot, void *value)
 	struct loam_cache *cache = loam_cache_self();
 
 	loam_cache_enter(cache);
-	if (noting()) {
+	if (noting())
 		note(cache, *(uintptr_t *)slot);
-		note(cache, (uintptr_t)value);
-	}
 	*(void *volatile *)slot = value;
 	loam_cache_leave(cache);
 }
@@ -65,8 +68,6 @@ void *loam_store_exchange(void *slot, void *value)
 	void *old;
 
 	loam_cache_enter(cache);
-	if (noting())
-		note(cache, (uintptr_t)value);
 	/* acq_rel: as promised; partners: the same in other threads */
 	old = __atomic_exchange_n((void **)slot, value, __ATOMIC_ACQ_REL);
 	if (noting())
@@ -82,8 +83,6 @@ bool loam_store_compare(void *slot, void *expected, void *value)
 	bool stored;
 
 	loam_cache_enter(cache);
-	if (noting())
-		note(cache, (uintptr_t)value);
 	stored = __atomic_compare_exchange_n((void **)slot, &old, value, false, __ATOMIC_ACQ_REL,
 					     __ATOMIC_ACQUIRE);
 	if (noting() && stored)
@@ -119,10 +118,8 @@ void loam_store_move(void *to, const void *from, size_t size)
 	struct loam_cache *cache = loam_cache_self();
 
 	loam_cache_enter(cache);
-	if (noting()) {
+	if (noting())
 		note_words(cache, to, (char *)to + size);
-		note_words(cache, from, (const char *)from + size);
-	}
 	memmove(to, from, size);
 	loam_cache_leave(cache);
 }

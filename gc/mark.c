@@ -29,7 +29,7 @@
  */
 #include "gc/mark.h"
 
-#define AHEAD  8u
+#define AHEAD  32u
 #define PIECE  4096u /* bytes of a root range or a large object */
 #define FIRST  ((uintptr_t)1)
 #define SECOND ((uintptr_t)2)

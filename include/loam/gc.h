@@ -93,14 +93,15 @@ void loam_store_noted(void *slot, void *value);
  * *slot = value, for a pointer-aligned slot of an object of the heap or of a root range, so that a collector with
  * LOAM_BARRIER_SOFTWARE knows; right with the others too. Not needed for variables on a stack, and for slots of
  * memory that is not scanned. Two threads must not store to one slot at the same time without an order of their own.
- * Source: Go's hybrid write barrier (proposal 17503). Context: thread (attached).
+ * Source: the deletion half of Go's hybrid write barrier (proposal 17503). Context: thread (attached).
  */
 static inline void loam_store(void *slot, void *value)
 {
 	/* If the world stops between the question and the store, the old value is in a register, and kept. */
 	void *old = *(void *volatile *)slot;
 
-	if (__builtin_expect(__atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0, 0))
+	if (__builtin_expect(__atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0, 0) &&
+	    old != NULL)
 		loam_store_noted(slot, value);
 	else
 		*(void *volatile *)slot = value;
