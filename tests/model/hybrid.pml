@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Marking while the program runs, with Go's hybrid write barrier: the protocol that the collector's software mode is
- * to follow (gc/README.md says how far it is).
+ * Marking while the program runs, with Go's hybrid write barrier, of which the collector's software mode is a variant
+ * (gc/barrier.c).
  *
  * Two mutators with two registers each load pointers, store them and drop them; objects have one word. Before a store,
  * while the barrier is on, a mutator notes what the word holds and what it is about to hold; notes stay with the
@@ -12,6 +12,8 @@
  *           grey objects are scanned until there are none, every mutator has been seen to, and no notes are known of
  *   finish  world stopped: notes are flushed, and everything that hangs on them marked. Registers are not looked
  *           at again
+ *
+ * With MORE_SNAPSHOT, the way of gc/barrier.c, all registers are marked in the first stop, and the new value is not noted.
  *
  * Safe: in the end, everything that can be reached from registers is marked. Live: no invalid end state.
  * Each BROKEN_ variant leaves out one step and must fail.
@@ -73,7 +75,7 @@ inline note_old(to) {
 
 inline note_new(value) {
 	if
-#ifndef BROKEN_NO_INSERT
+#if !defined(BROKEN_NO_INSERT) && !defined(MORE_SNAPSHOT)
 	:: barrier[me] -> note[me * OBJECTS + value] = true
 #endif
 	:: else
@@ -160,15 +162,22 @@ proctype collector() {
 	stop_world();
 	barrier[0] = true;
 	barrier[1] = true;
+#ifdef MORE_SNAPSHOT
+	atomic { shade(reg[0]); shade(reg[1]); shade(reg[2]); shade(reg[3]) };
+#endif
 	start_world();
 #endif
+#ifndef MORE_SNAPSHOT
 	mark_registers(0);
+#endif
 	drain();
 #ifdef BROKEN_RAGGED_START
 	barrier[1] = true;
 #endif
+#ifndef MORE_SNAPSHOT
 	mark_registers(1);
 	drain();
+#endif
 	stop_world();
 #ifndef BROKEN_NOTES_FORGOTTEN
 	flush(0);
