@@ -275,13 +275,15 @@ static inline void ask_for(const struct loam_span *span, uint64_t slot)
 static void scan_waiting(struct loam_worker *w, const struct loam_span *span, uint32_t word,
 			 uint64_t waiting)
 {
-	while (waiting != 0) {
-		unsigned bit = (unsigned)__builtin_ctzll(waiting);
+	uint64_t asked = waiting;
 
-		waiting &= waiting - 1;
-		if (waiting != 0)
-			ask_for(span, word * 64 + (unsigned)__builtin_ctzll(waiting));
-		scan_slot(w, span, word * 64 + bit);
+	for (unsigned i = 0; i < AHEAD && asked != 0; i++, asked &= asked - 1)
+		ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
+	for (; waiting != 0; waiting &= waiting - 1) {
+		if (asked != 0)
+			ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
+		asked &= asked - 1;
+		scan_slot(w, span, word * 64 + (unsigned)__builtin_ctzll(waiting));
 	}
 }
 

@@ -15,7 +15,7 @@
  * the speed of scanning, each in bytes for the time spent on it, as measured: allocated / scanned * busy
  * / (all - busy). The highest of the last five counts: a trigger too early costs a little memory, too late makes
  * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal nor in the last
- * 3/64 of it (or the last 4 MiB, if those are less).
+ * 3/64 of it (or the last 4 MiB, if those are less); and as early as that while no collection has taught anything.
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
@@ -38,6 +38,8 @@
  *
  * References: Go's runtime/mgcpacer.go and mgcsweep.go, design 44167. Departures: Go has a scheduler that
  * gives marking its quarter, and counts that as given; here time is donated, so all of it is measured.
+ * Go begins the first one as late as may be: the last 4 MiB before a large heap's goal each allocation would then scan 100
+ * times its size, and here there may be nobody else to do it.
  * Collections that scanned next to nothing teach nothing; those that took no time by the clock count as a quarter.
  */
 #include "gc/pacer.h"
@@ -144,6 +146,16 @@ static uint64_t goal(const struct loam_pacer *p, uint64_t *floor)
 	return to;
 }
 
+/* Has any collection told how fast the program allocates? */
+static bool known(const struct loam_pacer *p)
+{
+	uint64_t any = 0;
+
+	for (unsigned i = 0; i < LOAM_PACER_HISTORY; i++)
+		any |= p->cons_mark[i];
+	return any != 0;
+}
+
 /* What the program allocates while the expected work is done on our share. */
 static uint64_t runway(const struct loam_pacer *p)
 {
@@ -162,6 +174,8 @@ static uint64_t trigger(const struct loam_pacer *p, uint64_t to, uint64_t floor)
 
 	way = (to - from) / TRIGGER_PARTS;
 	low = most_of(floor, from + way * TRIGGER_FIRST);
+	if (!known(p))
+		return least(low, to);
 	high = from + way * TRIGGER_LAST;
 	if (to > HEAP_MINIMUM)
 		high = most_of(high, to - HEAP_MINIMUM);
