@@ -146,16 +146,6 @@ static uint64_t goal(const struct loam_pacer *p, uint64_t *floor)
 	return to;
 }
 
-/* Has any collection told how fast the program allocates? */
-static bool known(const struct loam_pacer *p)
-{
-	uint64_t any = 0;
-
-	for (unsigned i = 0; i < LOAM_PACER_HISTORY; i++)
-		any |= p->cons_mark[i];
-	return any != 0;
-}
-
 /* What the program allocates while the expected work is done on our share. */
 static uint64_t runway(const struct loam_pacer *p)
 {
@@ -174,7 +164,7 @@ static uint64_t trigger(const struct loam_pacer *p, uint64_t to, uint64_t floor)
 
 	way = (to - from) / TRIGGER_PARTS;
 	low = most_of(floor, from + way * TRIGGER_FIRST);
-	if (!known(p))
+	if (!p->taught)
 		return least(low, to);
 	high = from + way * TRIGGER_LAST;
 	if (to > HEAP_MINIMUM)
@@ -325,6 +315,7 @@ void loam_pacer_end(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_don
 	/* a ratio times a ratio is one; nothing left for the program: the most there is */
 	p->cons_mark[p->cons_mark_next] = loam_ratio_times(made, loam_ratio(busy, all - busy));
 	p->cons_mark_next = (p->cons_mark_next + 1) % LOAM_PACER_HISTORY;
+	p->taught = true;
 }
 
 void loam_pacer_commit(struct loam_pacer *p, uint64_t marked_bytes,

@@ -41,6 +41,7 @@ struct loam_pacer {
 	struct loam_pacer_memory memory;
 	uint64_t cons_mark[LOAM_PACER_HISTORY]; /* ratio: of the last collections */
 	uint64_t cons_mark_next;		/* which of them is the oldest */
+	bool taught;				/* some are known */
 	uint64_t sweep_floor_bytes; /* no collection before: sweeping needs the room; 0: none */
 	uint64_t start_ns;
 	/* owner to write, in loam_pacer_start and _commit; loam_pacer_revise reads them in between */

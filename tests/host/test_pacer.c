@@ -524,7 +524,7 @@ static double oracle_trigger(const struct oracle *o, double *to, double *within)
 	run = cons_mark * 0.75 / 0.25 * (o->heap + o->stacks + o->globals);
 	low = o->marked + (*to - o->marked) * 45 / 64;
 	high = fmax(o->marked + (*to - o->marked) * 61 / 64, *to - (double)(4 * MIB));
-	if (cons_mark == 0) /* nothing is known */
+	if (units == 0) /* nothing is known */
 		return low;
 	return fmin(fmax(*to - run, low), high);
 }
