@@ -247,8 +247,10 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 	if (span == NULL)
 		return NULL;
 	slot = loam_span_slot(span, (uintptr_t)p);
-	if (slot >= span->slots || !loam_span_slot_used(span, slot))
-		return NULL;
+	if (slot >= span->slots || !loam_span_slot_used(span, slot) ||
+	    (__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) & 1) !=
+		    0)
+		return NULL; /* or freed, and waits for its owner or the sweep */
 	*base = span->base + slot * span->slot_bytes;
 	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
 	    loam_bin_holds(loam_bin_of(cache, span), span, slot))

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the program may do amid a cycle, one thing at a time: a cycle is begun, something is done, and the cycle is
+ * carried to its end by donated time. [CYCLE-1], [CYCLE-2], [BARRIER-1], [SWEEP-2], [SWEEP-4], [CLEAN-1], [WORK-3].
+ */
+#include "tests/host/heap_setup.h"
+
+#define MANY 40u /* of which a dead word of the stack may keep FEW */
+#define FEW  3u
+
+static void *root[2 * MANY]; /* registered */
+static uintptr_t hidden[MANY];
+
+static uintptr_t hide(void *p)
+{
+	return ~(uintptr_t)p;
+}
+
+static bool there(uintptr_t inverted)
+{
+	return loam_object_base((void *)~inverted) != NULL;
+}
+
+static unsigned count_there(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MANY; i++)
+		count += there(hidden[i]);
+	return count;
+}
+
+static void begin(void)
+{
+	clear_stack();
+	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	assert_true(loam_marking() || loam_heap.barrier == LOAM_BARRIER_STOP);
+}
+
+/* The running cycle ends, and all is swept. */
+static void finish(void)
+{
+	clear_stack();
+	while (loam_gc_work(1000000))
+		;
+	assert_false(loam_marking());
+	assert_false(loam_sweep_pending());
+}
+
+__attribute__((noinline)) static uintptr_t put(unsigned i, size_t size)
+{
+	void *p = loam_alloc(size);
+
+	assert_non_null(p);
+	loam_store(&root[i], p);
+	return hide(p);
+}
+
+/* MANY objects of all kinds, held by the first roots. */
+__attribute__((noinline)) static void put_many(void)
+{
+	static const size_t sizes[] = {48, 16, 1000, 40000};
+
+	for (unsigned i = 0; i < MANY; i++)
+		hidden[i] = put(i, sizes[i % COUNT_OF(sizes)]);
+}
+
+__attribute__((noinline)) static void drop_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		loam_store(&root[i], NULL);
+}
+
+static void up(void)
+{
+	memset(root, 0, sizeof(root));
+	assert_int_equal(loam_root_add(root, root + COUNT_OF(root)), LOAM_OK);
+}
+
+static void down(void)
+{
+	memset(root, 0, sizeof(root));
+	assert_int_equal(loam_root_remove(root, root + COUNT_OF(root)), LOAM_OK);
+	loam_gc();
+}
+
+/* The last pointer goes while marking, so the object lives on to the next cycle, and no longer. */
+static void what_is_dropped_amid_a_cycle_is_kept_by_it(void **state)
+{
+	(void)state;
+	up();
+	put_many();
+	begin();
+	drop_many();
+	finish();
+	if (loam_heap.barrier == LOAM_BARRIER_SOFTWARE)
+		assert_int_equal(count_there(), MANY);
+	begin();
+	finish();
+	assert_true(count_there() <= FEW);
+	down();
+}
+
+/* Into a new object, which is black; a pointer that only moves, by way of nothing that is looked at. */
+__attribute__((noinline)) static void move_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		void **holder = (void **)~put(MANY + i, 64);
+
+		loam_store(holder, (void *)~hidden[i]);
+	}
+	drop_many();
+}
+
+static void what_moves_amid_a_cycle_is_kept(void **state)
+{
+	(void)state;
+	up();
+	put_many();
+	begin();
+	move_many();
+	finish();
+	assert_int_equal(count_there(), MANY);
+	begin();
+	finish();
+	assert_int_equal(count_there(), MANY);
+	for (unsigned i = 0; i < MANY; i++)
+		loam_store(root[MANY + i], NULL);
+	begin();
+	finish();
+	assert_true(count_there() <= FEW);
+	down();
+}
+
+static void new_objects_outlive_the_cycle(void **state)
+{
+	(void)state;
+	up();
+	begin();
+	put_many();
+	drop_many();
+	finish();
+	if (loam_heap.barrier != LOAM_BARRIER_STOP)
+		assert_int_equal(count_there(), MANY);
+	begin();
+	finish();
+	assert_true(count_there() <= FEW);
+	down();
+}
+
+/* Freed at once for whoever asks, and in truth by the sweep. */
+static void frees_amid_a_cycle_wait(void **state)
+{
+	struct loam_stats before, after;
+
+	(void)state;
+	up();
+	put_many();
+	begin();
+	loam_stats_read(&before);
+	for (unsigned i = 0; i < MANY; i++) {
+		void *p = (void *)~hidden[i];
+
+		loam_store(&root[i], NULL);
+		assert_int_equal(loam_free(p), LOAM_OK);
+		assert_int_not_equal(loam_free(p), LOAM_OK);
+		assert_int_equal(loam_object_size(p), 0);
+	}
+	loam_stats_read(&after);
+	assert_int_equal(after.frees - before.frees, MANY);
+	finish();
+	loam_stats_read(&after);
+	assert_int_equal(count_there(), 0);
+	assert_true(after.frees - before.frees >= MANY);
+	assert_true(after.heap_objects <= before.heap_objects - MANY);
+	loam_heap_verify();
+	down();
+}
+
+/* What an object holds is kept if the object is freed before it was scanned. */
+static void what_a_freed_object_held_is_kept(void **state)
+{
+	uintptr_t outer, inner;
+
+	(void)state;
+	up();
+	outer = put(0, 64);
+	inner = put(1, 64);
+	loam_store((void *)~outer, (void *)~inner);
+	loam_store(&root[1], NULL);
+	begin();
+	loam_store(&root[2], *(void **)~outer);
+	loam_store(&root[0], NULL);
+	assert_int_equal(loam_free((void *)~outer), LOAM_OK);
+	finish();
+	assert_true(there(inner) && !there(outer));
+	down();
+}
+
+static void roots_come_and_go_amid_a_cycle(void **state)
+{
+	static void *other[64];
+	uintptr_t kept, added;
+
+	(void)state;
+	up();
+	kept = put(0, 64);
+	other[17] = root[0];
+	loam_store(&root[0], NULL);
+	assert_int_equal(loam_root_add(other, other + 64), LOAM_OK);
+	added = put(0, 64);
+	begin();
+	assert_int_equal(loam_root_remove(other, other + 64), LOAM_OK);
+	loam_store(&root[3], other[17]);
+	other[17] = NULL;
+	other[18] = root[0];
+	loam_store(&root[0], NULL);
+	assert_int_equal(loam_root_add(other, other + 64), LOAM_OK);
+	finish();
+	assert_true(there(kept) && there(added));
+	assert_int_equal(loam_root_remove(other, other + 64), LOAM_OK);
+	other[18] = NULL;
+	down();
+}
+
+static void pins_come_and_go_amid_a_cycle(void **state)
+{
+	uintptr_t gone, come;
+
+	(void)state;
+	up();
+	gone = put(0, 64);
+	come = put(1, 64);
+	assert_int_equal(loam_pin((void *)~gone), LOAM_OK);
+	loam_store(&root[0], NULL);
+	begin();
+	assert_int_equal(loam_pin((void *)~come), LOAM_OK);
+	loam_store(&root[1], NULL);
+	loam_store(&root[2], (void *)~gone);
+	assert_int_equal(loam_unpin((void *)~gone), LOAM_OK);
+	finish();
+	assert_true(there(gone) && there(come));
+	assert_int_equal(loam_unpin((void *)~come), LOAM_OK);
+	down();
+}
+
+/* Blocks that change their size while somebody may be scanning them. */
+static void realloc_amid_a_cycle(void **state)
+{
+	static const size_t sizes[] = {40, 500, 5000, 200000, 3000000, 100000, 60, 2000000, 16};
+	uintptr_t leaf;
+	void **p;
+
+	(void)state;
+	up();
+	leaf = put(0, 48);
+	p = loam_alloc(32);
+	loam_store(&root[1], p);
+	loam_store(&p[1], root[0]);
+	loam_store(&root[0], NULL);
+	for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
+		if (!loam_marking())
+			begin();
+		p = loam_realloc(p, sizes[i]);
+		assert_non_null(p);
+		loam_store(&root[1], p);
+		assert_ptr_equal(p[1], (void *)~leaf);
+		if (sizes[i] >= 500) {
+			assert_null(p[4]);
+			p[sizes[i] / 8 - 1] =
+				(void *)1; /* no pointer; is gone when the block shrinks */
+		}
+		if (i % 3 == 2)
+			finish();
+		assert_true(there(leaf));
+	}
+	finish();
+	assert_true(there(leaf));
+	p = NULL;
+	down();
+}
+
+static void off_heap_memory_amid_a_cycle(void **state)
+{
+	void *p, *q;
+
+	(void)state;
+	assert_int_equal(loam_offheap_alloc(50000, &p), LOAM_OK);
+	begin();
+	assert_int_equal(loam_offheap_alloc(50000, &q), LOAM_OK);
+	assert_int_equal(loam_offheap_free(p), LOAM_OK);
+	assert_int_equal(loam_offheap_free(p), LOAM_INVAL);
+	memset(q, 1, 50000);
+	finish();
+	assert_int_equal(loam_offheap_free(q), LOAM_OK);
+}
+
+static void stores_of_all_kinds(void **state)
+{
+	void *a = loam_alloc(32), *b = loam_alloc(32), *many[4] = {a, b, a, b};
+
+	(void)state;
+	up();
+	for (unsigned pass = 0; pass < 2; pass++) {
+		loam_store(&root[0], a);
+		assert_ptr_equal(loam_store_exchange(&root[0], b), a);
+		assert_false(loam_store_compare(&root[0], a, NULL));
+		assert_true(loam_store_compare(&root[0], b, a));
+		assert_ptr_equal(root[0], a);
+		loam_store_move(&root[2], many, sizeof(many));
+		assert_memory_equal(&root[2], many, sizeof(many));
+		loam_store_move(&root[3], &root[2], 2 * sizeof(void *));
+		assert_ptr_equal(root[4], b);
+		loam_store_zero(&root[2], sizeof(many));
+		assert_null(root[5]);
+		begin();
+	}
+	finish();
+	down();
+}
+
+/* A cycle that is asked for frees what was unreachable then, though another was under way. */
+static void asked_for_amid_a_cycle(void **state)
+{
+	(void)state;
+	up();
+	put_many();
+	begin();
+	drop_many();
+	clear_stack();
+	loam_gc();
+	assert_true(count_there() <= FEW);
+	down();
+}
+
+#define IN_ALL(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_ALL(what_is_dropped_amid_a_cycle_is_kept_by_it),
+		IN_ALL(what_moves_amid_a_cycle_is_kept),
+		IN_ALL(new_objects_outlive_the_cycle),
+		IN_ALL(frees_amid_a_cycle_wait),
+		IN_ALL(what_a_freed_object_held_is_kept),
+		IN_ALL(roots_come_and_go_amid_a_cycle),
+		IN_ALL(pins_come_and_go_amid_a_cycle),
+		IN_ALL(realloc_amid_a_cycle),
+		IN_ALL(off_heap_memory_amid_a_cycle),
+		IN_ALL(stores_of_all_kinds),
+		IN_ALL(asked_for_amid_a_cycle),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
