@@ -50,8 +50,10 @@ static bool be_alone(void)
 {
 	/* seq_cst, in this order; partner: loam_work_not_alone */
 	__atomic_store_n(&all.alone, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1)
+	if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1) {
+		LOAM_ASSERT(__atomic_load_n(&all.active, __ATOMIC_RELAXED) == 1); /* [WORK-3] */
 		return true;
+	}
 	__atomic_store_n(&all.alone, 0, __ATOMIC_RELEASE);
 	return false;
 }

@@ -5,6 +5,8 @@
  */
 #include "tests/host/heap_setup.h"
 
+#include <pthread.h>
+
 #define MANY 40u /* of which a dead word of the stack may keep FEW */
 #define FEW  3u
 
@@ -197,6 +199,15 @@ static void what_a_freed_object_held_is_kept(void **state)
 	down();
 }
 
+/* The one pointer to what is hidden moves into a new object, which is black and not scanned. */
+__attribute__((noinline)) static void into_new(unsigned i, void *p)
+{
+	void **holder = loam_alloc(64);
+
+	loam_store(holder, p);
+	loam_store(&root[i], holder);
+}
+
 static void roots_come_and_go_amid_a_cycle(void **state)
 {
 	static void *other[64];
@@ -211,7 +222,7 @@ static void roots_come_and_go_amid_a_cycle(void **state)
 	added = put(0, 64);
 	begin();
 	assert_int_equal(loam_root_remove(other, other + 64), LOAM_OK);
-	loam_store(&root[3], other[17]);
+	into_new(3, other[17]);
 	other[17] = NULL;
 	other[18] = root[0];
 	loam_store(&root[0], NULL);
@@ -236,11 +247,147 @@ static void pins_come_and_go_amid_a_cycle(void **state)
 	begin();
 	assert_int_equal(loam_pin((void *)~come), LOAM_OK);
 	loam_store(&root[1], NULL);
-	loam_store(&root[2], (void *)~gone);
 	assert_int_equal(loam_unpin((void *)~gone), LOAM_OK);
+	into_new(2, (void *)~gone);
 	finish();
 	assert_true(there(gone) && there(come));
 	assert_int_equal(loam_unpin((void *)~come), LOAM_OK);
+	down();
+}
+
+/* A block shrinks in place, and what its tail held is held by a new object alone. */
+static void a_tail_is_cut_off_amid_a_cycle(void **state)
+{
+	void **block;
+
+	(void)state;
+	up();
+	put_many();
+	block = loam_alloc(512);
+	loam_store(&root[MANY], block);
+	for (unsigned i = 0; i < MANY; i++)
+		loam_store(&block[20 + i], root[i]);
+	drop_many();
+	begin();
+	for (unsigned i = 0; i < MANY; i++)
+		into_new(i, block[20 + i]);
+	assert_ptr_equal(loam_realloc(block, 481), block);
+	assert_ptr_equal(loam_realloc(block, 488), block);
+	loam_store_zero(&block[20], 40 * sizeof(void *));
+	finish();
+	assert_int_equal(count_there(), MANY);
+	down();
+}
+
+/* Chains of two: the first hangs at a root. */
+__attribute__((noinline)) static void put_chains(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		hidden[i] = put(MANY + i, 64);
+		put(i, 64);
+		loam_store(root[i], root[MANY + i]);
+		loam_store(&root[MANY + i], NULL);
+	}
+}
+
+/* Roots have been scanned, objects not; then what the second of a chain hangs at becomes a root. */
+static void roots_are_written_after_they_were_scanned(void **state)
+{
+	(void)state;
+	up();
+	put_chains();
+	begin();
+	loam_gc_set_steps(1, 1);
+	if (loam_marking())
+		loam_alloc(16); /* one step: a piece of the roots */
+	loam_gc_set_steps(0, 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		loam_store(&root[MANY + i], *(void **)root[i]);
+		loam_store(root[i], NULL);
+	}
+	finish();
+	assert_int_equal(count_there(), MANY);
+	down();
+}
+
+/* The same, but they are in variables alone. */
+static void variables_hold_what_was_not_scanned(void **state)
+{
+	void *volatile held[MANY];
+
+	(void)state;
+	up();
+	put_chains();
+	begin();
+	for (unsigned i = 0; i < MANY; i++) {
+		held[i] = *(void **)root[i];
+		loam_store(root[i], NULL);
+	}
+	finish();
+	assert_int_equal(count_there(), MANY);
+	assert_ptr_equal(held[0], (void *)~hidden[0]);
+	down();
+}
+
+static void exchanges_delete_too(void **state)
+{
+	(void)state;
+	up();
+	put_many();
+	begin();
+	for (unsigned i = 0; i < MANY; i++) {
+		void *p = (void *)~hidden[i];
+
+		if (i % 2 == 0)
+			assert_ptr_equal(loam_store_exchange(&root[i], NULL), p);
+		else
+			assert_true(loam_store_compare(&root[i], p, NULL));
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		into_new(i, (void *)~hidden[i]);
+	finish();
+	if (loam_heap.barrier ==
+	    LOAM_BARRIER_SOFTWARE) /* for a while they were nowhere but in the notes */
+		assert_int_equal(count_there(), MANY);
+	down();
+}
+
+/* A thread comes, deletes, hands on and goes, all in one cycle. */
+static void *come_and_go(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	pthread_attr_t attr;
+	void *low;
+	size_t size;
+
+	(void)unused;
+	pthread_getattr_np(pthread_self(), &attr);
+	pthread_attr_getstack(&attr, &low, &size);
+	pthread_attr_destroy(&attr);
+	assert_int_equal(loam_thread_attach(thread, (char *)low + size), LOAM_OK);
+	for (unsigned i = 0; i < MANY; i++) {
+		void *p = root[i];
+
+		loam_store(&root[i], NULL);
+		into_new(MANY + i, p);
+	}
+	assert_int_equal(loam_thread_detach(thread), LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void a_thread_comes_and_goes_amid_a_cycle(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	up();
+	put_many();
+	begin();
+	assert_int_equal(pthread_create(&thread, NULL, come_and_go, NULL), 0);
+	pthread_join(thread, NULL);
+	finish();
+	assert_int_equal(count_there(), MANY);
 	down();
 }
 
@@ -345,6 +492,11 @@ int main(void)
 		IN_ALL(what_a_freed_object_held_is_kept),
 		IN_ALL(roots_come_and_go_amid_a_cycle),
 		IN_ALL(pins_come_and_go_amid_a_cycle),
+		IN_ALL(a_tail_is_cut_off_amid_a_cycle),
+		IN_ALL(roots_are_written_after_they_were_scanned),
+		IN_ALL(variables_hold_what_was_not_scanned),
+		IN_ALL(exchanges_delete_too),
+		IN_ALL(a_thread_comes_and_goes_amid_a_cycle),
 		IN_ALL(realloc_amid_a_cycle),
 		IN_ALL(off_heap_memory_amid_a_cycle),
 		IN_ALL(stores_of_all_kinds),
