@@ -163,6 +163,7 @@ void loam_worker_give(struct loam_worker *w)
 	__atomic_add_fetch(&loam_heap.marking_bytes, w->marked_bytes, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.scanned_bytes, w->scanned_bytes, __ATOMIC_RELAXED);
 	w->marked_bytes = w->scanned_bytes = 0;
+	LOAM_ASSERT(held(w) == 0 && w->object_count == 0); /* [WORK-1] */
 	if (w->solo)
 		__atomic_store_n(&all.alone, 0, __ATOMIC_RELEASE);
 	/* in this order: who sees nobody active sees the lists as they are; partner: loam_work_none */

@@ -37,6 +37,7 @@ static void begin(void)
 	clear_stack();
 	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
 	assert_true(loam_marking() || loam_heap.barrier == LOAM_BARRIER_STOP);
+	loam_heap.busy = false; /* allocations do not help: it goes on when the test says so */
 }
 
 /* The running cycle ends, and all is swept. */
@@ -236,44 +237,49 @@ static void roots_come_and_go_amid_a_cycle(void **state)
 
 static void pins_come_and_go_amid_a_cycle(void **state)
 {
-	uintptr_t gone, come;
-
-	(void)state;
-	up();
-	gone = put(0, 64);
-	come = put(1, 64);
-	assert_int_equal(loam_pin((void *)~gone), LOAM_OK);
-	loam_store(&root[0], NULL);
-	begin();
-	assert_int_equal(loam_pin((void *)~come), LOAM_OK);
-	loam_store(&root[1], NULL);
-	assert_int_equal(loam_unpin((void *)~gone), LOAM_OK);
-	into_new(2, (void *)~gone);
-	finish();
-	assert_true(there(gone) && there(come));
-	assert_int_equal(loam_unpin((void *)~come), LOAM_OK);
-	down();
-}
-
-/* A block shrinks in place, and what its tail held is held by a new object alone. */
-static void a_tail_is_cut_off_amid_a_cycle(void **state)
-{
-	void **block;
-
 	(void)state;
 	up();
 	put_many();
-	block = loam_alloc(512);
-	loam_store(&root[MANY], block);
-	for (unsigned i = 0; i < MANY; i++)
-		loam_store(&block[20 + i], root[i]);
-	drop_many();
+	for (unsigned i = 0; i < MANY; i += 2)
+		assert_int_equal(loam_pin((void *)~hidden[i]), LOAM_OK);
+	for (unsigned i = 0; i < MANY; i += 2)
+		loam_store(&root[i], NULL);
 	begin();
-	for (unsigned i = 0; i < MANY; i++)
-		into_new(i, block[20 + i]);
-	assert_ptr_equal(loam_realloc(block, 481), block);
-	assert_ptr_equal(loam_realloc(block, 488), block);
-	loam_store_zero(&block[20], 40 * sizeof(void *));
+	for (unsigned i = 1; i < MANY; i += 2) {
+		assert_int_equal(loam_pin((void *)~hidden[i]), LOAM_OK);
+		loam_store(&root[i], NULL);
+	}
+	for (unsigned i = 0; i < MANY; i += 2) {
+		assert_int_equal(loam_unpin((void *)~hidden[i]), LOAM_OK);
+		into_new(i, (void *)~hidden[i]);
+	}
+	finish();
+	assert_int_equal(count_there(), MANY);
+	for (unsigned i = 1; i < MANY; i += 2)
+		assert_int_equal(loam_unpin((void *)~hidden[i]), LOAM_OK);
+	down();
+}
+
+/* Blocks shrink in place, and what their tails held is held by new objects alone. */
+static void tails_are_cut_off_amid_a_cycle(void **state)
+{
+	(void)state;
+	up();
+	put_many();
+	for (unsigned i = 0; i < MANY; i++) {
+		void **block = loam_alloc(512);
+
+		loam_store(&block[63], root[i]);
+		loam_store(&root[i], block);
+	}
+	begin();
+	for (unsigned i = 0; i < MANY; i++) {
+		void **block = root[i];
+
+		into_new(MANY + i, block[63]);
+		assert_ptr_equal(loam_realloc(block, 490), block);
+		assert_null(block[63]);
+	}
 	finish();
 	assert_int_equal(count_there(), MANY);
 	down();
@@ -326,6 +332,85 @@ static void variables_hold_what_was_not_scanned(void **state)
 	finish();
 	assert_int_equal(count_there(), MANY);
 	assert_ptr_equal(held[0], (void *)~hidden[0]);
+	down();
+}
+
+/* Before the next stop of the world: what another thread could do there. */
+static void (*before_stop)(void);
+
+void __real_loam_host_world_stop(void);
+void __wrap_loam_host_world_stop(void);
+
+void __wrap_loam_host_world_stop(void)
+{
+	void (*hook)(void) = before_stop;
+
+	before_stop = NULL;
+	if (hook != NULL)
+		hook();
+	__real_loam_host_world_stop();
+}
+
+__attribute__((noinline)) static void move_second(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		void **first = root[i], **holder = root[MANY + i];
+
+		loam_store(holder, *first);
+		loam_store(first, NULL);
+	}
+}
+
+/* After the last look at what was written, in the moment before the stop. */
+static void the_program_runs_to_the_last_stop(void **state)
+{
+	(void)state;
+	up();
+	put_chains();
+	begin();
+	for (unsigned i = 0; i < MANY; i++)
+		put(MANY + i, 64);
+	if (loam_heap.barrier == LOAM_BARRIER_STOP)
+		move_second(); /* the cycle is over */
+	else
+		before_stop = move_second;
+	finish();
+	assert_int_equal(count_there(), MANY);
+	down();
+}
+
+static uintptr_t list_head;
+
+/* Not what a program may do, but what looks to the collector like one that wrote just now. */
+__attribute__((noinline)) static void show_list(void)
+{
+	root[0] = (void *)~list_head;
+}
+
+/* The last stop finds more than it may scan there: marking goes on. */
+static void the_last_stop_may_not_be(void **state)
+{
+	unsigned length = 0;
+
+	(void)state;
+	up();
+	for (unsigned i = 0; i < 20000; i++) {
+		void **p = loam_alloc(64);
+
+		loam_store(p, root[0]);
+		loam_store(&root[0], p);
+	}
+	list_head = hide(root[0]);
+	begin();
+	root[0] = NULL;
+	if (loam_heap.barrier == LOAM_BARRIER_MMU)
+		before_stop = show_list;
+	else
+		show_list();
+	finish();
+	for (void **p = root[0]; p != NULL; p = *p)
+		length += loam_object_base(p) == p;
+	assert_int_equal(length, 20000);
 	down();
 }
 
@@ -492,9 +577,11 @@ int main(void)
 		IN_ALL(what_a_freed_object_held_is_kept),
 		IN_ALL(roots_come_and_go_amid_a_cycle),
 		IN_ALL(pins_come_and_go_amid_a_cycle),
-		IN_ALL(a_tail_is_cut_off_amid_a_cycle),
+		IN_ALL(tails_are_cut_off_amid_a_cycle),
 		IN_ALL(roots_are_written_after_they_were_scanned),
 		IN_ALL(variables_hold_what_was_not_scanned),
+		IN_ALL(the_program_runs_to_the_last_stop),
+		IN_ALL(the_last_stop_may_not_be),
 		IN_ALL(exchanges_delete_too),
 		IN_ALL(a_thread_comes_and_goes_amid_a_cycle),
 		IN_ALL(realloc_amid_a_cycle),
