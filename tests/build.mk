@@ -23,8 +23,8 @@ heap_ops_src := $(addprefix tests/fuzz/,heap_ops.c ops.c shadow.c order.c input.
 $(call outdir,host)/libheapops.a: $(addprefix $(call outdir,host)/,$(heap_ops_src:.c=.o))
 	$(Q)rm -f $@ && ar rcs $@ $^
 libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
-# test_cycle does something in the moment before a stop.
-$(call outdir,host)/tests/test_cycle: ldflags_host := -Wl,--wrap=loam_host_world_stop
+# test_cycle does something in the moment before a stop, or before a page is scanned again.
+$(call outdir,host)/tests/test_cycle: ldflags_host := -Wl,--wrap=loam_host_world_stop,--wrap=loam_mark_page
 # test_oom fails requests for memory.
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
 $(eval $(call test_rules,host,host))

@@ -3,6 +3,7 @@
  * What the program may do amid a cycle, one thing at a time: a cycle is begun, something is done, and the cycle is
  * carried to its end by donated time. [CYCLE-1], [CYCLE-2], [BARRIER-1], [SWEEP-2], [SWEEP-4], [CLEAN-1], [WORK-3].
  */
+#include "gc/mark.h"
 #include "tests/host/heap_setup.h"
 
 #include <pthread.h>
@@ -335,46 +336,64 @@ static void variables_hold_what_was_not_scanned(void **state)
 	down();
 }
 
-/* Before the next stop of the world: what another thread could do there. */
-static void (*before_stop)(void);
+/* Before the next stop of the world, or the next page that is scanned again: what another thread could do there. */
+static void (*before_stop)(void), (*before_page)(void);
 
 void __real_loam_host_world_stop(void);
 void __wrap_loam_host_world_stop(void);
+void __real_loam_mark_page(struct loam_worker *w, uintptr_t page);
+void __wrap_loam_mark_page(struct loam_worker *w, uintptr_t page);
+
+static void run_hook(void (**hook)(void))
+{
+	void (*now)(void) = *hook;
+
+	*hook = NULL;
+	if (now != NULL)
+		now();
+}
 
 void __wrap_loam_host_world_stop(void)
 {
-	void (*hook)(void) = before_stop;
-
-	before_stop = NULL;
-	if (hook != NULL)
-		hook();
+	run_hook(&before_stop);
 	__real_loam_host_world_stop();
 }
 
-__attribute__((noinline)) static void move_second(void)
+void __wrap_loam_mark_page(struct loam_worker *w, uintptr_t page)
+{
+	run_hook(&before_page);
+	__real_loam_mark_page(w, page);
+}
+
+/* From the holders at the first roots to those at the others, on other pages. */
+__attribute__((noinline)) static void move_again(void)
 {
 	for (unsigned i = 0; i < MANY; i++) {
-		void **first = root[i], **holder = root[MANY + i];
+		void **from = root[i], **to = root[MANY + i];
 
-		loam_store(holder, *first);
-		loam_store(first, NULL);
+		to[0] = from[0];
+		from[0] = NULL;
 	}
 }
 
-/* After the last look at what was written, in the moment before the stop. */
+/* A page that was written is about to be scanned again, and what it would lead to moves to one that was scanned already. */
 static void the_program_runs_to_the_last_stop(void **state)
 {
 	(void)state;
 	up();
 	put_chains();
 	begin();
-	for (unsigned i = 0; i < MANY; i++)
-		put(MANY + i, 64);
-	if (loam_heap.barrier == LOAM_BARRIER_STOP)
-		move_second(); /* the cycle is over */
-	else
-		before_stop = move_second;
+	for (unsigned i = 0; i < MANY; i++) {
+		void **first = root[i], *second = first[0];
+
+		loam_store(first, NULL);
+		put(MANY + i, 160);
+		into_new(i, second);
+	}
+	if (loam_heap.barrier == LOAM_BARRIER_MMU)
+		before_page = move_again;
 	finish();
+	assert_null(before_page);
 	assert_int_equal(count_there(), MANY);
 	down();
 }
