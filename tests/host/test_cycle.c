@@ -570,6 +570,53 @@ static void stores_of_all_kinds(void **state)
 	down();
 }
 
+static void *be_attached(void *arg)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	bool *over = arg;
+
+	assert_int_equal(loam_thread_attach(thread, (char *)__builtin_frame_address(0) + 64),
+			 LOAM_OK);
+	__atomic_store_n(over, false, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(over, __ATOMIC_ACQUIRE))
+		;
+	assert_int_equal(loam_thread_detach(thread), LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static bool alone(void)
+{
+	static const uint32_t never;
+	struct loam_cache *cache = loam_cache_self();
+	struct loam_worker *w;
+	bool is;
+
+	loam_cache_enter(cache);
+	w = loam_worker_take(1, &never, false);
+	is = w->solo;
+	loam_worker_give(w);
+	loam_cache_leave(cache);
+	return is;
+}
+
+/* [WORK-3] */
+static void one_thread_marks_alone(void **state)
+{
+	pthread_t thread;
+	bool over = true;
+
+	(void)state;
+	assert_true(alone());
+	assert_int_equal(pthread_create(&thread, NULL, be_attached, &over), 0);
+	while (__atomic_load_n(&over, __ATOMIC_ACQUIRE))
+		;
+	assert_false(alone());
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_true(alone());
+}
+
 /* A cycle that is asked for frees what was unreachable then, though another was under way. */
 static void asked_for_amid_a_cycle(void **state)
 {
@@ -607,6 +654,7 @@ int main(void)
 		IN_ALL(off_heap_memory_amid_a_cycle),
 		IN_ALL(stores_of_all_kinds),
 		IN_ALL(asked_for_amid_a_cycle),
+		heap_test(one_thread_marks_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,7 +295,7 @@ MUTANTS = [
     ("a slice keeps its spans", "gc/work.c",
      "\t\twhile ((number = pop(w)) != 0)\n\t\t\tlist_locked(number);\n\t\tgive_objects", "\t\tnumber = 0;\n\t\t(void)number;\n\t\tgive_objects", "test_gc", HOST),
     ("a worker believes to be alone", "gc/work.c",
-     "if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1) {", "if (true) {", "test_thread_gc", HOST),
+     "if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1) {", "if (true) {", "test_cycle", HOST),
     ("a scan leaves out the last word", "gc/mark.c",
      "for (; at < end; at++) {", "for (; at + 1 < end; at++) {", "test_gc", HOST),
     ("a scan looks at three words of four", "gc/mark.c", "if ((word[0] | word[1] | word[2] | word[3]) != 0) {",
