@@ -17,10 +17,13 @@
  * the roots. Once it has seen the flag, the thread is inside to the store's end.
  * Model: tests/model/hybrid.pml.
  */
+#include "gc/check.h"
 #include "gc/mark.h"
 
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
+
+#define CHUNK ((size_t)64 << 10) /* zeroed without a look whether to stop */
 
 uint32_t loam_barrier_on; /* stopped to write; atomic */
 
@@ -51,6 +54,7 @@ void loam_store_noted(void *slot, void *value)
 
 	loam_cache_enter(cache);
 	if (noting()) {
+		loam_audit_stores(slot, sizeof(value), false);
 		note(cache, *(uintptr_t *)slot);
 		note(cache, (uintptr_t)value);
 	}
@@ -65,8 +69,10 @@ void *loam_store_exchange(void *slot, void *value)
 	void *old;
 
 	loam_cache_enter(cache);
-	if (noting())
+	if (noting()) {
+		loam_audit_stores(slot, sizeof(value), true);
 		note(cache, (uintptr_t)value);
+	}
 	/* acq_rel: as promised; partners: the same in other threads */
 	old = __atomic_exchange_n((void **)slot, value, __ATOMIC_ACQ_REL);
 	if (noting())
@@ -82,8 +88,10 @@ bool loam_store_compare(void *slot, void *expected, void *value)
 	bool stored;
 
 	loam_cache_enter(cache);
-	if (noting())
+	if (noting()) {
+		loam_audit_stores(slot, sizeof(value), true);
 		note(cache, (uintptr_t)value);
+	}
 	stored = __atomic_compare_exchange_n((void **)slot, &old, value, false, __ATOMIC_ACQ_REL,
 					     __ATOMIC_ACQUIRE);
 	if (noting() && stored)
@@ -92,25 +100,14 @@ bool loam_store_compare(void *slot, void *expected, void *value)
 	return stored;
 }
 
+/* Of a word that is changed in part, its pointer is gone as well. */
 static void note_words(struct loam_cache *cache, const void *lo, const void *hi)
 {
 	const uintptr_t *end = (const uintptr_t *)loam_align_down((uintptr_t)hi, sizeof(uintptr_t));
 
-	for (const uintptr_t *at = (const uintptr_t *)loam_align_up((uintptr_t)lo, sizeof(*at));
+	for (const uintptr_t *at = (const uintptr_t *)loam_align_down((uintptr_t)lo, sizeof(*at));
 	     at < end; at++)
 		note(cache, *at);
-}
-
-void loam_barrier_range(const void *lo, const void *hi)
-{
-	struct loam_cache *cache = loam_cache_self();
-
-	if (!noting())
-		return;
-	loam_cache_enter(cache);
-	if (noting())
-		note_words(cache, lo, hi);
-	loam_cache_leave(cache);
 }
 
 /* Inside to the end, or marking could begin amid the bytes. */
@@ -120,6 +117,7 @@ void loam_store_move(void *to, const void *from, size_t size)
 
 	loam_cache_enter(cache);
 	if (noting()) {
+		loam_audit_stores(to, size, false);
 		note_words(cache, to, (char *)to + size);
 		note_words(cache, from, (const char *)from + size);
 	}
@@ -127,13 +125,21 @@ void loam_store_move(void *to, const void *from, size_t size)
 	loam_cache_leave(cache);
 }
 
+static void zero_some(struct loam_cache *cache, void *to, size_t size)
+{
+	loam_cache_enter(cache);
+	if (noting()) {
+		loam_audit_stores(to, size, false);
+		note_words(cache, to, (char *)to + size);
+	}
+	memset(to, 0, size);
+	loam_cache_leave(cache);
+}
+
 void loam_store_zero(void *to, size_t size)
 {
 	struct loam_cache *cache = loam_cache_self();
 
-	loam_cache_enter(cache);
-	if (noting())
-		note_words(cache, to, (char *)to + size);
-	memset(to, 0, size);
-	loam_cache_leave(cache);
+	for (size_t at = 0; at < size; at += CHUNK)
+		zero_some(cache, (char *)to + at, size - at < CHUNK ? size - at : CHUNK);
 }

@@ -108,11 +108,26 @@ static inline int heap_up_software(void **state)
 	return result;
 }
 
+static inline int heap_up_stop(void **state)
+{
+	int result;
+
+	heap_config.barrier = LOAM_BARRIER_STOP;
+	result = heap_up(state);
+	heap_config.barrier = LOAM_BARRIER_DEFAULT;
+	return result;
+}
+
 #define heap_test(f) cmocka_unit_test_setup_teardown(f, heap_up, heap_down)
 /* The same while a collector marks that relies on loam_store. */
 #define heap_test_software(f)                                                         \
 	{                                                                             \
 #f " with the software barrier", f, heap_up_software, heap_down, NULL \
+	}
+/* While the world stands still. */
+#define heap_test_stop(f)                                                      \
+	{                                                                      \
+#f " with the world stopped", f, heap_up_stop, heap_down, NULL \
 	}
 
 #endif
