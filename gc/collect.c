@@ -236,7 +236,7 @@ static void tell(void)
 	struct loam_heap *h = &loam_heap;
 
 	h->gc_ns += cycle.assist_ns + cycle.donated_ns + cycle.stopped_ns * h->procs;
-	h->last_gc_ns = cycle.done_ns;
+	__atomic_store_n(&h->last_gc_ns, cycle.done_ns, __ATOMIC_RELAXED);
 	cycle.live_after = h->marked;
 	if (h->trace)
 		loam_gctrace(&cycle);
@@ -379,8 +379,10 @@ static bool scavenge_step(struct loam_cache *cache)
 static bool periodic(uint64_t now)
 {
 	const struct loam_heap *h = &loam_heap;
-	uint64_t last = h->last_gc_ns != 0 ? h->last_gc_ns : h->start_ns;
+	uint64_t last = __atomic_load_n(&h->last_gc_ns, __ATOMIC_RELAXED);
 
+	if (last == 0)
+		last = h->start_ns;
 	return h->percent >= 0 && now - last > PERIOD_NS;
 }
 

@@ -25,6 +25,8 @@ $(call outdir,host)/libheapops.a: $(addprefix $(call outdir,host)/,$(heap_ops_sr
 libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
 # test_oom fails requests for memory.
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
+# test_check loses marks.
+$(call outdir,host)/tests/test_check: ldflags_host := -Wl,--wrap=loam_checkmark_run
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))
