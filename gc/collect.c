@@ -235,7 +235,9 @@ static void tell(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	h->gc_ns += cycle.assist_ns + cycle.donated_ns + cycle.stopped_ns * h->procs;
+	h->gc_ns += __atomic_load_n(&cycle.assist_ns, __ATOMIC_RELAXED) +
+		    __atomic_load_n(&cycle.donated_ns, __ATOMIC_RELAXED) +
+		    cycle.stopped_ns * h->procs;
 	__atomic_store_n(&h->last_gc_ns, cycle.done_ns, __ATOMIC_RELAXED);
 	cycle.live_after = h->marked;
 	if (h->trace)

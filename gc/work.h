@@ -6,6 +6,7 @@
 #ifndef LOAM_GC_WORK_H
 #define LOAM_GC_WORK_H
 
+#include <loam/err.h>
 #include <loam/types.h>
 
 #define LOAM_WORKER_SPANS   256u
