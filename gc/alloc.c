@@ -255,6 +255,8 @@ void *loam_alloc_for_copy(size_t size, enum loam_scan scan, size_t keep)
 	size_t slot_bytes;
 	char *p;
 
+	if (__atomic_load_n(&loam_heap.exact, __ATOMIC_RELAXED))
+		return alloc(size, scan, true);
 	if (size > 1024)
 		return alloc_slow(size, scan, keep);
 	slot_bytes = loam_size_class[loam_class_of(size)].size;

@@ -22,10 +22,13 @@
  * the roots. Once it has seen the flag, the thread is inside to the store's end.
  * Model: tests/model/hybrid.pml. References: Yuasa, "Real-time garbage collection on general-purpose machines"; Go proposal 17503.
  */
+#include "gc/check.h"
 #include "gc/mark.h"
 
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
+
+#define CHUNK ((size_t)64 << 10) /* zeroed without a look whether to stop */
 
 uint32_t loam_barrier_on; /* stopped to write; atomic */
 
@@ -55,8 +58,10 @@ void loam_store_noted(void *slot, void *value)
 	struct loam_cache *cache = loam_cache_self();
 
 	loam_cache_enter(cache);
-	if (noting())
+	if (noting()) {
+		loam_audit_stores(slot, sizeof(value), false);
 		note(cache, *(uintptr_t *)slot);
+	}
 	*(void *volatile *)slot = value;
 	loam_cache_leave(cache);
 }
@@ -68,6 +73,8 @@ void *loam_store_exchange(void *slot, void *value)
 	void *old;
 
 	loam_cache_enter(cache);
+	if (noting())
+		loam_audit_stores(slot, sizeof(value), true);
 	/* acq_rel: as promised; partners: the same in other threads */
 	old = __atomic_exchange_n((void **)slot, value, __ATOMIC_ACQ_REL);
 	if (noting())
@@ -83,6 +90,8 @@ bool loam_store_compare(void *slot, void *expected, void *value)
 	bool stored;
 
 	loam_cache_enter(cache);
+	if (noting())
+		loam_audit_stores(slot, sizeof(value), true);
 	stored = __atomic_compare_exchange_n((void **)slot, &old, value, false, __ATOMIC_ACQ_REL,
 					     __ATOMIC_ACQUIRE);
 	if (noting() && stored)
@@ -91,25 +100,14 @@ bool loam_store_compare(void *slot, void *expected, void *value)
 	return stored;
 }
 
+/* Of a word that is changed in part, its pointer is gone as well. */
 static void note_words(struct loam_cache *cache, const void *lo, const void *hi)
 {
 	const uintptr_t *end = (const uintptr_t *)loam_align_down((uintptr_t)hi, sizeof(uintptr_t));
 
-	for (const uintptr_t *at = (const uintptr_t *)loam_align_up((uintptr_t)lo, sizeof(*at));
+	for (const uintptr_t *at = (const uintptr_t *)loam_align_down((uintptr_t)lo, sizeof(*at));
 	     at < end; at++)
 		note(cache, *at);
-}
-
-void loam_barrier_range(const void *lo, const void *hi)
-{
-	struct loam_cache *cache = loam_cache_self();
-
-	if (!noting())
-		return;
-	loam_cache_enter(cache);
-	if (noting())
-		note_words(cache, lo, hi);
-	loam_cache_leave(cache);
 }
 
 /* Inside to the end, or marking could begin amid the bytes. */
@@ -118,9 +116,22 @@ void loam_store_move(void *to, const void *from, size_t size)
 	struct loam_cache *cache = loam_cache_self();
 
 	loam_cache_enter(cache);
-	if (noting())
+	if (noting()) {
+		loam_audit_stores(to, size, false);
 		note_words(cache, to, (char *)to + size);
+	}
 	memmove(to, from, size);
+	loam_cache_leave(cache);
+}
+
+static void zero_some(struct loam_cache *cache, void *to, size_t size)
+{
+	loam_cache_enter(cache);
+	if (noting()) {
+		loam_audit_stores(to, size, false);
+		note_words(cache, to, (char *)to + size);
+	}
+	memset(to, 0, size);
 	loam_cache_leave(cache);
 }
 
@@ -128,9 +139,6 @@ void loam_store_zero(void *to, size_t size)
 {
 	struct loam_cache *cache = loam_cache_self();
 
-	loam_cache_enter(cache);
-	if (noting())
-		note_words(cache, to, (char *)to + size);
-	memset(to, 0, size);
-	loam_cache_leave(cache);
+	for (size_t at = 0; at < size; at += CHUNK)
+		zero_some(cache, (char *)to + at, size - at < CHUNK ? size - at : CHUNK);
 }

@@ -24,6 +24,7 @@
  * Concurrency: `collecting` is taken by a thread that is outside, so it can itself be stopped while it waits. Slices
  * run inside: a stop waits for them, and asks them to end.
  */
+#include "gc/check.h"
 #include "gc/mark.h"
 #include "gc/pace.h"
 
@@ -136,9 +137,11 @@ static void begin_stopped(void *arg, const void *sp)
 	if (cycle.goal == LOAM_PACER_NEVER)
 		cycle.goal = 0;
 	loam_pace_begin(cycle.stack_bytes);
+	loam_audit_begin();
 	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->busy, true, __ATOMIC_RELAXED);
-	__atomic_store_n(&loam_barrier_on, h->barrier == LOAM_BARRIER_SOFTWARE, __ATOMIC_RELAXED);
+	if (h->barrier == LOAM_BARRIER_SOFTWARE)
+		__atomic_store_n(&loam_barrier_on, loam_audit_on() ? 2 : 1, __ATOMIC_RELAXED);
 }
 
 static void end_thread(struct loam_cache *t)
@@ -149,14 +152,16 @@ static void end_thread(struct loam_cache *t)
 }
 
 /* Everything is marked. */
-static void end_marking(void)
+static void end_marking(const void *sp)
 {
 	struct loam_heap *h = &loam_heap;
 
 	cycle.live_marked = (uint64_t)h->live;
 	h->marked = h->marking_bytes;
+	loam_checkmark_run(sp); /* first: it says more */
 	if (LOAM_DEBUG >= 3)
 		loam_mark_check();
+	loam_audit_end();
 	__atomic_store_n(&loam_barrier_on, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->phase, LOAM_PHASE_OFF, __ATOMIC_RELAXED);
 	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
@@ -198,7 +203,7 @@ static void end_stopped(void *arg, const void *sp)
 	}
 	*most = !more && quiet() && !loam_mark_overflowed(); /* [CYCLE-3] */
 	if (*most)
-		end_marking();
+		end_marking(sp);
 }
 
 /* The world was stopped; heap.collecting is held. */
@@ -226,15 +231,20 @@ static void whole_stopped(void *arg, const void *sp)
 	cycle.end_ns = loam_host_now_ns();
 }
 
-static void trace(void)
+/* A cycle is over but for its sweep, and the world runs on. */
+static void tell(void)
 {
 	struct loam_heap *h = &loam_heap;
 
-	h->gc_ns += cycle.assist_ns + cycle.donated_ns + cycle.stopped_ns * h->procs;
-	h->last_gc_ns = cycle.done_ns;
+	h->gc_ns += __atomic_load_n(&cycle.assist_ns, __ATOMIC_RELAXED) +
+		    __atomic_load_n(&cycle.donated_ns, __ATOMIC_RELAXED) +
+		    cycle.stopped_ns * h->procs;
+	__atomic_store_n(&h->last_gc_ns, cycle.done_ns, __ATOMIC_RELAXED);
 	cycle.live_after = h->marked;
 	if (h->trace)
 		loam_gctrace(&cycle);
+	loam_checkmark_tell();
+	loam_audit_tell();
 }
 
 /* ---- begin and end ---- */
@@ -250,7 +260,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 		return;
 	}
 	loam_sweep_finish(cache);
-	if (h->barrier == LOAM_BARRIER_MMU)
+	if (h->barrier == LOAM_BARRIER_MMU || loam_audit_on())
 		loam_clean_begin();
 	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
@@ -260,7 +270,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 	if (h->barrier == LOAM_BARRIER_STOP) {
 		cycle.done_ns = loam_host_now_ns();
 		count_pause(cycle.begin_ns, cycle.done_ns);
-		trace();
+		tell();
 	} else {
 		cycle.mark_ns = loam_host_now_ns();
 		count_pause(cycle.begin_ns, cycle.mark_ns);
@@ -305,7 +315,7 @@ static void try_last_stop(void)
 	cycle.done_ns = loam_host_now_ns();
 	count_pause(start, cycle.done_ns);
 	if (done)
-		trace();
+		tell();
 }
 
 /* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
@@ -372,8 +382,10 @@ static bool scavenge_step(struct loam_cache *cache)
 static bool periodic(uint64_t now)
 {
 	const struct loam_heap *h = &loam_heap;
-	uint64_t last = h->last_gc_ns != 0 ? h->last_gc_ns : h->start_ns;
+	uint64_t last = __atomic_load_n(&h->last_gc_ns, __ATOMIC_RELAXED);
 
+	if (last == 0)
+		last = h->start_ns;
 	return h->percent >= 0 && now - last > PERIOD_NS;
 }
 

@@ -81,6 +81,7 @@ struct loam_heap {
 		uint32_t unusual; /* all */
 	};
 	bool trace;
+	bool exact; /* atomic: checkmark.c or audit.c looks: no object has old bytes in it */
 	uint64_t start_ns, gc_ns, last_gc_ns; /* gc_ns: of all threads */
 	uint64_t goal_last, procs; /* of the last collection: its goal, threads attached */
 };
@@ -198,6 +199,8 @@ void *loam_fence_alloc(struct loam_cache *cache, size_t size, enum loam_scan sca
 /* ---- pin.c ---- */
 /* How often the object that starts at `p` is pinned. */
 uint64_t loam_pin_count(const void *p);
+/* The words that hold the addresses of pinned objects. Stopped. */
+void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
 LOAM_MUST_USE enum loam_err loam_pin_init(void);
 void loam_pin_reset(void);
 
@@ -214,6 +217,8 @@ void loam_history_tell(const void *p);
 
 /* ---- root.c ---- */
 uint64_t loam_roots_bytes(void);
+/* All root ranges. Stopped. */
+void loam_roots_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
 void loam_roots_reset(void);
 
 /* ---- mark.c (and gc/mark.h) ---- */
@@ -244,8 +249,6 @@ static inline bool loam_sweep_pending(void)
 }
 
 /* ---- barrier.c ---- */
-/* Words of [lo, hi), in one object, are about to be overwritten. Outside. */
-void loam_barrier_range(const void *lo, const void *hi);
 /* Mark what a thread has noted. Inside, or stopped. */
 void loam_notes_flush(struct loam_cache *cache);
 

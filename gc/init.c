@@ -7,9 +7,10 @@
  */
 #include "gc/heap.h"
 
-#include "gc/persistent.h"
+#include "gc/check.h"
 #include "gc/mark.h"
 #include "gc/pace.h"
+#include "gc/persistent.h"
 #include "mm/print.h"
 
 #define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
@@ -65,7 +66,10 @@ static void free_tables(struct loam_heap *h)
 	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
+	loam_work_reset();
 	loam_clean_reset();
+	loam_checkmark_reset();
+	loam_audit_reset();
 }
 
 /* Huge leaves are welcome (pageheap.c), and not needed. */
@@ -85,7 +89,7 @@ static enum loam_err reserve_heap(struct loam_heap *h)
 	loam_sys_stats(&sys);
 	while (bytes < HEAP_MAX && bytes / 4 < loam_sys_memory_bytes())
 		bytes *= 2;
-	while (bytes > sys.state_bytes[LOAM_STATE_NONE] / 2)
+	while (bytes > sys.state_bytes[LOAM_STATE_NONE] / (loam_audit_on() ? 4 : 2))
 		bytes /= 2;
 	for (; bytes >= ARENA; bytes /= 2) {
 		if (loam_sys_reserve(0, bytes, ARENA, &h->base) == LOAM_OK) {
@@ -120,6 +124,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		.efence = config->efence,
 		.start_ns = loam_host_now_ns(),
 	};
+	loam_audit_want(config->audit);
 	err = reserve_heap(h);
 	if (err != LOAM_OK)
 		return err;
@@ -134,6 +139,10 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		err = loam_work_init();
 	if (err == LOAM_OK)
 		err = loam_clean_init(h->reserved_bytes >> LOAM_HEAP_PAGE_SHIFT);
+	if (err == LOAM_OK)
+		err = loam_audit_init();
+	if (err == LOAM_OK)
+		err = loam_checkmark_init(config->check);
 	if (err != LOAM_OK) {
 		enum loam_err freed = loam_sys_free(h->base, h->reserved_bytes);
 
@@ -214,7 +223,6 @@ void loam_gc_shutdown(void)
 	loam_central_reset();
 	loam_persistent_reset();
 	free_tables(h);
-	loam_work_reset();
 	loam_roots_reset();
 	h->mapped_bytes = 0;
 }

@@ -180,3 +180,11 @@ bool loam_pins_left(void)
 	loam_gc_unlock(&lock);
 	return some;
 }
+
+void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg)
+{
+	for (uint64_t i = 0; i < slots; i++) {
+		if (pins[i].count != 0)
+			visit(arg, &pins[i].object, &pins[i].object + 1);
+	}
+}

@@ -7,7 +7,7 @@
  * entries instead of bytes (loam_sys_move), unless there is free memory to copy it to. Otherwise:
  * allocate, copy, free.
  */
-#include "gc/heap.h"
+#include "gc/check.h"
 #include "mm/print.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -116,8 +116,9 @@ void *loam_realloc(void *p, size_t size)
 	if (stays(span, size)) {
 		/* zero behind the end, so that growing again later finds zeros there */
 		if (span->scan != LOAM_SCAN_NONE)
-			loam_barrier_range((char *)p + size, (char *)p + span->slot_bytes);
-		memset((char *)p + size, 0, span->slot_bytes - size);
+			loam_store_zero((char *)p + size, span->slot_bytes - size);
+		else
+			memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
 	if (span->special && loam_pin_count(p) > 0) {
@@ -133,7 +134,11 @@ void *loam_realloc(void *p, size_t size)
 		size, span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS, keep);
 	if (to == NULL)
 		return NULL;
-	memcpy(to, p, keep);
+	/* no barrier: what was in `p` when marking began is found there, for that is kept until it ends */
+	if (loam_audit_on() && span->scan != LOAM_SCAN_NONE)
+		loam_store_move(to, p, keep); /* which does not know that */
+	else
+		memcpy(to, p, keep);
 	if (LOAM_DEBUG >= 2)
 		loam_history_note(LOAM_HISTORY_ALLOC, to, size, __builtin_return_address(0));
 	err = loam_free(p);

@@ -162,6 +162,14 @@ void loam_roots_scan_again(struct loam_worker *w)
 		loam_mark_range(w, (const void *)root[i].lo, (const void *)root[i].hi);
 }
 
+void loam_roots_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg)
+{
+	for (size_t i = 0; i < root_count; i++) {
+		if (root[i].lo < root[i].hi)
+			visit(arg, (const void *)root[i].lo, (const void *)root[i].hi);
+	}
+}
+
 uint64_t loam_roots_bytes(void)
 {
 	uint64_t bytes = 0;

@@ -1,5 +1,5 @@
 # Sources of gc/. Read by the Makefile and by linker/embed.mk.
-loam_gc_src := gc/alloc.c gc/barrier.c gc/central.c gc/collect.c gc/clean.c gc/efence.c \
+loam_gc_src := gc/alloc.c gc/audit.c gc/barrier.c gc/central.c gc/checkmark.c gc/collect.c gc/clean.c gc/efence.c \
 	gc/fixalloc.c gc/free.c gc/history.c gc/init.c gc/limiter.c gc/mark.c gc/markcheck.c gc/offheap.c \
 	gc/pace.c gc/pacer.c gc/pagealloc.c gc/pagebits.c gc/pageheap.c gc/palloccheck.c gc/persistent.c \
 	gc/pin.c gc/realloc.c gc/refill.c gc/remote.c gc/root.c gc/scavenge.c gc/scavindex.c gc/sizeclass.c \

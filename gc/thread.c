@@ -103,7 +103,8 @@ static void count_locked(const struct loam_cache *cache)
 
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		h->mallocs[i] += cache->bin[i].mallocs;
-		h->frees[i] += cache->bin[i].frees;
+		/* relaxed, atomic: whoever sweeps counts here too, without the lock */
+		__atomic_add_fetch(&h->frees[i], cache->bin[i].frees, __ATOMIC_RELAXED);
 	}
 	h->tiny_allocs += cache->tiny_allocs;
 }

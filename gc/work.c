@@ -333,8 +333,10 @@ enum loam_err loam_work_init(void)
 
 void loam_work_reset(void)
 {
-	enum loam_err err = loam_sys_free((uintptr_t)workers, workers_bytes + STACK_BYTES);
+	enum loam_err err = LOAM_OK;
 
+	if (workers != NULL)
+		err = loam_sys_free((uintptr_t)workers, workers_bytes + STACK_BYTES);
 	LOAM_CHECK(err == LOAM_OK, "the mark's workers could not be freed");
 	workers = NULL;
 	worker_count = 0;

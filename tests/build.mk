@@ -27,6 +27,8 @@ libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
 $(call outdir,host)/tests/test_cycle: ldflags_host := -Wl,--wrap=loam_host_world_stop,--wrap=loam_mark_page
 # test_oom fails requests for memory.
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
+# test_check loses marks.
+$(call outdir,host)/tests/test_check: ldflags_host := -Wl,--wrap=loam_checkmark_run
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))

@@ -119,6 +119,15 @@ static bool register_run(uintptr_t base, size_t size)
 	return ioctl(uffd, UFFDIO_REGISTER, &reg) == 0;
 }
 
+/* What is not registered counts as written, if it is there at all. */
+void loam_host_untrack(uintptr_t base, size_t size)
+{
+	struct uffdio_range range = {.start = base, .len = size};
+
+	if (kernel == CAN)
+		(void)ioctl(uffd, UFFDIO_UNREGISTER, &range);
+}
+
 /* One Ready run. */
 static void tell_run(uintptr_t base, size_t size, bool clear,
 		     void (*visit)(void *arg, uintptr_t base, size_t size), void *arg)

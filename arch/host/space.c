@@ -376,12 +376,15 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 
 /*
  * The kernel moves what is one mapping of its own, and will not say where one ends: halve until it does. What
- * it will not move at all is copied. `to` was accessible; a failed call may have taken it away.
+ * it will not move at all is copied. `to` was accessible; a failed call may have taken it away. From 6.17 on it moves several
+ * mappings, and may have moved some when it fails at one that is tracked: those would be moved again, empty. So none is.
  */
 static void move_pages(char *from, char *to, size_t size)
 {
 	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 
+	loam_host_untrack((uintptr_t)from, size);
+	loam_host_untrack((uintptr_t)to, size);
 	for (size_t n = size; size > 0; n = size) {
 		while (mremap(from, n, n, flags, to) == MAP_FAILED) {
 			void *p;

@@ -85,7 +85,7 @@ enum loam_barrier {
 	LOAM_BARRIER_STOP,
 };
 
-/* Not 0 while loam_store has to do more than store. loam's alone. */
+/* Not 0 while loam_store has to do more than store where a pointer was; 2: in any case. loam's alone. */
 extern uint32_t loam_barrier_on;
 void loam_store_noted(void *slot, void *value);
 
@@ -99,9 +99,9 @@ static inline void loam_store(void *slot, void *value)
 {
 	/* If the world stops between the question and the store, the old value is in a register, and kept. */
 	void *old = *(void *volatile *)slot;
+	uint32_t on = __atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED);
 
-	if (__builtin_expect(__atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0, 0) &&
-	    old != NULL)
+	if (__builtin_expect(on != 0, 0) && (old != NULL || on > 1))
 		loam_store_noted(slot, value);
 	else
 		*(void *volatile *)slot = value;
@@ -132,6 +132,49 @@ enum loam_err loam_gc_set_percent(int percent);
 
 /* Soft limit on bytes mapped by loam (Go's GOMEMLIMIT); UINT64_MAX: none. Fails: INVAL 0. */
 enum loam_err loam_gc_set_limit(uint64_t bytes);
+
+/*
+ * Check the collector: when a cycle has marked, before the world runs on, another and simpler marker walks the graph, and
+ * panics if it comes to an object that is not marked, after a word to the log about it. That makes the last
+ * stop as long as all of the marking, and takes 1/64 of the heap and 68 KiB. Also config.check.
+ * In passing it tells the log of zombies: objects that were freed explicitly while a typed object still points to them.
+ * Fails: NOMEM, NOVIRT, LIMIT, it stays off; NOENT no loam_init. Source: Go's GODEBUG=gccheckmark. Context: thread.
+ */
+LOAM_MUST_USE enum loam_err loam_gc_set_check(bool on);
+
+struct loam_gc_check {
+	uint64_t cycles;  /* that were checked, since loam_init */
+	uint64_t skipped; /* that were not, though it was on: no memory */
+	/* of the last that was */
+	uint64_t objects; /* that can be reached */
+	uint64_t
+		stale; /* words on stacks that point to a dead object; LOAM_BARRIER_SOFTWARE alone */
+	uint64_t zombies; /* pointers in typed objects to what is free, or waits to be */
+};
+
+/* Context: thread. */
+void loam_gc_check_read(struct loam_gc_check *check);
+
+/*
+ * What the audit of the software barrier has found (config.audit, with LOAM_BARRIER_SOFTWARE, where loam_sys_dirty_can). When marking
+ * begins the objects are copied. When it ends, the MMU tells which pages were written meanwhile; a pointer in an object there that
+ * differs from the copy, and was not stored by loam_store or its kin, was stored past the barrier: the collector may
+ * free a live object. The log has slot, object, old value and new (16 a cycle). It takes as much memory
+ * again as the heap. Objects that are younger than the cycle need no barrier. In untyped objects a word counts as a pointer
+ * if its old value or its new one is the address of an object.
+ * Not found is what is undone before anybody looks, and what is stored to a slot after loam_store was.
+ */
+struct loam_gc_audit {
+	uint64_t cycles;  /* that were audited, since loam_init; the others too */
+	uint64_t skipped; /* that were not: no memory */
+	uint64_t
+		checked_pages; /* of 4 KiB: written while marking, and with objects that are scanned */
+	uint64_t changed_words; /* of objects on them, that differ from the copy */
+	uint64_t missed;	/* stores past the barrier */
+};
+
+/* All 0 without an audit. Context: thread. */
+void loam_gc_audit_read(struct loam_gc_audit *audit);
 
 #ifdef __cplusplus
 }

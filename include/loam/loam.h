@@ -43,6 +43,10 @@ struct loam_config {
 	int gc_percent;
 	/* How the collector learns what the program changes while it marks: <loam/gc.h>. */
 	enum loam_barrier barrier;
+	/* True: each cycle's marks are checked: loam_gc_set_check. */
+	bool check;
+	/* True, and barrier is SOFTWARE: the MMU checks that the program uses it: loam_gc_audit_read. */
+	bool audit;
 	/* 1: print a gctrace line per collection through loam_host_log. */
 	int gctrace;
 	/* True: the heap gives each object pages of its own, with a trap behind its end, and never uses an

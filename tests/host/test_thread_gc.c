@@ -2,8 +2,10 @@
 /*
  * Many threads on one heap, marked while they run: each changes a graph of its own and hands parts of it to the
  * others, while some donate time and all assist. An object that is freed too early is poisoned (LOAM_DEBUG 3), and the
- * one that holds it sees that. [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2], [SWEEP-3], [CYCLE-1] to [CYCLE-3].
+ * one that holds it sees that; and a second marker looks after each cycle, and once the MMU at the barrier.
+ * [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2], [SWEEP-3], [CYCLE-1] to [CYCLE-3], [CHECK-1], [AUDIT-2].
  */
+#include "gc/check.h"
 #include "tests/host/heap_setup.h"
 
 #include <pthread.h>
@@ -176,6 +178,8 @@ static void graphs_survive_marking(void **state)
 {
 	struct job job[MUTATORS];
 	pthread_t donor[DONORS];
+	struct loam_gc_check check;
+	struct loam_gc_audit audit;
 	struct loam_stats stats;
 
 	(void)state;
@@ -186,6 +190,7 @@ static void graphs_survive_marking(void **state)
 	assert_int_equal(loam_root_add(slots, slots + MUTATORS), LOAM_OK);
 	assert_int_equal(loam_root_add(shared, shared + SHARED), LOAM_OK);
 	loam_gc_set_percent(20);
+	assert_int_equal(loam_gc_set_check(true), LOAM_OK);
 	for (unsigned i = 0; i < DONORS; i++)
 		assert_int_equal(pthread_create(&donor[i], NULL, donate, NULL), 0);
 	for (unsigned i = 0; i < MUTATORS; i++) {
@@ -200,6 +205,11 @@ static void graphs_survive_marking(void **state)
 	assert_int_equal(failures, 0);
 	loam_stats_read(&stats);
 	assert_true(stats.num_gc > stats.num_forced_gc);
+	loam_gc_check_read(&check);
+	assert_true(check.cycles + check.skipped >= stats.num_gc && check.skipped == 0);
+	loam_gc_audit_read(&audit);
+	assert_int_equal(audit.missed, 0);
+	assert_int_equal(audit.cycles, loam_audit_on() ? stats.num_gc : 0);
 	assert_int_equal(loam_root_remove(slots, slots + MUTATORS), LOAM_OK);
 	assert_int_equal(loam_root_remove(shared, shared + SHARED), LOAM_OK);
 	memset(slots, 0, sizeof(slots));
@@ -210,11 +220,22 @@ static void graphs_survive_marking(void **state)
 	assert_true(stats.heap_objects < 40);
 }
 
+static int heap_up_audit(void **state)
+{
+	int result;
+
+	heap_config.audit = true;
+	result = heap_up_software(state);
+	heap_config.audit = false;
+	return result;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(graphs_survive_marking),
 		heap_test_software(graphs_survive_marking),
+		cmocka_unit_test_setup_teardown(graphs_survive_marking, heap_up_audit, heap_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
