@@ -163,6 +163,12 @@ void loam_pace_did(struct loam_cache *cache, uint64_t work)
 	add_credit(cache, work);
 }
 
+void loam_pace_more(uint64_t bytes)
+{
+	loam_pacer_more(pacer, __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED), bytes);
+	loam_pace_revise();
+}
+
 void loam_pace_donated(uint64_t work)
 {
 	__atomic_add_fetch(&donated, (int64_t)work, __ATOMIC_RELAXED);
