@@ -29,7 +29,7 @@ static struct share {
 	struct loam_thread thread;
 	unsigned depth;
 	const char *bad;
-} share[LOAM_BOOT_CPUS];
+} share[LOAM_BOOT_CPUS] LOAM_BOOT_NO_ROOTS;
 
 static void trees_on_this_cpu(void *arg)
 {

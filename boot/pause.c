@@ -74,7 +74,7 @@ static uint64_t count, mask, inverse,
 	rng; /* nodes; what of a number is scattered; 1 / MULTIPLIER */
 static uint64_t chunk_steps, chunk_ns;
 static uint32_t over; /* atomic: the donor is to stop */
-static struct loam_thread donor;
+static struct loam_thread donor LOAM_BOOT_NO_ROOTS;
 
 static uint64_t next(void)
 {
@@ -291,7 +291,7 @@ static bool chunk(const struct node **at, uint64_t start, uint64_t *now, bool hu
 /* Steps that take CHUNK_NS, and what chunks usually take: the lower half's longest. */
 static void calibrate(void)
 {
-	static uint64_t took[2001]; /* far more than a root should be */
+	static uint64_t took[2001] LOAM_BOOT_NO_ROOTS;
 	const struct node *at = table[0];
 	uint64_t start, now, best = UINT64_MAX;
 
