@@ -55,7 +55,8 @@ enum kind {
 	JUMP,		    /* of the clock, while nothing is done */
 	KINDS,
 };
-static const char *const kind_name[KINDS] = {"begin", "again", "end", "assist", "late", "jump"};
+static const char *const kind_name[KINDS] = {"begin",  "again", "end", "round",
+					     "assist", "late",	"jump"};
 
 struct event {
 	uint64_t from, ns, wait_ns;
@@ -108,7 +109,7 @@ static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 	if (why == LOAM_STALL_ASSIST && (to_ns - from_ns < LEAST_NS || loam_host_cpu_id() != 0))
 		return;
 	e = note(why, from_ns, to_ns);
-	if (why == LOAM_STALL_ASSIST)
+	if (why >= LOAM_STALL_ROUND)
 		return;
 	e->wait_ns = c->stood_ns - from_ns;
 	e->pages = (uint32_t)c->last_pages;
@@ -366,7 +367,7 @@ static const char *setup(const struct loam_boot_info *info)
 	}
 	rng = 1;
 	garbage.per_s =
-		loam_cmdline_number(info->cmdline, "garbage", 32) * (1 << 20) / sizeof(struct node);
+		loam_cmdline_number(info->cmdline, "garbage", 8) * (1 << 20) / sizeof(struct node);
 	swaps.per_s = loam_cmdline_number(info->cmdline, "swaps", 2000);
 	(void)loam_gc_set_percent(-1);
 	if (!build((live << 20) / sizeof(struct node), loam_cmdline_is(info->cmdline, "near", "1")))

@@ -23,7 +23,7 @@
  */
 #include "gc/mark.h"
 
-#define FEW	    (LOAM_CLEAN_LAST / 2)
+#define FEW	    128u /* pages: scanned in one go, so soon that the last stop can follow */
 #define ROUNDS_MOST 24u
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */

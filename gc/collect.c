@@ -50,7 +50,8 @@ static void tell_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns)
 /* Marking on somebody's time. */
 struct effort {
 	uint64_t since; /* from when on it is not counted yet */
-	bool donated;	/* or for an allocation */
+	bool donated;	/* or for an allocation; */
+	bool asked;	/* or by loam_gc: then the limiter does not mind */
 };
 
 /* ---- marking ---- */
@@ -259,6 +260,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 {
 	struct loam_heap *h = &loam_heap;
 	struct loam_cycle fresh;
+	uint64_t start;
 
 	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
 	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen)) {
@@ -266,10 +268,12 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 		return;
 	}
 	loam_sweep_finish(cache);
+	start = loam_host_now_ns();
 	if (h->barrier == LOAM_BARRIER_MMU)
 		loam_clean_begin();
 	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
+	tell_stall(LOAM_STALL_ROUND, start, fresh.begin_ns);
 	loam_host_world_stop();
 	fresh.stood_ns = loam_host_now_ns();
 	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &fresh);
@@ -302,9 +306,10 @@ static void recover(struct loam_cache *cache)
 /* A round; true: it told of so little that it has been scanned already, and the last stop can come. */
 static bool clean(struct loam_cache *cache)
 {
-	uint64_t did;
+	uint64_t start = loam_host_now_ns(), did;
 	bool few = loam_clean_few(++cycle.rounds);
 
+	tell_stall(LOAM_STALL_ROUND, start, loam_host_now_ns());
 	if (!few)
 		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT);
 	while (few && loam_clean_left())
@@ -318,7 +323,7 @@ static void spent(struct effort *e)
 	uint64_t now = loam_host_now_ns(), ns = now - e->since;
 
 	__atomic_add_fetch(e->donated ? &cycle.donated_ns : &cycle.assist_ns, ns, __ATOMIC_RELAXED);
-	loam_pace_spent(ns, e->donated, now);
+	loam_pace_spent(ns, e->donated || e->asked, now);
 	e->since = now;
 }
 
@@ -510,7 +515,7 @@ static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why wh
 	uint64_t did;
 
 	while (__atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) < cycles) {
-		struct effort e = {.since = loam_host_now_ns()};
+		struct effort e = {.since = loam_host_now_ns(), .asked = true};
 
 		if (!loam_marking())
 			begin(cache, 0, why);

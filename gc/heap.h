@@ -315,9 +315,10 @@ void loam_gctrace(const struct loam_cycle *c);
 
 /* Benchmarks: what keeps a thread from its own work. Told on the CPU that did it, outside. */
 enum loam_stall {
-	LOAM_STALL_BEGIN,  /* the stop in which a cycle begins; LOAM_BARRIER_STOP: the only one */
-	LOAM_STALL_AGAIN,  /* a last stop that was not the last */
-	LOAM_STALL_END,	   /* the one in which it ends */
+	LOAM_STALL_BEGIN, /* the stop in which a cycle begins; LOAM_BARRIER_STOP: the only one */
+	LOAM_STALL_AGAIN, /* a last stop that was not the last */
+	LOAM_STALL_END,	  /* the one in which it ends */
+	LOAM_STALL_ROUND, /* asking the page tables, before the cycle or in it; stops nobody else */
 	LOAM_STALL_ASSIST, /* marking or sweeping for an allocation; may have stops in it */
 	LOAM_STALLS,
 };

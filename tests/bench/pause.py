@@ -26,7 +26,7 @@ import qemu_run  # noqa: E402  (the path above comes first)
 SIZES = (16, 64, 256, 512)
 WINDOWS_MS = (1, 2, 5, 10, 20, 50, 100)
 LIMIT_SECONDS = 1800
-EVENT = re.compile(r"^pause (begin|again|end|assist|late|jump) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.M)
+EVENT = re.compile(r"^pause (begin|again|end|round|assist|late|jump) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.M)
 RUN = re.compile(r"^pause run (\d+) nodes, chunk (\d+) ns, (\d+) chunks, (\d+) ns, (\d+) roots$", re.M)
 
 
@@ -103,6 +103,7 @@ class Result:
             "median end once all stand": (percentile([(e.ns - e.wait) / 1000 for e in ends], 50), "us"),
             "most pages in the last stop": (max(e.pages for e in ends), "pages"),
             "most rounds": (max(e.rounds for e in ends), "rounds"),
+            "longest round": (max((e.ns / 1000 for e in events if e.kind == "round"), default=0), "us"),
             "longest assist": (max((e.ns / 1000 for e in events if e.kind == "assist"), default=0), "us"),
             "longest jump of the clock": (max((e.ns / 1000 for e in jumps), default=0), "us"),
         }
@@ -121,7 +122,7 @@ class Result:
         return (f"{self.arch:8} {self.clock:5} {self.cpus}  {self.mutation:6} {self.live:4} {self['cycles']:3}"
                 f"  {self['median stop']:8.0f} {self['99th percentile of stops']:8.0f} {self['longest stop']:8.0f}"
                 f"  {self['longest stop once all stand']:7.0f} {self['longest begin once all stand']:6.0f}"
-                f" {self['most pages in the last stop']:5} {self['most rounds']:4} {self['longest assist']:8.0f}"
+                f" {self['most pages in the last stop']:5} {self['most rounds']:4} {self['longest round']:8.0f} {self['longest assist']:8.0f}"
                 f"   {self.get('least utilisation in 10 ms, by stops and assists')} {self.get('least utilisation in 10 ms, by progress')}"
                 f" {self.get('least utilisation in 10 ms, doing nothing')} {self['longest jump of the clock']:8.0f}")
 
@@ -130,8 +131,8 @@ class Result:
             yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.live}M,loam,1,{self.cpus},\"{metric}\",{value:.1f},{unit}"
 
 
-HEAD = """                                           stop, us                   all stand, us  last stop            longest   least utilisation in 10 ms   longest
-machine  clock CPUs      MiB  cycles   median     99 %  longest  longest  begin pages rounds  assist   stops,assists  progress  idle     jump, us"""
+HEAD = """                                           stop, us                   all stand, us  last stop    longest, us          least utilisation in 10 ms   longest
+machine  clock CPUs      MiB cycles  median      99 %  longest  longest  begin pages rounds   round   assist   stops,assists  progress  idle     jump, us"""
 
 
 def verdict(what, ok):
