@@ -132,6 +132,10 @@ uint64_t loam_cmdline_number(const char *cmdline, const char *name, uint64_t oth
 bool loam_cmdline_has(const char *cmdline, const char *name);
 bool loam_cmdline_is(const char *cmdline, const char *name, const char *value);
 
+/* Of a variable that is zero at first and has no pointers into the heap, or only such as the collector knows (struct loam_thread):
+ * it is not scanned. All roots are scanned in the last stop of a cycle, so what is large should not be one. */
+#define LOAM_BOOT_NO_ROOTS __attribute__((section(".bss.noroots")))
+
 /* Sections of the image (linker script). */
 extern char loam_image_start[], loam_text_end[], loam_rodata_end[], loam_image_end[];
 /* What of its data may hold pointers into the heap: all but loam's own. */

@@ -12,7 +12,7 @@
 #include "mm/print.h"
 #include "tests/kernel/selftest.h"
 
-static struct loam_thread thread;
+static struct loam_thread thread LOAM_BOOT_NO_ROOTS;
 
 static void show_memory(void)
 {

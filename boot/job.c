@@ -3,6 +3,7 @@
 #include "boot/job.h"
 
 #include "boot/bintree.h"
+#include "boot/pause.h"
 #include "boot/replay.h"
 #include "boot/smp.h"
 #include "boot/vmbench.h"
@@ -28,7 +29,7 @@ static struct share {
 	struct loam_thread thread;
 	unsigned depth;
 	const char *bad;
-} share[LOAM_BOOT_CPUS];
+} share[LOAM_BOOT_CPUS] LOAM_BOOT_NO_ROOTS;
 
 static void trees_on_this_cpu(void *arg)
 {
@@ -114,6 +115,10 @@ int loam_job_run(const struct loam_boot_info *info)
 	if (loam_cmdline_is(info->cmdline, "job", "vm")) {
 		why = loam_vmbench_run();
 		return why != NULL ? failed("benchmark", why) : 0;
+	}
+	if (loam_cmdline_is(info->cmdline, "job", "pause")) {
+		why = loam_pause_run(info);
+		return why != NULL ? failed("pauses", why) : 0;
 	}
 	if (loam_cmdline_is(info->cmdline, "job", "cpus"))
 		return trees_on_every_cpu(info);

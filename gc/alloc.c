@@ -167,6 +167,13 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 	return NULL;
 }
 
+/* Of the slots that have been claimed since there were so many: what a thread pays for, for it comes by here once
+ * for all of them. */
+static inline uint64_t claimed_bytes(const struct loam_bin *bin, uint64_t mallocs)
+{
+	return (bin->mallocs - mallocs) * bin->slot_bytes;
+}
+
 /* Any size, the slow way. Bytes before `clear_from` may be anything: the caller is about to write them, or
  * does not care. */
 __attribute__((noinline)) static void *alloc_slow(size_t size, enum loam_scan scan,
@@ -204,7 +211,7 @@ __attribute__((noinline)) static void *alloc_refill(struct loam_cache *cache, st
 	loam_cache_enter(cache);
 	p = from_bin(cache, bin, clear);
 	loam_cache_leave(cache);
-	assist_if_busy(cache, (bin->mallocs - claimed) * bin->slot_bytes);
+	assist_if_busy(cache, claimed_bytes(bin, claimed));
 	return p;
 }
 
@@ -303,6 +310,8 @@ static uintptr_t tiny_align(size_t size)
 void *loam_alloc_tiny(size_t size)
 {
 	struct loam_cache *cache;
+	struct loam_bin *bin;
+	uint64_t claimed;
 	uintptr_t p;
 	void *block;
 
@@ -310,11 +319,13 @@ void *loam_alloc_tiny(size_t size)
 		return loam_alloc_noscan(size);
 	cache = loam_cache_self();
 	collect_if_stressed();
+	bin = &cache->bin[LOAM_SPAN_TINY];
+	claimed = bin->mallocs;
 	loam_cache_enter(cache);
 	loam_count(&cache->tiny_allocs, 1);
 	p = loam_align_up(cache->tiny, tiny_align(size));
 	if (cache->tiny == 0 || p + size > cache->tiny_end) {
-		block = alloc_small(cache, &cache->bin[LOAM_SPAN_TINY], true);
+		block = alloc_small(cache, bin, true);
 		p = (uintptr_t)block;
 		if (block == NULL) {
 			loam_count(&cache->tiny_allocs, -(uint64_t)1);
@@ -328,6 +339,8 @@ void *loam_alloc_tiny(size_t size)
 	cache->tiny = p + size;
 out:
 	loam_cache_leave(cache);
+	if (bin->mallocs != claimed)
+		assist_if_busy(cache, claimed_bytes(bin, claimed));
 	return noted((void *)p, size);
 }
 
@@ -337,8 +350,11 @@ out:
 static void *alloc_types(const struct loam_type *type, size_t n)
 {
 	struct loam_cache *cache;
+	struct loam_bin *bin;
 	enum loam_scan scan;
+	uint64_t claimed;
 	size_t size;
+	bool small;
 	void *p;
 
 	if (type->size == 0 || n == 0)
@@ -352,17 +368,15 @@ static void *alloc_types(const struct loam_type *type, size_t n)
 		return scan == LOAM_SCAN_NONE ? loam_alloc_noscan(size) : loam_alloc(size);
 	cache = loam_cache_self();
 	collect_if_stressed();
+	small = size <= LOAM_SMALL_MAX;
+	bin = &cache->bin[loam_span_class(small ? loam_class_of(size) : 0, LOAM_SCAN_TYPED)];
+	claimed = bin->mallocs;
 	loam_cache_enter(cache);
-	if (size <= LOAM_SMALL_MAX)
-		p = alloc_small(cache,
-				&cache->bin[loam_span_class(loam_class_of(size), LOAM_SCAN_TYPED)],
-				true);
-	else
-		p = alloc_large(cache, size, 0, LOAM_SCAN_TYPED, 0);
+	p = small ? alloc_small(cache, bin, true) : alloc_large(cache, size, 0, LOAM_SCAN_TYPED, 0);
 	if (p != NULL)
 		loam_pointer_bits_set((uintptr_t)p, type, n);
 	loam_cache_leave(cache);
-	assist_if_busy(cache, size);
+	assist_if_busy(cache, small ? claimed_bytes(bin, claimed) : size);
 	return p;
 }
 

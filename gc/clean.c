@@ -23,7 +23,7 @@
  */
 #include "gc/mark.h"
 
-#define FEW	    (LOAM_CLEAN_LAST / 2)
+#define FEW	    128u /* pages: scanned in one go, so soon that the last stop can follow */
 #define ROUNDS_MOST 24u
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
@@ -102,9 +102,14 @@ bool loam_clean_few(uint64_t rounds)
 	return told <= FEW || rounds >= ROUNDS_MOST;
 }
 
+uint64_t loam_clean_pages(void)
+{
+	return __atomic_load_n(&pages_left, __ATOMIC_RELAXED);
+}
+
 bool loam_clean_left(void)
 {
-	return __atomic_load_n(&pages_left, __ATOMIC_RELAXED) != 0;
+	return loam_clean_pages() != 0;
 }
 
 /* The next word with bits, and its number; 0: there is none. */

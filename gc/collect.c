@@ -39,6 +39,22 @@ static struct loam_cycle cycle;
 
 static const uint32_t never_stop;
 
+void (*loam_gc_on_stall)(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+			 const struct loam_cycle *c);
+
+static void tell_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns)
+{
+	if (loam_gc_on_stall != NULL)
+		loam_gc_on_stall(why, from_ns, to_ns, &cycle);
+}
+
+/* Marking on somebody's time. */
+struct effort {
+	uint64_t since; /* from when on it is not counted yet */
+	bool donated;	/* or for an allocation; */
+	bool asked;	/* or by loam_gc: then the limiter does not mind */
+};
+
 /* ---- marking ---- */
 
 /* Until it is enough: true; or nothing is found to do: false. Inside, or stopped. */
@@ -207,7 +223,7 @@ static void end_stopped(void *arg, const void *sp)
 }
 
 /* The world was stopped; heap.collecting is held. */
-static void count_pause(uint64_t from_ns, uint64_t to_ns)
+static void count_pause(enum loam_stall why, uint64_t from_ns, uint64_t to_ns)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t ns = to_ns - from_ns;
@@ -217,6 +233,7 @@ static void count_pause(uint64_t from_ns, uint64_t to_ns)
 	h->pause_last_ns = ns;
 	h->pause_total_ns += ns;
 	h->pause_max_ns = ns > h->pause_max_ns ? ns : h->pause_max_ns;
+	tell_stall(why, from_ns, to_ns);
 }
 
 /* Begin and end in one stop. */
@@ -253,6 +270,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 {
 	struct loam_heap *h = &loam_heap;
 	struct loam_cycle fresh;
+	uint64_t start;
 
 	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
 	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen)) {
@@ -260,20 +278,23 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 		return;
 	}
 	loam_sweep_finish(cache);
+	start = loam_host_now_ns();
 	if (h->barrier == LOAM_BARRIER_MMU || loam_audit_on())
 		loam_clean_begin();
 	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
 				    .begin_ns = loam_host_now_ns()};
+	tell_stall(LOAM_STALL_ROUND, start, fresh.begin_ns);
 	loam_host_world_stop();
+	fresh.stood_ns = loam_host_now_ns();
 	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &fresh);
 	loam_host_world_start();
 	if (h->barrier == LOAM_BARRIER_STOP) {
 		cycle.done_ns = loam_host_now_ns();
-		count_pause(cycle.begin_ns, cycle.done_ns);
+		count_pause(LOAM_STALL_BEGIN, cycle.begin_ns, cycle.done_ns);
 		tell();
 	} else {
 		cycle.mark_ns = loam_host_now_ns();
-		count_pause(cycle.begin_ns, cycle.mark_ns);
+		count_pause(LOAM_STALL_BEGIN, cycle.begin_ns, cycle.mark_ns);
 	}
 	loam_gc_unlock(&h->collecting);
 }
@@ -295,12 +316,25 @@ static void recover(struct loam_cache *cache)
 /* A round; true: it told of so little that it has been scanned already, and the last stop can come. */
 static bool clean(struct loam_cache *cache)
 {
-	uint64_t did;
+	uint64_t start = loam_host_now_ns(), did;
 	bool few = loam_clean_few(++cycle.rounds);
 
+	tell_stall(LOAM_STALL_ROUND, start, loam_host_now_ns());
+	if (!few)
+		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT);
 	while (few && loam_clean_left())
 		(void)slice(cache, SLICE_BYTES, &did);
 	return few;
+}
+
+/* Count the time until now. Before a stop that may end the cycle: there the pacer learns from it. */
+static void spent(struct effort *e)
+{
+	uint64_t now = loam_host_now_ns(), ns = now - e->since;
+
+	__atomic_add_fetch(e->donated ? &cycle.donated_ns : &cycle.assist_ns, ns, __ATOMIC_RELAXED);
+	loam_pace_spent(ns, e->donated || e->asked, now);
+	e->since = now;
 }
 
 /* The last stop, which may turn out not to be. */
@@ -309,18 +343,19 @@ static void try_last_stop(void)
 	uint64_t done = FINISH_BYTES, start = loam_host_now_ns();
 
 	loam_host_world_stop();
+	cycle.stood_ns = loam_host_now_ns();
 	loam_cpu_spill(end_stopped, &done);
 	loam_host_world_start();
 	cycle.end_ns = start;
 	cycle.done_ns = loam_host_now_ns();
-	count_pause(start, cycle.done_ns);
+	count_pause(done ? LOAM_STALL_END : LOAM_STALL_AGAIN, start, cycle.done_ns);
 	if (done)
 		tell();
 }
 
 /* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
  * Outside. */
-static bool end(struct loam_cache *cache)
+static bool end(struct loam_cache *cache, struct effort *e)
 {
 	struct loam_heap *h = &loam_heap;
 	bool seems;
@@ -332,13 +367,14 @@ static bool end(struct loam_cache *cache)
 	loam_cache_leave(cache);
 	if (seems && loam_mark_overflowed())
 		recover(cache);
-	else if (seems && (h->barrier != LOAM_BARRIER_MMU || clean(cache)))
+	else if (seems && (h->barrier != LOAM_BARRIER_MMU || clean(cache))) {
+		spent(e);
 		try_last_stop();
+		e->since = cycle.done_ns;
+	}
 	loam_gc_unlock(&h->collecting);
 	return seems;
 }
-
-/* ---- donated time, assists ---- */
 
 static bool scavenge_some(struct loam_cache *cache)
 {
@@ -361,12 +397,13 @@ static bool sweep_some(struct loam_cache *cache)
 }
 
 /* Mark a little; *did: what was scanned. False: nothing was found, and others may still mark. */
-static bool mark_step(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
+static bool mark_step(struct loam_cache *cache, uint64_t bytes, struct effort *e, uint64_t *did)
 {
 	bool more = slice(cache, bytes, did);
 
+	spent(e);
 	loam_pace_revise();
-	return more ? *did > 0 : end(cache);
+	return more ? *did > 0 : end(cache, e);
 }
 
 /* Give memory back; when there is no more to do at all, allocations need not ask any more. */
@@ -393,15 +430,13 @@ static bool periodic(uint64_t now)
 static bool step(struct loam_cache *cache, uint64_t start)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED), did = 0, now;
+	uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED), did = 0;
+	struct effort e = {.since = start, .donated = true};
 	bool more;
 
 	if (loam_marking()) {
-		more = mark_step(cache, SLICE_BYTES, &did);
-		now = loam_host_now_ns();
+		more = mark_step(cache, SLICE_BYTES, &e, &did);
 		loam_pace_donated(did);
-		__atomic_add_fetch(&cycle.donated_ns, now - start, __ATOMIC_RELAXED);
-		loam_pace_spent(now - start, true, now);
 		return more;
 	}
 	if (sweep_some(cache))
@@ -431,23 +466,21 @@ bool loam_gc_work(uint64_t budget_ns)
 /* Until what is owed is done, or there is nothing to be had. */
 static void assist_marking(struct loam_cache *cache, uint64_t owed)
 {
-	uint64_t start = loam_host_now_ns(), done = 0, did, now;
+	struct effort e = {.since = loam_host_now_ns()};
+	uint64_t done = 0, did;
 
 	while (done < owed && loam_marking()) {
 		bool more = mark_step(cache, owed - done < SLICE_BYTES ? owed - done : SLICE_BYTES,
-				      &did);
+				      &e, &did);
 
 		done += did;
 		if (!more || did == 0)
 			break;
 	}
 	loam_pace_did(cache, done);
-	now = loam_host_now_ns();
-	__atomic_add_fetch(&cycle.assist_ns, now - start, __ATOMIC_RELAXED);
-	loam_pace_spent(now - start, false, now);
 }
 
-void loam_assist(struct loam_cache *cache, uint64_t bytes)
+static void assist(struct loam_cache *cache, uint64_t bytes)
 {
 	uint64_t owed;
 
@@ -464,6 +497,15 @@ void loam_assist(struct loam_cache *cache, uint64_t bytes)
 	owed = loam_pace_sweep_pages(bytes);
 	while (__atomic_load_n(&loam_heap.sweep_at, __ATOMIC_RELAXED) < owed && sweep_some(cache))
 		;
+}
+
+void loam_assist(struct loam_cache *cache, uint64_t bytes)
+{
+	uint64_t start = loam_gc_on_stall != NULL ? loam_host_now_ns() : 0;
+
+	assist(cache, bytes);
+	if (loam_gc_on_stall != NULL)
+		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 }
 
 static uint64_t scavenge_all(struct loam_cache *cache)
@@ -485,9 +527,11 @@ static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why wh
 	uint64_t did;
 
 	while (__atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) < cycles) {
+		struct effort e = {.since = loam_host_now_ns(), .asked = true};
+
 		if (!loam_marking())
 			begin(cache, 0, why);
-		else if (!slice(cache, SLICE_BYTES, &did) && !end(cache))
+		else if (!mark_step(cache, SLICE_BYTES, &e, &did))
 			loam_cpu_relax(); /* the rest is others' */
 	}
 	loam_sweep_finish(cache);
@@ -496,9 +540,11 @@ static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why wh
 void loam_collect(uint64_t seen, enum loam_why why)
 {
 	struct loam_cache *cache = loam_cache_self();
+	uint64_t start = loam_host_now_ns();
 
 	if (why == LOAM_WHY_GOAL) {
 		begin(cache, seen, why);
+		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 		return;
 	}
 	/* of a cycle that has begun, what became unreachable since is left */
@@ -549,6 +595,7 @@ void loam_gc_set_steps(uint64_t n, uint64_t bytes)
 void loam_stress(struct loam_cache *cache)
 {
 	struct loam_heap *h = &loam_heap;
+	struct effort e = {.since = loam_host_now_ns()};
 	uint64_t bytes = h->step_bytes, did;
 
 	if (__atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress != 0)
@@ -556,7 +603,7 @@ void loam_stress(struct loam_cache *cache)
 	if (bytes == 0)
 		loam_collect(0, LOAM_WHY_ASKED);
 	else if (loam_marking())
-		(void)(slice(cache, bytes, &did) || end(cache));
+		(void)mark_step(cache, bytes, &e, &did);
 	else if (!sweep_some(cache))
 		begin(cache, __atomic_load_n(&h->cycles, __ATOMIC_RELAXED), LOAM_WHY_GOAL);
 }

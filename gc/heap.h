@@ -306,6 +306,7 @@ struct loam_cycle {
 	uint64_t goal;	      /* for live_marked; 0: none */
 	uint64_t stack_bytes; /* scanned */
 	uint64_t pages_used;  /* heap pages in spans when it began */
+	uint64_t stood_ns;    /* since when all others stand, in the latest stop */
 	uint64_t rounds;      /* LOAM_BARRIER_MMU: in which written pages were scanned again */
 	uint64_t last_pages;  /* of them in the last stop */
 	uint64_t stopped_ns;  /* of all its stops */
@@ -314,6 +315,18 @@ struct loam_cycle {
 	bool forced;
 };
 void loam_gctrace(const struct loam_cycle *c);
+
+/* Benchmarks: what keeps a thread from its own work. Told on the CPU that did it, outside. */
+enum loam_stall {
+	LOAM_STALL_BEGIN, /* the stop in which a cycle begins; LOAM_BARRIER_STOP: the only one */
+	LOAM_STALL_AGAIN, /* a last stop that was not the last */
+	LOAM_STALL_END,	  /* the one in which it ends */
+	LOAM_STALL_ROUND, /* asking the page tables, before the cycle or in it; stops nobody else */
+	LOAM_STALL_ASSIST, /* marking or sweeping for an allocation; may have stops in it */
+	LOAM_STALLS,
+};
+extern void (*loam_gc_on_stall)(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+				const struct loam_cycle *c);
 
 /* Tests: collect at every n-th allocation; 0: off. */
 void loam_gc_set_stress(uint64_t n);

@@ -34,6 +34,8 @@ void loam_clean_begin(void);
 /* A round, the cycle's `rounds`th: what it told is to be scanned. True: that was little. Outside. */
 bool loam_clean_few(uint64_t rounds);
 bool loam_clean_left(void);
+/* How many pages are to be scanned still. */
+uint64_t loam_clean_pages(void);
 bool loam_clean_scan_some(struct loam_worker *w);
 /* In the stop: scan what was written since the last round; returns how many pages were. */
 uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);

@@ -17,8 +17,7 @@
 
 #define PERCENT_MAX LOAM_PACER_PERCENT_MAX
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
-
-#define CREDIT_MOST ((uint64_t)256 << 10) /* bytes */
+#define CREDIT_MOST ((uint64_t)64 << 10) /* bytes: who allocates so much scans so much at least */
 
 static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;
@@ -108,12 +107,24 @@ void loam_pace_end(const struct loam_cycle *c)
 	publish();
 }
 
+static void update(uint64_t now_ns)
+{
+	if (!loam_limiter_need_update(&limiter, now_ns) || !loam_gc_trylock(&limiter_lock))
+		return;
+	loam_limiter_update(&limiter, now_ns);
+	loam_gc_unlock(&limiter_lock);
+}
+
 /* ---- what is owed ---- */
 
 /* Without a memory limit the growth of the heap bounds what collecting costs; with one, nothing else would. */
 static bool limiting(void)
 {
-	return loam_heap.limit != UINT64_MAX && loam_limiter_limiting(&limiter);
+	if (loam_heap.limit == UINT64_MAX || !loam_limiter_limiting(&limiter))
+		return false;
+	/* while it limits nobody assists: if no time is donated either, nobody else tells it that time passes */
+	update(loam_host_now_ns());
+	return loam_limiter_limiting(&limiter);
 }
 
 /* Take up to `work` of what was done on donated time. */
@@ -163,6 +174,12 @@ void loam_pace_did(struct loam_cache *cache, uint64_t work)
 	add_credit(cache, work);
 }
 
+void loam_pace_more(uint64_t bytes)
+{
+	loam_pacer_more(pacer, __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED), bytes);
+	loam_pace_revise();
+}
+
 void loam_pace_donated(uint64_t work)
 {
 	__atomic_add_fetch(&donated, (int64_t)work, __ATOMIC_RELAXED);
@@ -180,14 +197,6 @@ uint64_t loam_pace_sweep_pages(uint64_t bytes)
 }
 
 /* ---- time ---- */
-
-static void update(uint64_t now_ns)
-{
-	if (!loam_limiter_need_update(&limiter, now_ns) || !loam_gc_trylock(&limiter_lock))
-		return;
-	loam_limiter_update(&limiter, now_ns);
-	loam_gc_unlock(&limiter_lock);
-}
 
 void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns)
 {

@@ -13,6 +13,8 @@ void loam_pace_end(const struct loam_cycle *c);
 /* The thread has taken `bytes` while marking: how much it is to scan for that; and then, how much it has. */
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
 void loam_pace_did(struct loam_cache *cache, uint64_t work);
+/* Besides what is done, about `bytes` are to be scanned still. heap.collecting is held. */
+void loam_pace_more(uint64_t bytes);
 /* So much was scanned on donated time. */
 void loam_pace_donated(uint64_t work);
 /* Prices follow what has been done and allocated. */

@@ -94,6 +94,11 @@ static int64_t percent_now(const struct loam_pacer *p)
 	return __atomic_load_n(&p->percent, __ATOMIC_RELAXED);
 }
 
+static uint64_t load(const uint64_t *field)
+{
+	return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
 static void store(uint64_t *field, uint64_t value)
 {
 	__atomic_store_n(field, value, __ATOMIC_RELAXED);
@@ -242,8 +247,8 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 
 	LOAM_ASSERT(p->triggered_bytes == LOAM_PACER_NEVER);
 	p->triggered_bytes = cut(live_bytes);
-	p->expected_work = p->last.heap_bytes + p->last.stack_bytes + w.global_bytes;
-	p->max_work = w.heap_bytes + w.stack_bytes + w.global_bytes;
+	store(&p->expected_work, p->last.heap_bytes + p->last.stack_bytes + w.global_bytes);
+	store(&p->max_work, w.heap_bytes + w.stack_bytes + w.global_bytes);
 	p->start_ns = now_ns;
 	publish(p);
 	loam_pacer_revise(p, live_bytes, 0);
@@ -256,23 +261,24 @@ static uint64_t extended(const struct loam_pacer *p, uint64_t to, uint64_t perce
 
 	if (to <= from)
 		return to;
-	grown = loam_ratio_times(loam_ratio(p->max_work, p->expected_work), to - from);
+	grown = loam_ratio_times(loam_ratio(load(&p->max_work), load(&p->expected_work)),
+				 to - from);
 	return least(from + cut(grown), to + percent_of(to, percent));
 }
 
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes)
 {
-	uint64_t live = cut(live_bytes), expected = p->expected_work;
+	uint64_t live = cut(live_bytes), expected = load(&p->expected_work);
 	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0;
 	int64_t percent = percent_now(p);
 
 	if (work_done_bytes > expected) {
 		to = extended(p, to, percent < 0 ? LOAM_PACER_PERCENT_MAX : (uint64_t)percent);
-		expected = p->max_work;
+		expected = load(&p->max_work);
 	}
 	if (live > to) {
 		to += to / OVERSHOOT;
-		expected = p->max_work;
+		expected = load(&p->max_work);
 	}
 	if (expected > work_done_bytes)
 		work = expected - work_done_bytes;
@@ -282,6 +288,14 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 	room = most_of(room, 1);
 	store(&p->work_per_byte, loam_ratio_up(work, room));
 	store(&p->bytes_per_work, loam_ratio_up(room, work));
+}
+
+void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t left_bytes)
+{
+	uint64_t work = cut(work_done_bytes) + cut(left_bytes);
+
+	store(&p->max_work, most_of(load(&p->max_work), work));
+	store(&p->expected_work, most_of(load(&p->expected_work), work));
 }
 
 uint64_t loam_pacer_assist_work(const struct loam_pacer *p, uint64_t bytes)

@@ -22,7 +22,7 @@
 #define LIMIT_NS  UINT64_C(20000000000) /* something hangs */
 #define LARGE_MAX (128u << 10)
 
-static struct loam_thread thread[LOAM_BOOT_CPUS];
+static struct loam_thread thread[LOAM_BOOT_CPUS] LOAM_BOOT_NO_ROOTS;
 static const char *bad; /* atomic: the first thing that went wrong */
 static uint32_t phase;	/* atomic: what each test makes of it */
 

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How long the collector keeps a program from its work, in the booted image, by the size of the live heap.
+
+Usage: pause.py [--quick] [--only WORD] [--csv FILE] [--data FILE] ARCH=IMAGE...
+
+The guest is boot/pause.c: no write barrier, plain stores; dirty bits tell the collector. With one CPU all marking is done by
+allocations; with two the second donates its time. "random" swaps nodes anywhere, "near" in one block for a while.
+
+Two clocks. "wall" is the host's: whatever the host does beside this is in it. A guest's CPU that the host has
+taken off stands still, and if the world is to stop it is waited for: so stops are told with and without that wait, and a second of CPUs
+that only read the clock tells how far it jumps. "insn" counts instructions, one as a nanosecond, one CPU's at a time (QEMU's
+icount): no noise, the same each time, but no caches or TLBs either, and two CPUs take turns: of those only stops count.
+"""
+import argparse
+import bisect
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+import qemu_run  # noqa: E402  (the path above comes first)
+
+SIZES = (16, 64, 256, 512)
+WINDOWS_MS = (1, 2, 5, 10, 20, 50, 100)
+LIMIT_SECONDS = 1800
+EVENT = re.compile(r"^pause (begin|again|end|round|assist|late|jump) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.M)
+RUN = re.compile(r"^pause run (\d+) nodes, chunk (\d+) ns, (\d+) chunks, (\d+) ns, (\d+) roots$", re.M)
+
+
+class Event:
+    def __init__(self, groups):
+        self.kind = groups[0]
+        self.cpu, self.start, self.ns, self.wait, self.pages, self.rounds = map(int, groups[1:])
+
+
+def boot(arch, image, clock, cpus, live, near):
+    cycles = 6 if live <= 64 else 3
+    append = f"job=pause selftest=0 live={live} near={int(near)} cycles={cycles if clock == 'wall' else (cycles + 1) // 2}"
+    argv = qemu_run.command(arch, image, "2G", append, None, "max", cpus, ("-icount", "shift=0,sleep=off") if clock == "insn" else ())
+    out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=LIMIT_SECONDS)
+    text = out.stdout.decode(errors="replace").replace("\r", "")
+    run = RUN.search(text)
+    if run is None or "pause lost" in text or "all done, all well" not in text:
+        sys.exit(f"{append}, {cpus} CPUs: no figures in:\n" + text[-3000:])
+    return [Event(g) for g in EVENT.findall(text)], int(run.group(2)), int(run.group(5))
+
+
+def union(stretches):
+    """Stretches of time, in order and disjoint."""
+    out = []
+    for lo, hi in sorted(stretches):
+        if out and lo <= out[-1][1]:
+            out[-1][1] = max(out[-1][1], hi)
+        else:
+            out.append([lo, hi])
+    return out
+
+
+def most_lost(stretches, window):
+    """The most of any `window` that is in stretches."""
+    lost = union(stretches)
+    starts, total = [s[0] for s in lost], [0]
+    for lo, hi in lost:
+        total.append(total[-1] + hi - lo)
+
+    def before(t):
+        i = bisect.bisect_right(starts, t)
+        return total[i] - (max(0, lost[i - 1][1] - t) if i else 0)
+
+    # the worst window begins where a stretch does, or ends where one ends
+    return max((max(before(lo + window) - before(lo), before(hi) - before(hi - window)) for lo, hi in lost), default=0)
+
+
+def utilisation(stretches, ms):
+    return 100 - 100 * most_lost(stretches, ms * 1000000) / (ms * 1000000)
+
+
+def percentile(values, percent):
+    values = sorted(values)
+    return values[min(len(values) - 1, len(values) * percent // 100)] if values else 0
+
+
+class Result:
+    def __init__(self, arch, clock, cpus, live, near, events, chunk, roots):
+        self.arch, self.clock, self.cpus, self.live, self.roots = arch, clock, cpus, live, roots
+        self.mutation = "near" if near else "random"
+        stops = [e for e in events if e.kind in ("begin", "again", "end")]
+        ends = [e for e in events if e.kind == "end"]
+        jumps = [e for e in events if e.kind == "jump"]
+        self.taken = [(e.start, e.start + e.ns) for e in events if e.kind in ("begin", "again", "end", "assist")]
+        self.late = [(e.start + chunk, e.start + e.ns) for e in events if e.kind == "late"]
+        self.jumped = [(e.start, e.start + e.ns) for e in jumps if e.cpu == 0]
+        us = [e.ns / 1000 for e in stops]
+        alone = [(e.ns - e.wait) / 1000 for e in stops]
+        self.figures = {
+            "cycles": (len(ends), "count"), "stops": (len(stops), "count"),
+            "median stop": (percentile(us, 50), "us"), "99th percentile of stops": (percentile(us, 99), "us"),
+            "longest stop": (max(us), "us"), "longest stop once all stand": (max(alone), "us"),
+            "longest begin once all stand": (max((e.ns - e.wait) / 1000 for e in stops if e.kind == "begin"), "us"),
+            "median end once all stand": (percentile([(e.ns - e.wait) / 1000 for e in ends], 50), "us"),
+            "most pages in the last stop": (max(e.pages for e in ends), "pages"),
+            "most rounds": (max(e.rounds for e in ends), "rounds"),
+            "longest round": (max((e.ns / 1000 for e in events if e.kind == "round"), default=0), "us"),
+            "longest assist": (max((e.ns / 1000 for e in events if e.kind == "assist"), default=0), "us"),
+            "longest jump of the clock": (max((e.ns / 1000 for e in jumps), default=0), "us"),
+        }
+        if clock == "wall" or cpus == 1:
+            self.figures |= {"least utilisation in 10 ms, by stops and assists": (utilisation(self.taken, 10), "percent"),
+                             "least utilisation in 10 ms, by progress": (utilisation(self.late, 10), "percent"),
+                             "least utilisation in 10 ms, doing nothing": (utilisation(self.jumped, 10), "percent")}
+
+    def __getitem__(self, metric):
+        return self.figures[metric][0]
+
+    def get(self, metric):
+        return f"{self[metric]:4.0f} %" if metric in self.figures else "     -"
+
+    def line(self):
+        return (f"{self.arch:8} {self.clock:5} {self.cpus}  {self.mutation:6} {self.live:4} {self['cycles']:3}"
+                f"  {self['median stop']:8.0f} {self['99th percentile of stops']:8.0f} {self['longest stop']:8.0f}"
+                f"  {self['longest stop once all stand']:7.0f} {self['longest begin once all stand']:6.0f}"
+                f" {self['most pages in the last stop']:5} {self['most rounds']:4} {self['longest round']:8.0f} {self['longest assist']:8.0f}"
+                f"   {self.get('least utilisation in 10 ms, by stops and assists')} {self.get('least utilisation in 10 ms, by progress')}"
+                f" {self.get('least utilisation in 10 ms, doing nothing')} {self['longest jump of the clock']:8.0f}")
+
+    def rows(self):
+        for metric, (value, unit) in self.figures.items():
+            yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.live}M,loam,1,{self.cpus},\"{metric}\",{value:.1f},{unit}"
+
+
+HEAD = """                                           stop, us                   all stand, us  last stop    longest, us          least utilisation in 10 ms   longest
+machine  clock CPUs      MiB cycles  median      99 %  longest  longest  begin pages rounds   round   assist   stops,assists  progress  idle     jump, us"""
+
+
+def verdict(what, ok):
+    print(f"{what}: {'met' if ok else 'NOT MET'}")
+
+
+def aims(results):
+    """What we aim at, by instructions, where there is no noise, and by the wall clock."""
+    for clock, longest in (("insn", "longest stop"), ("wall", "longest stop once all stand"), ("wall", "longest stop")):
+        some = [r for r in results if r.clock == clock]
+        if not some:
+            continue
+        worst = max(some, key=lambda r: r[longest])
+        verdict(f"{clock}: {longest} at most 1,000 us: {worst[longest]:.0f} ({worst.arch}, {worst.cpus} CPUs, {worst.live} MiB)",
+                worst[longest] <= 1000)
+    for clock in ("insn", "wall"):
+        some = [r for r in results if r.clock == clock]
+        for a in (r for r in some if r.live == SIZES[0]):
+            for b in (r for r in some if (r.arch, r.cpus, r.mutation, r.live) == (a.arch, a.cpus, a.mutation, SIZES[-1])):
+                slope = 100 * (b["median end once all stand"] / a["median end once all stand"] - 1)
+                verdict(f"{clock}: {a.arch}, {a.cpus} CPUs, {a.mutation}: {SIZES[-1]} MiB stop longer than {SIZES[0]} MiB by less than 10 %, "
+                        f"median of last stops once all stand: {slope:.1f} %", slope < 10)
+    worst = max(results, key=lambda r: r["most pages in the last stop"])
+    verdict(f"at most 64 pages in the last stop: {worst['most pages in the last stop']}", worst["most pages in the last stop"] <= 64)
+    for clock, metric in (("insn", "least utilisation in 10 ms, by stops and assists"), ("insn", "least utilisation in 10 ms, by progress"),
+                          ("wall", "least utilisation in 10 ms, by stops and assists")):
+        some = [r for r in results if r.clock == clock and metric in r.figures]
+        if some:
+            worst = min(some, key=lambda r: r[metric])
+            verdict(f"{clock}: {metric} at least 70 %: {worst[metric]:.0f} ({worst.arch}, {worst.cpus} CPUs, {worst.live} MiB, {worst.mutation})",
+                    worst[metric] >= 70)
+
+
+def plan(quick):
+    """Clock, CPUs, MiB, near."""
+    sizes = SIZES[:2] if quick else SIZES
+    for clock in ("insn", "wall"):
+        for cpus in (1, 2):
+            for live in sizes:
+                yield clock, cpus, live, False
+            for live in (sizes[0], sizes[-1]) if clock == "wall" else ():
+                yield clock, cpus, live, True
+
+
+def data(results):
+    """For the plot: what, name, x, y."""
+    for r in results:
+        name = f"{r.arch} {r.cpus} CPU{'s' if r.cpus > 1 else ''} {r.clock} {r.mutation}"
+        for metric in ("longest stop", "median end once all stand"):
+            yield f"{metric},{name},{r.live},{r[metric]:.1f}"
+        if r.live == max(x.live for x in results) and "least utilisation in 10 ms, by progress" in r.figures:
+            for ms in WINDOWS_MS:
+                yield f"stops and assists,{name},{ms},{utilisation(r.taken, ms):.1f}"
+                yield f"progress,{name},{ms},{utilisation(r.late, ms):.1f}"
+
+
+def append(path, head, lines, mode="a"):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode, encoding="ascii") as f:
+        if f.tell() == 0:
+            f.write(head + "\n")
+        f.write("".join(line + "\n" for line in lines))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="only runs of whose name this is a part: 'x86_64-insn-1-16-random'")
+    parser.add_argument("--csv")
+    parser.add_argument("--data", help="what to plot")
+    parser.add_argument("images", nargs="+", metavar="ARCH=IMAGE")
+    args = parser.parse_args()
+    results = []
+    print(HEAD)
+    for pair in args.images:
+        arch, image = pair.split("=", 1)
+        for clock, cpus, live, near in plan(args.quick):
+            if args.only not in f"{arch}-{clock}-{cpus}-{live}-{'near' if near else 'random'}":
+                continue
+            start = time.monotonic()
+            results.append(Result(arch, clock, cpus, live, near, *boot(arch, image, clock, cpus, live, near)))
+            print(f"{results[-1].line()}   ({time.monotonic() - start:.0f} s)", flush=True)
+            if args.csv:
+                append(args.csv, "bench,workload,subject,version,threads,metric,value,unit", results[-1].rows())
+    if not results:
+        sys.exit("nothing of that name")
+    aims(results)
+    if args.data:
+        append(args.data, "what,name,x,y", data(results), "w")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
