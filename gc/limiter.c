@@ -79,7 +79,7 @@ static int64_t drain(uint64_t *pool)
 	return (int64_t)(ns < POOL_MAX ? ns : POOL_MAX);
 }
 
-static void settle(struct loam_limiter *l, uint64_t now_ns)
+static void settle_up(struct loam_limiter *l, uint64_t now_ns)
 {
 	int64_t all = window(l, now_ns), work = drain(&l->work_ns), idle = drain(&l->idle_ns);
 
@@ -102,7 +102,7 @@ void loam_limiter_init(struct loam_limiter *l, uint64_t now_ns, uint64_t threads
 void loam_limiter_set_threads(struct loam_limiter *l, uint64_t now_ns, uint64_t threads)
 {
 	LOAM_ASSERT(!l->stopped);
-	settle(l, now_ns);
+	settle_up(l, now_ns);
 	set_threads(l, threads);
 	if (l->fill_ns > l->capacity_ns)
 		l->fill_ns = l->capacity_ns; /* no overflow: nobody has collected for it */
@@ -112,13 +112,13 @@ void loam_limiter_set_threads(struct loam_limiter *l, uint64_t now_ns, uint64_t 
 void loam_limiter_update(struct loam_limiter *l, uint64_t now_ns)
 {
 	LOAM_ASSERT(!l->stopped);
-	settle(l, now_ns);
+	settle_up(l, now_ns);
 }
 
 void loam_limiter_world_stopped(struct loam_limiter *l, uint64_t now_ns)
 {
 	LOAM_ASSERT(!l->stopped);
-	settle(l, now_ns);
+	settle_up(l, now_ns);
 	l->stopped = true;
 }
 

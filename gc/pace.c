@@ -107,7 +107,7 @@ void loam_pace_end(const struct loam_cycle *c)
 	publish();
 }
 
-static void update(uint64_t now_ns)
+static void update_limiter(uint64_t now_ns)
 {
 	if (!loam_limiter_need_update(&limiter, now_ns) || !loam_gc_trylock(&limiter_lock))
 		return;
@@ -204,7 +204,7 @@ void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns)
 		loam_limiter_add_idle(&limiter, ns);
 	else
 		loam_limiter_add_work(&limiter, ns);
-	update(now_ns);
+	update_limiter(now_ns);
 }
 
 /* heap.collecting is held. */
