@@ -123,7 +123,7 @@ static bool limiting(void)
 	if (loam_heap.limit == UINT64_MAX || !loam_limiter_limiting(&limiter))
 		return false;
 	/* while it limits nobody assists: if no time is donated either, nobody else tells it that time passes */
-	update(loam_host_now_ns());
+	update_limiter(loam_host_now_ns());
 	return loam_limiter_limiting(&limiter);
 }
 
