@@ -124,8 +124,8 @@ db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
 
-.PHONY: bench bench-boot bench-vm bench-frames bench-heap bench-growth bench-instructions bench-programs test-all
-bench: bench-boot bench-vm bench-frames bench-heap bench-growth bench-instructions ## all benchmarks; rows go to build/bench/results.csv
+.PHONY: bench bench-boot bench-vm bench-frames bench-heap bench-growth bench-gc bench-instructions bench-programs test-all
+bench: bench-boot bench-vm bench-frames bench-heap bench-growth bench-gc bench-instructions ## all benchmarks; rows go to build/bench/results.csv
 
 bench-boot: ## guest time to boot, by size of RAM
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
@@ -172,11 +172,27 @@ $(BUILD)/bench/heap-go: tests/bench/heap_go/main.go
 	$(Q)echo "  GO      $@"
 	$(Q)GO111MODULE=off GOTOOLCHAIN=local GOPROXY=off go build -o $@ $<
 
+# Collectors: a program a subject, all from one source; the names loam has already are found in its headers.
+gc_subjects := loam bdwgc mimalloc
+gc_has = $(if $(shell grep -l '\<$(1)\>' include/loam/*.h),1,0)
+gc_flags_loam = -DLOAM_BENCH_BARRIER=$(call gc_has,LOAM_BARRIER_SOFTWARE) -DLOAM_BENCH_STORE=$(call gc_has,loam_store) \
+	-DLOAM_BENCH_PAUSE_MAX=$(call gc_has,pause_max_ns) -Wl,--wrap=loam_host_world_stop,--wrap=loam_host_world_start
+$(BUILD)/bench/gc-%: tests/bench/gc.c tests/bench/subject/gc-%.h $(wildcard tests/bench/subject/*.h include/loam/*.h) $(call outdir,host)/libloam.a
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  LD      $@"
+	$(Q)$(HOST_CC) $(heap_cflags) $(gc_flags_$*) -DGC_SUBJECT='"tests/bench/subject/gc-$*.h"' $(filter %.c,$^) $(heap_libs_$*) -o $@
+$(BUILD)/bench/gc-go: tests/bench/gc_go/main.go
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  GO      $@"
+	$(Q)GO111MODULE=off GOTOOLCHAIN=local GOPROXY=off go build -o $@ $<
+
+go_programs = $(BUILD)/bench/heap-go $(BUILD)/bench/gc-go
 bench-programs: deps
 	$(Q)$(MAKE) -s --no-print-directory FLAVOUR=release \
-		$(heap_subjects:%=$(BUILD)/bench/heap-%) $(count_subjects:%=$(BUILD)/bench/instructions-%)
-	$(Q)rm -f $(if $(shell command -v go),,$(BUILD)/bench/heap-go)
-	$(Q)$(if $(shell command -v go),$(MAKE) -s --no-print-directory $(BUILD)/bench/heap-go,echo 'go: no toolchain')
+		$(heap_subjects:%=$(BUILD)/bench/heap-%) $(count_subjects:%=$(BUILD)/bench/instructions-%) \
+		$(gc_subjects:%=$(BUILD)/bench/gc-%)
+	$(Q)rm -f $(if $(shell command -v go),,$(go_programs))
+	$(Q)$(if $(shell command -v go),$(MAKE) -s --no-print-directory $(go_programs),echo 'go: no toolchain')
 
 QUICK ?=
 heap_args = --csv $(BUILD)/bench/results.csv --programs $(BUILD)/bench $(if $(filter 1,$(QUICK)),--quick)
@@ -187,6 +203,13 @@ bench-growth: bench-programs ## time for an operation against live heap, 1 MiB t
 	$(Q)python3 tests/bench/growth.py $(heap_args) --out $(BUILD)/bench/heap-growth.csv
 	$(Q)gnuplot -e 'csv="$(BUILD)/bench/heap-growth.csv"; svg="$(BUILD)/bench/heap-growth.svg"' tests/bench/growth.gp
 	$(Q)echo "plot: $(BUILD)/bench/heap-growth.svg"
+
+curve = $(BUILD)/bench/gc-curve
+bench-gc: bench-programs ## the collector beside Go, bdwgc and mimalloc: time, stalls, stops; a plot (host; QUICK=1, ONLY=)
+	$(Q)rm -f $(curve).csv
+	$(Q)python3 tests/bench/gc.py $(heap_args) --curve $(curve).csv $(if $(ONLY),--only '$(ONLY)')
+	$(Q)if test -f $(curve).csv; then \
+		gnuplot -e 'csv="$(curve).csv"; svg="$(curve).svg"' tests/bench/gc.gp && echo "plot: $(curve).svg"; fi
 
 bench-instructions: bench-programs ## instructions of an allocation and of a free, beside others (host, Valgrind)
 	$(Q)python3 tests/bench/instructions.py --csv $(BUILD)/bench/results.csv --programs $(BUILD)/bench

@@ -74,11 +74,11 @@ def run(argv):
     return pick(runs, argv[2])
 
 
-def run_once(argv, timeout=TIMEOUT):
-    """What a program of heap.c says, as a dictionary; or why there is nothing, as a string."""
+def run_once(argv, timeout=TIMEOUT, **options):
+    """What a program of heap.c says, as a dictionary; or why there is nothing, as a string. Options: of subprocess."""
     try:
         out = subprocess.run(list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, check=False, timeout=timeout, text=True, errors="replace")
+                             stderr=subprocess.PIPE, check=False, timeout=timeout, text=True, errors="replace", **options)
     except subprocess.TimeoutExpired:
         return f"not done after {timeout} s"
     except OSError as e:
