@@ -174,15 +174,17 @@ def curve(programs, there, cpus, quick):
                     w.add(subject, run(programs, subject, "curve", cpus, w.args))
         for subject, why in w.bad.items():
             print(f"{mib_name(mib)} of {subject}: {why}")
+        print(f"curve, {mib_name(mib)}: measured", file=sys.stderr, flush=True)
     for metric, title, form in (("cpu/op", "CPU ns to replace a node", ".1f"), ("stop", "longest stop, ms", ".3f"),
                                 ("worst", "worst stall of 256 operations, ms", ".2f")):
         print(f"\n{title}, by live nodes; 2,048 are replaced, the others stand by; {cpus} CPUs")
-        print(f"  {'subject':9}" + "".join(f"{mib_name(m):>10}" for m in out) + f"{'max/min':>9}")
+        print(f"  {'subject':9}" + "".join(f"{mib_name(m):>12}" for m in out)
+              + (f"{'max/min':>9}" if metric == "cpu/op" else ""))
         for subject in (s for s in SUBJECTS if s in there and (s != FLOOR or metric != "stop")):
             found = [w.best(subject, metric) for w in out.values()]
             known = [v for v in found if v is not None]
-            print(f"  {subject:9}" + "".join(f"{'-' if v is None else format(v, form):>10}" for v in found)
-                  + (f"{max(known) / max(min(known), 1e-4):9.2f}" if known else ""))
+            print(f"  {subject:9}" + "".join(f"{'-' if v is None else format(v, form):>12}" for v in found)
+                  + (f"{max(known) / min(known):9.2f}" if known and metric == "cpu/op" else ""))
     sys.stdout.flush()
     return out
 
@@ -218,7 +220,8 @@ def main():
         if args.curve:
             pathlib.Path(args.curve).unlink(missing_ok=True)
             heap.append_rows(args.curve, rows)
-    aims(figures)
+    if figures:
+        aims(figures)
     return 0
 
 

@@ -149,6 +149,13 @@ func scramble(i, n uint64) uint64 {
 	}
 }
 
+func slotOf(i, nodes uint64) uint64 {
+	if i < window || i >= nodes-window {
+		return i
+	}
+	return window + scramble(i-window, nodes-2*window)
+}
+
 func graphFill(nodes uint64) {
 	if nodes < 4*window || nodes>>32 != 0 {
 		die("so many nodes are not possible")
@@ -157,10 +164,10 @@ func graphFill(nodes uint64) {
 	rng := uint64(20261124)
 	table = make([]*node, nodes)
 	for i := uint64(0); i < nodes; i++ {
-		table[scramble(i, nodes)] = &node{marker: nodeMarker}
+		table[slotOf(i, nodes)] = &node{marker: nodeMarker}
 	}
 	for i := uint64(0); i < nodes; i++ {
-		n := table[scramble(i, nodes)]
+		n := table[slotOf(i, nodes)]
 		for k := range n.link {
 			n.link[k] = table[below(next(&rng), nodes/2)]
 		}

@@ -82,7 +82,7 @@ static void *loam_help(void *arg)
 
 static inline void heap_gc_begin(struct heap_thread *t, void *base, unsigned cpus, unsigned percent)
 {
-	struct loam_config config = {.gc_percent = (int)percent, .gctrace = getenv("LT") != 0};
+	struct loam_config config = {.gc_percent = (int)percent};
 
 	loam_bench_barrier(&config);
 	loam_percent = (int)percent;
