@@ -322,6 +322,7 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 	}
 }
 
+/* Single objects first, everybody's: the longer a span waits, the more of it is scanned at once. */
 bool loam_mark_drain(struct loam_worker *w)
 {
 	uint32_t number;
@@ -330,11 +331,12 @@ bool loam_mark_drain(struct loam_worker *w)
 		drain_objects(w);
 		if (loam_mark_enough(w))
 			return true;
+		if (loam_work_get_objects(w))
+			continue;
 		number = loam_work_get_span(w);
-		if (number != 0)
-			scan_span(w, loam_span_record(number));
-		else if (!loam_work_get_objects(w))
+		if (number == 0)
 			return false;
+		scan_span(w, loam_span_record(number));
 	}
 }
 

@@ -6,7 +6,7 @@
  * What a worker marks waits with it: spans in a ring, first in, first out, for the longer a span waits the more of it
  * is scanned at once; single objects on a stack. What does not fit goes to all: spans to a list
  * through their records, which needs no memory, and objects to a stack of fixed size. A worker
- * without work takes from all, and else steals half of another's ring. When its slice ends, everything it has goes to
+ * takes from all first, where spans have waited longest, then from its own ring, and else steals half of another's. When its slice ends, everything it has goes to
  * all: nobody's work waits for a thread that does something else.
  *
  *   [WORK-1] What waits is in one place: with a worker that is taken, or with all.
@@ -24,7 +24,7 @@
 #include "gc/work.h"
 
 #define STACK_BYTES ((uint64_t)256 << 10)
-#define BATCH	    64u
+#define BATCH	    64u /* objects taken at once */
 
 static struct loam_worker *workers; /* init */
 static unsigned worker_count;	    /* init */
@@ -147,12 +147,15 @@ static uint32_t give_objects_locked(struct loam_worker *w, uint32_t count)
 	return count;
 }
 
+static void put_back_locked(struct loam_worker *w);
+
 void loam_worker_give(struct loam_worker *w)
 {
 	uint32_t number;
 
-	if (held(w) > 0 || w->object_count > 0) {
+	if (held(w) > 0 || w->object_count > 0 || w->hand_at < w->hand_count) {
 		loam_gc_lock(&all.lock);
+		put_back_locked(w);
 		while ((number = pop(w)) != 0)
 			list_locked(number);
 		give_objects_locked(w, w->object_count);
@@ -163,7 +166,8 @@ void loam_worker_give(struct loam_worker *w)
 	__atomic_add_fetch(&loam_heap.marking_bytes, w->marked_bytes, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.scanned_bytes, w->scanned_bytes, __ATOMIC_RELAXED);
 	w->marked_bytes = w->scanned_bytes = 0;
-	LOAM_ASSERT(held(w) == 0 && w->object_count == 0); /* [WORK-1] */
+	LOAM_ASSERT(held(w) == 0 && w->object_count == 0 &&
+		    w->hand_at == w->hand_count); /* [WORK-1] */
 	if (w->solo)
 		__atomic_store_n(&all.alone, 0, __ATOMIC_RELEASE);
 	/* in this order: who sees nobody active sees the lists as they are; partner: loam_work_none */
@@ -204,27 +208,36 @@ bool loam_work_put_far(struct loam_worker *w, uintptr_t single)
 
 /* ---- taking ---- */
 
-/* Some of all's spans, into an empty ring; the first is returned. */
-static uint32_t take_listed(struct loam_worker *w)
+/* What has waited longest, of all's. False: nothing has. */
+static bool take_listed(struct loam_worker *w)
 {
-	uint32_t first = 0;
-
+	w->hand_at = w->hand_count = 0;
 	if (__atomic_load_n(&all.first, __ATOMIC_RELAXED) == 0)
-		return 0;
+		return false;
 	loam_gc_lock(&all.lock);
-	for (unsigned i = 0; i < BATCH && all.first != 0; i++) {
+	while (w->hand_count < LOAM_WORKER_HAND && all.first != 0) {
 		uint32_t number = all.first, next = loam_span_record(number)->queue_next;
 
 		__atomic_store_n(&all.first, next, __ATOMIC_SEQ_CST);
 		if (next == 0)
 			all.last = 0;
-		if (first == 0)
-			first = number;
-		else
-			push(w, number);
+		w->hand[w->hand_count++] = number;
 	}
 	loam_gc_unlock(&all.lock);
-	return first;
+	return w->hand_count > 0;
+}
+
+/* What is left of those, back to where they were. */
+static void put_back_locked(struct loam_worker *w)
+{
+	while (w->hand_count > w->hand_at) {
+		uint32_t number = w->hand[--w->hand_count];
+
+		loam_span_record(number)->queue_next = all.first;
+		if (all.first == 0)
+			all.last = number;
+		__atomic_store_n(&all.first, number, __ATOMIC_SEQ_CST);
+	}
 }
 
 /* Half of what another worker has. */
@@ -259,12 +272,14 @@ static uint32_t steal_from(struct loam_worker *w, struct loam_worker *victim)
 	}
 }
 
+/* All's come first, for they have waited longer than its own. */
 uint32_t loam_work_get_span(struct loam_worker *w)
 {
-	uint32_t number = pop(w);
+	uint32_t number;
 
-	if (number == 0)
-		number = take_listed(w);
+	if (w->hand_at < w->hand_count || take_listed(w))
+		return w->hand[w->hand_at++];
+	number = pop(w);
 	for (unsigned i = 0; i < worker_count && number == 0; i++) {
 		if (&workers[i] != w)
 			number = steal_from(w, &workers[i]);

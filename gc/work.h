@@ -12,6 +12,7 @@
 #define LOAM_WORKER_SPANS   256u
 #define LOAM_WORKER_OBJECTS 1024u
 #define LOAM_WORKER_MAX	    32u
+#define LOAM_WORKER_HAND    64u
 
 /* What a thread has while it marks. A span waits as the number of its record; a single object as its address, the low
  * bits of which tell what of it is scanned (mark.c). */
@@ -21,11 +22,13 @@ struct loam_worker {
 	bool solo;	      /* its thread's: no other thread is attached, or all are stopped */
 	uint32_t
 		head; /* atomic: spans [head, tail) wait, modulo LOAM_WORKER_SPANS; thieves move it too */
-	uint32_t tail;			       /* atomic; its thread's */
-	uint32_t object_count;		       /* its thread's */
-	uint64_t marked_bytes, scanned_bytes;  /* its thread's: since it was taken */
-	uint64_t enough_bytes;		       /* its thread's: scanned_bytes at which it ends */
-	const uint32_t *stop;		       /* its thread's: not 0: end at once */
+	uint32_t tail;			      /* atomic; its thread's */
+	uint32_t object_count;		      /* its thread's */
+	uint64_t marked_bytes, scanned_bytes; /* its thread's: since it was taken */
+	uint64_t enough_bytes;		      /* its thread's: scanned_bytes at which it ends */
+	const uint32_t *stop;		      /* its thread's: not 0: end at once */
+	uint32_t hand_at, hand_count; /* its thread's: of hand, the next, and how many there were */
+	uint32_t hand[LOAM_WORKER_HAND];       /* its thread's: spans that are scanned next */
 	uint32_t span[LOAM_WORKER_SPANS];      /* atomic */
 	uintptr_t object[LOAM_WORKER_OBJECTS]; /* its thread's; the last first */
 } __attribute__((aligned(64)));
