@@ -255,6 +255,35 @@ static void say(const char *file, int line, const char *msg)
 	_exit(write(1, text, strlen(text)) > 0 ? 42 : 43);
 }
 
+/* In a process of its own; what that has said. */
+static void lose_apart(enum found where, char *got, size_t size)
+{
+	int tube[2], status;
+	size_t all = 0;
+	ssize_t n;
+	pid_t child;
+
+	assert_int_equal(pipe(tube), 0);
+	child = fork();
+	if (child == 0) {
+		dup2(tube[1], 1);
+		loam_host_on_panic(say);
+		loam_host_on_log(keep_text);
+		text[0] = '\0';
+		on();
+		lose(where);
+		_exit(0);
+	}
+	close(tube[1]);
+	while ((n = read(tube[0], got + all, size - 1 - all)) > 0)
+		all += (size_t)n;
+	got[all] = '\0';
+	close(tube[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 static void lost_mark_is_found(void **state)
 {
 	static const char *const want[] = {"a root", "of the object", "of the object", "a root",
@@ -264,29 +293,7 @@ static void lost_mark_is_found(void **state)
 
 	(void)state;
 	for (enum found where = IN_ROOT; where <= last; where++) {
-		int tube[2], status;
-		ssize_t n, all = 0;
-		pid_t child;
-
-		assert_int_equal(pipe(tube), 0);
-		child = fork();
-		if (child == 0) {
-			dup2(tube[1], 1);
-			loam_host_on_panic(say);
-			loam_host_on_log(keep_text);
-			text[0] = '\0';
-			on();
-			lose(where);
-			_exit(0);
-		}
-		close(tube[1]);
-		while ((n = read(tube[0], got + all, sizeof(got) - 1 - (size_t)all)) > 0)
-			all += n;
-		got[all] = '\0';
-		close(tube[0]);
-		assert_int_equal(waitpid(child, &status, 0), child);
-		assert_true(WIFEXITED(status));
-		assert_int_equal(WEXITSTATUS(status), 42);
+		lose_apart(where, got, sizeof(got));
 		assert_non_null(strstr(got, "[CHECK-1]"));
 		assert_non_null(strstr(got, want[where]));
 		assert_non_null(strstr(got, "80 bytes"));

@@ -236,8 +236,6 @@ MUTANTS = [
      "\t\tif (loam_bin_claimed(bin) != 0)\n\t\t\tloam_mark_claimed(", "\t\tif (false)\n\t\t\tloam_mark_claimed(", "test_gc", HOST),
     ("the barrier forgets the old value", "gc/barrier.c", "\t\tnote(cache, *(uintptr_t *)slot);\n", "", "test_check", HOST),
     ("what was noted is not marked in the end", "gc/collect.c", "\t\tloam_notes_flush(t);\n", "\t\t(void)t;\n", "test_check", HOST),
-    ("an inbox is emptied without a look whether its spans are swept", "gc/remote.c",
-     "loam_sweep_ensure(cache, span); /* or the sweep misses", "/* or the sweep misses", "thread", HOST),
     ("a scan bit is set before the object waits", "gc/mark.c",
      "\tif (loam_span_batched(span))\n\t\tenqueue(w, span, slot);",
      "\tif (loam_span_batched(span) && slot % 16 == 9)\n\t\tloam_span_scan_bits(span)[slot / 64] |= bit;\n"
