@@ -78,6 +78,7 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	int bad = 0;
 
 	config.gctrace = loam_cmdline_is(info->cmdline, "gctrace", "1");
+	config.check = loam_cmdline_is(info->cmdline, "gccheck", "1");
 	err = loam_init(&config);
 	LOAM_CHECK(err == LOAM_OK, "loam_init failed");
 	err = loam_thread_attach(&thread, info->stack_base);

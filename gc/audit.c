@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Audit: the MMU checks the software barrier. When marking begins, in the stop, all memory of spans that are scanned is copied to
- * a shadow, a range as long as the heap's. While marking goes on, loam_store and its kin record each slot they store to.
- * When it ends, the dirty bits tell which pages were written, and there each word that differs from the shadow and has no record
- * was stored past the barrier: told by name, before the object it hid is missed.
+ * Audit: the MMU checks the software barrier. When marking begins, in the stop, all memory of spans that are scanned is
+ * copied to a shadow, a range as long as the heap's. While marking goes on, loam_store and its kin record each slot they
+ * store to. When it ends, the dirty bits tell which pages were written, and there each word that differs from the
+ * shadow and has no record was stored past the barrier: told by name, before the object it hid is missed.
  *
- *   [AUDIT-1] Every pointer of an object that was there when marking began, is as it was then when marking ends, or was stored by
- *             the barrier, or is reported.
+ *   [AUDIT-1] Every pointer of an object that was there when marking began is, when it ends, as it was then, or was
+ *             stored by the barrier, or is reported.
  *   [AUDIT-2] Nothing else is reported.
  *   [AUDIT-3] A page that is not told is as it was. (All of them are compared at LOAM_DEBUG 3.)
  *
@@ -20,14 +20,15 @@
  *
  * One bit a slot: what is stored by the barrier once may be stored past it afterwards unseen. The other way round it is
  * seen: the first record of a slot looks whether its word is still the shadow's. Not so for slots of loam_store_exchange
- * and _compare, to which others may store at the same time. Unseen is also what is as it was again at the end. Root ranges and stacks
- * are not audited: the dirty bits are of the heap alone.
+ * and _compare, to which others may store at the same time. Unseen is also what is as it was again at the end. Root
+ * ranges and stacks are not audited: the dirty bits are of the heap alone.
  *
- * Memory: the shadow, made Ready as needed and kept; a bit a word; 73 bytes a heap page. If there is none, the cycle goes without audit;
- * that is counted, and told. What is found is told after the last stop, and waits in memory that is no root (checkmark.c).
+ * Memory: the shadow, made Ready as needed and kept; a bit a word; 64 bytes and 3 bits a heap page. If there is none, the
+ * cycle goes without audit; that is counted, and told. What is found is told after the last stop, and waits in memory
+ * that is no root (checkmark.c).
  *
  * Concurrency: stopped, but for loam_audit_record: there spans stay what they are, and bits are atomic.
- * Reference: design section 5 (hardware audits the software barrier). Model of the barrier: tests/model/hybrid.pml.
+ * Model of the barrier: tests/model/hybrid.pml.
  */
 #include "gc/check.h"
 #include "gc/mark.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Check-mark: a second marker, which has nothing in common with the first but the records of spans. When marking is over, still in the last
- * stop, it walks the graph from the roots, with a bit map and a stack of its own, and looks whether all that it
- * comes by is marked (Go's GODEBUG=gccheckmark=1). Simple on purpose: one object at a time, one word at a time,
- * slots by division.
+ * Check-mark: a second marker, which has nothing in common with the first but the records of spans. When marking is
+ * over, still in the last stop, it walks the graph from the roots, with a bit map and a stack of its own, and looks
+ * whether all that it comes by is marked (Go's GODEBUG=gccheckmark=1). Simple on purpose: one object at a time, one
+ * word at a time, slots by division.
  *
  *   [CHECK-1] What can be reached when marking ends is marked.
- *   [CHECK-2] A pointer in a typed object leads to an object in use, or out of the heap. Else it is a zombie: whose object was freed
- *             explicitly and is still pointed to. The program's fault, so it is told and counted, no more.
+ *   [CHECK-2] A pointer in a typed object leads to an object in use, or out of the heap. Else it is a zombie: its object
+ *             was freed explicitly and is still pointed to. The program's fault, so it is told and counted, no more.
  *             A conservative word proves nothing. Nor does a look at an unlucky moment, between the free of an object and
  *             the clearing of the pointer to it; or a pointer to the end of an object, which is the start of the next.
  *
@@ -17,11 +17,11 @@
  *
  * Slots that are claimed and not handed out ([CACHE-1]) are marked, and hold old bytes: not scanned.
  *
- * When the stack is full, objects are reached without a place on it; once it is empty, a pass over all that is reached and was not scanned
- * fills it again. Each pass scans one object at least, or is the last.
+ * When the stack is full, objects are reached without a place on it; once it is empty, a pass over all that is
+ * reached and was not scanned fills it again. Each pass scans one object at least, or is the last.
  *
- * Memory: a table of two bits a granule of 16 bytes, 1/64 of the heap, backed in the stop as far as the heap has grown; and 64 KiB. When
- * there is none the cycle goes unchecked; that is counted, and told. What is found is told after the stop, for a
+ * Memory: two bits a granule of 16 bytes, 1/64 of the heap, backed in the stop as far as the heap has grown; and 64 KiB.
+ * When there is none the cycle goes unchecked; that is counted, and told. What is found is told after the stop, for a
  * thread may have been stopped amid a line of the log. It waits in memory that is no root.
  *
  * Concurrency: all of it stopped, or with heap.collecting held.

@@ -56,7 +56,7 @@ static inline void tangle_step(struct rng *rng)
 		return;
 	}
 	n = node_below(rng, *root);
-	switch (rng_below(rng, 8)) {
+	switch (rng_below(rng, 10)) {
 	case 0: /* what hangs there moves, by way of a register */
 		other = n->edge[e];
 		loam_store(&n->edge[e], NULL);
@@ -71,6 +71,11 @@ static inline void tangle_step(struct rng *rng)
 	case 2: /* shared */
 		other = tangle_root[rng_below(rng, TANGLE_ROOTS)];
 		loam_store_exchange(&n->edge[e], other);
+		break;
+	case 8: /* from the graph to a root, and the other way round */
+		other = n->edge[e];
+		loam_store(&n->edge[e], *root);
+		loam_store(root, other);
 		break;
 	case 3: /* many at once, and a block that grows, shrinks in its place, and is freed */
 		other = loam_alloc(sizeof(n->edge) + 40);

@@ -94,6 +94,26 @@ static void wide_object_is_checked(void **state)
 	loam_root_remove(&wide, &wide + 1);
 }
 
+/* Nothing but the pin leads there, and on to more. */
+static void pinned_objects_are_checked(void **state)
+{
+	static volatile uintptr_t hidden;
+	void **p;
+
+	(void)state;
+	on();
+	loam_gc();
+	p = loam_alloc(48);
+	loam_store(&p[1], loam_alloc(48));
+	hidden = ~(uintptr_t)p;
+	assert_int_equal(loam_pin(p), LOAM_OK);
+	p = NULL;
+	clear_stack();
+	loam_gc();
+	assert_true(figures().objects >= 2);
+	assert_int_equal(loam_unpin((void *)~hidden), LOAM_OK);
+}
+
 static void no_memory_no_check(void **state)
 {
 	(void)state;
@@ -235,6 +255,35 @@ static void say(const char *file, int line, const char *msg)
 	_exit(write(1, text, strlen(text)) > 0 ? 42 : 43);
 }
 
+/* In a process of its own; what that has said. */
+static void lose_apart(enum found where, char *got, size_t size)
+{
+	int tube[2], status;
+	size_t all = 0;
+	ssize_t n;
+	pid_t child;
+
+	assert_int_equal(pipe(tube), 0);
+	child = fork();
+	if (child == 0) {
+		dup2(tube[1], 1);
+		loam_host_on_panic(say);
+		loam_host_on_log(keep_text);
+		text[0] = '\0';
+		on();
+		lose(where);
+		_exit(0);
+	}
+	close(tube[1]);
+	while ((n = read(tube[0], got + all, size - 1 - all)) > 0)
+		all += (size_t)n;
+	got[all] = '\0';
+	close(tube[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 static void lost_mark_is_found(void **state)
 {
 	static const char *const want[] = {"a root", "of the object", "of the object", "a root",
@@ -244,34 +293,102 @@ static void lost_mark_is_found(void **state)
 
 	(void)state;
 	for (enum found where = IN_ROOT; where <= last; where++) {
-		int tube[2], status;
-		ssize_t n, all = 0;
-		pid_t child;
-
-		assert_int_equal(pipe(tube), 0);
-		child = fork();
-		if (child == 0) {
-			dup2(tube[1], 1);
-			loam_host_on_panic(say);
-			loam_host_on_log(keep_text);
-			text[0] = '\0';
-			on();
-			lose(where);
-			_exit(0);
-		}
-		close(tube[1]);
-		while ((n = read(tube[0], got + all, sizeof(got) - 1 - (size_t)all)) > 0)
-			all += n;
-		got[all] = '\0';
-		close(tube[0]);
-		assert_int_equal(waitpid(child, &status, 0), child);
-		assert_true(WIFEXITED(status));
-		assert_int_equal(WEXITSTATUS(status), 42);
+		lose_apart(where, got, sizeof(got));
 		assert_non_null(strstr(got, "[CHECK-1]"));
 		assert_non_null(strstr(got, want[where]));
 		assert_non_null(strstr(got, "80 bytes"));
 		if (LOAM_DEBUG >= 2)
 			assert_non_null(strstr(got, "allocated by thread"));
+	}
+}
+
+/* ---- what nobody but a stack holds when marking ends ---- */
+
+enum taken {
+	BY_STORE,
+	BY_EXCHANGE,
+	BY_COMPARE,
+	BY_ZERO,
+	BY_MOVE,
+	BY_REALLOC,
+	BY_ROOT_REMOVE,
+	BY_UNPIN,
+	TAKEN_COUNT,
+};
+
+static void *taken_root;
+static volatile uintptr_t away; /* inverted */
+
+__attribute__((noinline)) static void put_away(enum taken how)
+{
+	void **in = loam_alloc(2000), *p = loam_alloc(80);
+
+	((uint64_t *)p)[5] = 12345;
+	away = ~(uintptr_t)p;
+	loam_store(&in[245], p);
+	if (how == BY_UNPIN)
+		assert_int_equal(loam_pin(p), LOAM_OK);
+	else
+		loam_store(&taken_root, how == BY_ROOT_REMOVE ? p : in);
+}
+
+/* With its address on the stack alone, which is not looked at any more; or it is, with the MMU's help. */
+static void take_out(enum taken how)
+{
+	void **in = taken_root, *p = (void *)~away;
+
+	away = 0;
+	switch (how) {
+	case BY_STORE:
+		loam_store(&in[245], NULL);
+		break;
+	case BY_EXCHANGE:
+		assert_ptr_equal(loam_store_exchange(&in[245], NULL), p);
+		break;
+	case BY_COMPARE:
+		assert_true(loam_store_compare(&in[245], p, NULL));
+		break;
+	case BY_ZERO:
+		loam_store_zero(in, 1968);
+		break;
+	case BY_MOVE:
+		loam_store_move(in + 100, in, 1200);
+		break;
+	case BY_REALLOC:
+		assert_ptr_equal(loam_realloc(in, 1961), in); /* amid the pointer */
+		break;
+	case BY_ROOT_REMOVE:
+		assert_int_equal(loam_root_remove(&taken_root, &taken_root + 1), LOAM_OK);
+		taken_root = NULL;
+		break;
+	default:
+		assert_int_equal(loam_unpin(p), LOAM_OK);
+	}
+	finish_marking();
+	while (loam_sweep_pending())
+		loam_gc_work(1000);
+	assert_ptr_equal(loam_object_base(p), p);
+	assert_int_equal(((uint64_t *)p)[5], 12345);
+}
+
+/* [BARRIER-1], [CLEAN-1] */
+static void what_is_taken_out_while_marking_lives(void **state)
+{
+	(void)state;
+	if (loam_heap.barrier == LOAM_BARRIER_STOP)
+		skip(); /* no MMU to ask */
+	for (enum taken how = BY_STORE; how < TAKEN_COUNT; how++) {
+		assert_int_equal(loam_root_add(&taken_root, &taken_root + 1), LOAM_OK);
+		put_away(how);
+		clear_stack();
+		loam_gc();
+		clear_stack();
+		loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+		assert_true(loam_marking());
+		take_out(how);
+		loam_store(&taken_root, NULL);
+		if (how != BY_ROOT_REMOVE)
+			assert_int_equal(loam_root_remove(&taken_root, &taken_root + 1), LOAM_OK);
 	}
 }
 
@@ -414,6 +531,8 @@ int main(void)
 		heap_test_software(graph_is_checked_in_small_steps),
 		heap_test_stop(graph_is_checked_in_small_steps),
 		heap_test(wide_object_is_checked),
+		heap_test(pinned_objects_are_checked),
+		heap_test_software(pinned_objects_are_checked),
 		heap_test(no_memory_no_check),
 		heap_test(on_and_off),
 		cmocka_unit_test_setup_teardown(config_turns_it_on, heap_up_checked, heap_down),
@@ -421,6 +540,8 @@ int main(void)
 		heap_test(lost_mark_is_found),
 		heap_test_stop(lost_mark_is_found),
 		heap_test_software(lost_mark_is_found),
+		heap_test_software(what_is_taken_out_while_marking_lives),
+		heap_test(what_is_taken_out_while_marking_lives),
 		heap_test(zombies_are_told),
 		heap_test_software(what_proves_nothing_is_not_told),
 		heap_test_software(what_waits_to_be_freed_is_told),

@@ -3,7 +3,7 @@
  * Many threads on one heap, marked while they run: each changes a graph of its own and hands parts of it to the
  * others, while some donate time and all assist. An object that is freed too early is poisoned (LOAM_DEBUG 3), and the
  * one that holds it sees that; and a second marker looks after each cycle, and once the MMU at the barrier.
- * [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2], [SWEEP-3], [CYCLE-1] to [CYCLE-3], [CHECK-1], [AUDIT-2].
+ * [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2] to [SWEEP-4], [CYCLE-1] to [CYCLE-3], [CHECK-1], [AUDIT-2].
  */
 #include "gc/check.h"
 #include "tests/host/heap_setup.h"
@@ -220,6 +220,64 @@ static void graphs_survive_marking(void **state)
 	assert_true(stats.heap_objects < 40);
 }
 
+/* What one thread allocates another frees, while yet others sweep. */
+static void *pass_on(void *arg)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	struct job *job = arg;
+	struct rng rng = {job->seed};
+
+	attach(thread);
+	for (unsigned i = 0; i < 5 * OPS; i++) {
+		uint64_t *p = loam_alloc_noscan(16 + rng_below(&rng, 100)), *old;
+
+		CHECK(p != NULL && p[0] == 0);
+		p[0] = rng_next(&rng);
+		p[1] = ~p[0];
+		old = loam_store_exchange(&shared[rng_below(&rng, SHARED)], p);
+		if (old == NULL)
+			continue;
+		CHECK(old[0] == ~old[1]);
+		CHECK(loam_free(old) == LOAM_OK);
+	}
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void frees_by_others_and_sweeps(void **state)
+{
+	struct job job[MUTATORS];
+	pthread_t donor[DONORS];
+	struct loam_stats stats;
+
+	(void)state;
+	failures = 0;
+	over = false;
+	assert_int_equal(loam_root_add(shared, shared + SHARED), LOAM_OK);
+	loam_gc_set_percent(1);
+	for (unsigned i = 0; i < DONORS; i++)
+		assert_int_equal(pthread_create(&donor[i], NULL, donate, NULL), 0);
+	for (unsigned i = 0; i < MUTATORS; i++) {
+		job[i] = (struct job){.seed = test_seed() + i, .number = i};
+		assert_int_equal(pthread_create(&job[i].thread, NULL, pass_on, &job[i]), 0);
+	}
+	for (unsigned i = 0; i < 300; i++)
+		loam_gc();
+	for (unsigned i = 0; i < MUTATORS; i++)
+		pthread_join(job[i].thread, NULL);
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < DONORS; i++)
+		pthread_join(donor[i], NULL);
+	assert_int_equal(failures, 0);
+	loam_store_zero(shared, sizeof(shared));
+	assert_int_equal(loam_root_remove(shared, shared + SHARED), LOAM_OK);
+	clear_stack();
+	loam_gc();
+	loam_stats_read(&stats);
+	assert_true(stats.heap_objects < 40);
+}
+
 static int heap_up_audit(void **state)
 {
 	int result;
@@ -236,6 +294,8 @@ int main(void)
 		heap_test(graphs_survive_marking),
 		heap_test_software(graphs_survive_marking),
 		cmocka_unit_test_setup_teardown(graphs_survive_marking, heap_up_audit, heap_down),
+		heap_test(frees_by_others_and_sweeps),
+		heap_test_software(frees_by_others_and_sweeps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,26 @@ static void registers_are_roots(const struct loam_boot_info *info)
 	EXPECT(loam_object_base(p) == p - 1);
 }
 
+/* [CHECK-1] with what the machine has for a barrier, and its stacks. */
+static void marks_are_checked(const struct loam_boot_info *info)
+{
+	struct loam_gc_check before, after;
+
+	(void)info;
+	EXPECT(loam_gc_set_check(true) == LOAM_OK);
+	loam_gc_check_read(&before);
+	loam_gc_set_steps(3, 2000);
+	EXPECT(build());
+	loam_gc_set_steps(0, 0);
+	loam_gc();
+	loam_gc_check_read(&after);
+	EXPECT(after.cycles > before.cycles && after.skipped == before.skipped);
+	EXPECT(after.objects >= NODES);
+	head = NULL;
+	EXPECT(loam_gc_set_check(false) == LOAM_OK);
+	loam_gc();
+}
+
 static bool is_root(const void *p)
 {
 	const char *c = p;
@@ -184,6 +204,7 @@ const struct selftest loam_selftest_heap[] = {
 	{"heap: the collector keeps what is reachable and frees the rest",
 	 collector_keeps_and_frees},
 	{"heap: registers and interior pointers are roots", registers_are_roots},
+	{"heap: another marker finds all that is marked", marks_are_checked},
 	{"heap: the collector's own data is no root", own_data_is_no_root},
 	{"heap: a wrong free is refused", free_is_checked},
 	{"heap: running out gives NULL", running_out_is_null},
