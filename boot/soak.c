@@ -7,6 +7,8 @@
  *   own graph      a table of nodes, as long as the generator says. A node has links to nodes of the same table, or
  *                  that were in it; the links of one that leaves it are cleared, so that dead ones hold no chains.
  *                  Nodes are typed, or conservative, or with many more links, or with a leaf without pointers.
+ *   chains         lists and leaves that are in one place alone are taken out, are on the stack for a while, and go in elsewhere: where
+ *                  the collector has been, while it has not been where they were.
  *   hand-over      a list goes into a shared slot, and whatever was there comes out, is checked, summed and dropped. Who
  *                  gets which is a matter of time, but the sum of all that were sent is not.
  *   next CPU       at the end of an epoch each sends its neighbour a list, which goes into that one's table.
@@ -30,14 +32,17 @@ void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
 
 #define LINKS	   3u
-#define SLOTS	   64u /* shared */
-#define TABLE_MIN  64u /* own: entries */
+#define SLOTS	   64u	  /* shared */
+#define TABLE_MIN  CHAINS /* own: entries */
 #define TABLE_MAX  512u
 #define MORE_MAX   200u /* links of a large node; now and then so many times MORE_TIMES */
 #define MORE_TIMES 40u
 #define LEAF_MAX   500u /* words */
 #define LIST_MAX   6u
+#define CHAINS	   64u /* lists that are in one place alone */
+#define HELD	   4u
 #define OPS	   24u /* for N = 1 */
+#define STEP_OPS   8u  /* times as many if only steps are done */
 #define N_MAX	   200u
 #define WORK_MAX   65536u
 
@@ -46,7 +51,7 @@ enum kind { TYPED, CONSERVATIVE, LARGE, WITH_LEAF, KINDS };
 struct node {
 	uint64_t id, kind, more_count, seen;
 	struct node *link[LINKS];
-	uint64_t *leaf; /* of WITH_LEAF: words of it, and what its id makes of them */
+	uint64_t *leaf; /* its words, an id, and what that makes of the rest; or NULL */
 	struct node *more[];
 };
 
@@ -56,7 +61,7 @@ static const struct loam_type node_type = {
 
 /* One CPU's. The pointers are roots. */
 struct share {
-	struct node **table;
+	struct node **table, **chains;
 	struct node *inbox, *outbox; /* from the neighbour: for this epoch, for the next */
 	uint64_t count;		     /* entries of the table */
 	uint64_t rng, next_id, sent, got, live_sum, live_count;
@@ -125,7 +130,8 @@ static uint64_t *make_leaf(struct share *s, uint64_t id)
 	if (leaf == NULL)
 		return NULL;
 	leaf[0] = words;
-	for (uint64_t i = 1; i < words; i++) {
+	leaf[1] = id;
+	for (uint64_t i = 2; i < words; i++) {
 		must(leaf[i] == 0, "a new leaf is not zero");
 		leaf[i] = mix(id + i);
 	}
@@ -154,14 +160,13 @@ static struct node *make_node(struct share *s, enum kind kind)
 	return node;
 }
 
-static void check_leaf(const struct node *node)
+static void check_leaf(const uint64_t *leaf)
 {
-	const uint64_t *leaf = node->leaf;
-
 	if (leaf == NULL)
 		return;
-	for (uint64_t i = 1; i < leaf[0]; i++)
-		must(leaf[i] == mix(node->id + i), "a leaf has changed");
+	must(loam_object_base(leaf) == leaf && leaf[0] - 2 <= LEAF_MAX, "a leaf was freed");
+	for (uint64_t i = 2; i < leaf[0] && i < LEAF_MAX + 2; i++)
+		must(leaf[i] == mix(leaf[1] + i), "a leaf has changed");
 }
 
 /* ---- lists ---- */
@@ -186,7 +191,8 @@ static uint64_t list_sum(const struct node *list)
 	uint64_t sum = 0;
 
 	for (; list != NULL; list = list->link[0]) {
-		check_leaf(list);
+		must(loam_object_base(list) == list, "a node of a list was freed");
+		check_leaf(list->leaf);
 		sum += mix(list->id);
 	}
 	return sum;
@@ -266,7 +272,7 @@ static void change_leaf(struct share *s)
 
 	if (node == NULL || node->leaf == NULL)
 		return;
-	check_leaf(node);
+	check_leaf(node->leaf);
 	if (words % 2 == 0) {
 		leaf = node->leaf;
 		put(&node->leaf, NULL);
@@ -278,9 +284,44 @@ static void change_leaf(struct share *s)
 	if (leaf == NULL)
 		return;
 	for (uint64_t i = leaf[0]; i < words; i++)
-		leaf[i] = mix(node->id + i);
+		leaf[i] = mix(leaf[1] + i);
 	leaf[0] = words;
 	put(&node->leaf, leaf);
+}
+
+/* ---- what is on the stack alone ---- */
+
+struct held {
+	struct node *list;
+	uint64_t *leaf;
+};
+
+/* Out of memory, or into it, where something else may be. */
+static void hold_leaf(struct share *s, struct held *held)
+{
+	struct node *node = any(s);
+	uint64_t *leaf;
+
+	if (node == NULL)
+		return;
+	leaf = node->leaf;
+	check_leaf(leaf);
+	check_leaf(held->leaf);
+	put(&node->leaf, held->leaf);
+	held->leaf = leaf;
+}
+
+static void hold_list(struct share *s, struct held *held)
+{
+	uint64_t at = below(s, CHAINS);
+	struct node *list = s->chains[at];
+
+	if (list == NULL)
+		list = make_list(s);
+	(void)list_sum(list);
+	(void)list_sum(held->list);
+	put(&s->chains[at], held->list);
+	held->list = list;
 }
 
 static void change_table(struct share *s)
@@ -300,12 +341,20 @@ static void change_table(struct share *s)
 	s->count = to;
 }
 
-static void step(struct share *s)
+static void step(struct share *s, struct held *held)
 {
-	switch (below(s, 16)) {
+	switch (below(s, 20)) {
 	case 0:
 	case 1:
 		hand_over(s);
+		break;
+	case 16:
+	case 17:
+		hold_leaf(s, &held[below(s, HELD)]);
+		break;
+	case 18:
+	case 19:
+		hold_list(s, &held[below(s, HELD)]);
 		break;
 	case 2:
 		change_leaf(s);
@@ -356,6 +405,8 @@ static void sum_up(struct share *s)
 
 	s->live_sum = s->live_count = 0;
 	must(work != NULL, "out of memory");
+	for (uint64_t i = 0; i < CHAINS; i++)
+		s->live_sum += mix(i + list_sum(s->chains[i]));
 	for (uint64_t i = 0; work != NULL && i < s->count; i++) {
 		s->live_sum += mix(i * 7 + mix(id_of(s->table[i])));
 		visit(s->table[i], work, &waiting);
@@ -364,8 +415,8 @@ static void sum_up(struct share *s)
 		struct node *node = work[--waiting];
 		uint64_t sum = mix(node->id) + node->kind + node->more_count;
 
-		check_leaf(node);
-		sum += node->leaf != NULL ? node->leaf[0] << 32 : 0;
+		check_leaf(node->leaf);
+		sum += node->leaf != NULL ? mix(node->leaf[0] + node->leaf[1]) : 0;
 		for (unsigned k = 0; k < LINKS; k++) {
 			sum = mix(sum + id_of(node->link[k]));
 			visit(node->link[k], work, &waiting);
@@ -382,6 +433,20 @@ static void sum_up(struct share *s)
 
 /* ---- epochs ---- */
 
+static void start(struct share *s)
+{
+	put(&s->table, loam_alloc(TABLE_MIN * sizeof(*s->table)));
+	put(&s->chains, loam_alloc(CHAINS * sizeof(*s->chains)));
+	must(s->table != NULL && s->chains != NULL, "out of memory");
+	if (s->table == NULL || s->chains == NULL)
+		return;
+	s->count = TABLE_MIN;
+	for (unsigned i = 0; i < CHAINS; i++) {
+		put(&s->table[i], make_node(s, (enum kind)(i % KINDS)));
+		put(&s->chains[i], make_list(s));
+	}
+}
+
 static void take_inbox(struct share *s)
 {
 	uint64_t at = 0;
@@ -394,19 +459,19 @@ static void take_inbox(struct share *s)
 static void work(void)
 {
 	unsigned cpu = loam_host_cpu_id(), cpus = loam_smp_count();
+	struct held held[HELD] = {{NULL, NULL}};
 	struct share *s = &share[cpu];
 	struct node *list;
 
-	if (s->table == NULL) {
-		put(&s->table, loam_alloc(TABLE_MIN * sizeof(*s->table)));
-		must(s->table != NULL, "out of memory");
-		s->count = TABLE_MIN;
-	}
 	take_inbox(s);
 	for (uint64_t i = 0; i < ops && __atomic_load_n(&bad, __ATOMIC_RELAXED) == NULL; i++) {
-		step(s);
+		step(s, held);
 		if (i % 8 == 0)
 			loam_cpu_quiescent();
+	}
+	for (unsigned i = 0; i < HELD; i++) {
+		check_leaf(held[i].leaf);
+		put(&s->chains[i], held[i].list);
 	}
 	list = make_list(s);
 	sum_up(s);
@@ -452,10 +517,12 @@ static void one_epoch(uint64_t n)
 	unsigned cpus = loam_smp_count();
 
 	ops = OPS * n;
-	if (epoch % 2 == 0)
+	if (epoch % 2 == 0) {
 		loam_gc_set_stress(n);
-	else
+	} else {
+		ops *= STEP_OPS;
 		loam_gc_set_steps(n, 2048 * n);
+	}
 	for (unsigned cpu = 1; cpu < cpus; cpu++)
 		loam_smp_post(cpu, work_as_a_thread, NULL);
 	work();
@@ -487,9 +554,11 @@ const char *loam_soak_run(const struct loam_boot_info *info)
 	slots = loam_alloc(SLOTS * sizeof(*slots));
 	if (slots == NULL)
 		return "out of memory";
-	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++)
+	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++) {
 		share[cpu] = (struct share){.rng = mix(seed * 64 + cpu),
 					    .next_id = ((uint64_t)cpu + 1) << 40};
+		start(&share[cpu]);
+	}
 	/* at least the first two, whatever time they take */
 	for (epoch = 1;
 	     bad == NULL && epoch <= epochs && (epoch <= 2 || loam_host_now_ns() < until); epoch++)
