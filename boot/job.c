@@ -6,6 +6,7 @@
 #include "boot/pause.h"
 #include "boot/replay.h"
 #include "boot/smp.h"
+#include "boot/soak.h"
 #include "boot/vmbench.h"
 #include "boot/world.h"
 #include "arch/check.h"
@@ -119,6 +120,10 @@ int loam_job_run(const struct loam_boot_info *info)
 	if (loam_cmdline_is(info->cmdline, "job", "pause")) {
 		why = loam_pause_run(info);
 		return why != NULL ? failed("pauses", why) : 0;
+	}
+	if (loam_cmdline_is(info->cmdline, "job", "soak")) {
+		why = loam_soak_run(info);
+		return why != NULL ? failed("soak", why) : 0;
 	}
 	if (loam_cmdline_is(info->cmdline, "job", "cpus"))
 		return trees_on_every_cpu(info);

@@ -39,6 +39,21 @@ static void show_map(void)
 		loam_log(LOAM_LOG_ERROR, "  %u entries found no room\n", (unsigned)map.lost);
 }
 
+static enum loam_barrier barrier_wanted(const char *cmdline)
+{
+	static const char *const word[] = {
+		[LOAM_BARRIER_MMU] = "mmu",
+		[LOAM_BARRIER_SOFTWARE] = "software",
+		[LOAM_BARRIER_STOP] = "stop",
+	};
+
+	for (unsigned i = LOAM_BARRIER_MMU; i <= LOAM_BARRIER_STOP; i++) {
+		if (loam_cmdline_is(cmdline, "barrier", word[i]))
+			return (enum loam_barrier)i;
+	}
+	return LOAM_BARRIER_DEFAULT;
+}
+
 void loam_boot_main(uint64_t handover)
 {
 	info.start_ns = loam_machine_now_ns();
@@ -52,6 +67,7 @@ void loam_boot_main(uint64_t handover)
 	show_map();
 	info.cmdline = map.cmdline != NULL ? map.cmdline : "";
 	loam_log(LOAM_LOG_INFO, "command line: \"%s\"\n", info.cmdline);
+	info.config.barrier = barrier_wanted(info.cmdline);
 	if (map.initrd_bytes != 0) {
 		info.initrd = (const void *)(uintptr_t)(map.initrd_pa + LOAM_BOOT_DIRECT);
 		info.initrd_bytes = map.initrd_bytes;

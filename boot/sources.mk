@@ -10,6 +10,6 @@ loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _s
 # by ISA
 loam_selftest_x86_64_src  := tests/kernel/x86_64/hold.S
 loam_selftest_aarch64_src := tests/kernel/aarch64/hold.S
-loam_demo_src         := boot/demo.c boot/job.c boot/vmbench.c boot/pause.c boot/bintree.c boot/replay.c $(loam_selftest_src)
+loam_demo_src         := boot/demo.c boot/job.c boot/vmbench.c boot/pause.c boot/soak.c boot/bintree.c boot/replay.c $(loam_selftest_src)
 # What of it runs anywhere: for the host tests and tools.
 loam_boot_portable_src := boot/map.c boot/cmdline.c boot/pvh.c boot/acpi.c boot/fdt.c boot/replay.c boot/bintree.c

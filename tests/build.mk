@@ -101,6 +101,12 @@ test-qemu: deps ## boot tests, both ISAs: self-tests, main job, faults, CPUs, ba
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=debug
 	$(Q)$(MAKE) --no-print-directory test-qemu-flavour FLAVOUR=release ONLY='$(if $(ONLY),$(ONLY),main job)'
 
+.PHONY: soak
+soak: deps ## one program with a write barrier and without, both ISAs, 4 CPUs: the same must be live (SOAK_SECONDS=3600, SEED=)
+	$(Q)$(MAKE) --no-print-directory images FLAVOUR=debug
+	$(Q)python3 -u tests/tools/soak.py --seconds $(if $(filter command line environment,$(origin SOAK_SECONDS)),$(SOAK_SECONDS),3600) \
+		--seed $(if $(SEED),$(SEED),1) $(foreach a,x86_64 aarch64,$(a)=$(subst -release,-debug,$(image_$(a))))
+
 mutants: deps ## seed faults into a copy of the code, one by one, and see the tests fail (ONLY=)
 	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)")'
 
@@ -128,8 +134,8 @@ db: ## compile_commands.json for editors and clang-tidy
 	$(Q)python3 tests/tools/compile_db.py "$(MAKE)" > compile_commands.json
 	$(Q)echo "wrote compile_commands.json"
 
-.PHONY: bench bench-boot bench-vm bench-frames bench-heap bench-growth bench-gc bench-instructions bench-programs test-all
-bench: bench-boot bench-vm bench-frames bench-heap bench-growth bench-gc bench-instructions ## all benchmarks; rows go to build/bench/results.csv
+.PHONY: bench bench-boot bench-vm bench-pause bench-frames bench-heap bench-growth bench-gc bench-instructions bench-programs test-all
+bench: bench-boot bench-vm bench-pause bench-frames bench-heap bench-growth bench-gc bench-instructions ## all benchmarks; rows go to build/bench/results.csv
 
 bench-boot: ## guest time to boot, by size of RAM
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
@@ -140,6 +146,14 @@ bench-vm: ## ns per page of faults, populate, unmap, protect: ours beside Linux 
 	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
 	$(Q)python3 tests/bench/vm.py --out $(BUILD)/bench --csv $(BUILD)/bench/results.csv \
 		$(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
+
+pauses = $(BUILD)/bench/pause
+bench-pause: deps ## stops and utilisation by live heap, in the emulator, both ISAs; a plot (QUICK=1, ONLY=pattern)
+	$(Q)$(MAKE) --no-print-directory images FLAVOUR=release
+	$(Q)python3 tests/bench/pause.py $(if $(filter 1,$(QUICK)),--quick) $(if $(ONLY),--only '$(ONLY)') --csv $(BUILD)/bench/results.csv \
+		--data $(pauses).csv $(foreach a,x86_64 aarch64,$(a)=$(subst -debug,-release,$(image_$(a))))
+	$(Q)gnuplot -e 'csv="$(pauses).csv"; svg="$(pauses).svg"' tests/bench/pause.gp
+	$(Q)echo "plot: $(pauses).svg"
 
 # The frame allocator alone, with a RAM that is never touched.
 $(BUILD)/bench/frames: tests/bench/frames.c mm/numa.c mm/zone.c mm/frame.c mm/framecache.c mm/buddy.c mm/early.c mm/memmap.c mm/lockrank.c

@@ -24,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import qemu_run  # noqa: E402  (the path above comes first)
 
 SIZES = (16, 64, 256, 512)
+GARBAGE, MUCH = 8, 64  # MiB/s; by much, cycles take less time in the emulator
 WINDOWS_MS = (1, 2, 5, 10, 20, 50, 100)
 LIMIT_SECONDS = 1800
 EVENT = re.compile(r"^pause (begin|again|end|round|assist|late|jump) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.M)
@@ -36,9 +37,10 @@ class Event:
         self.cpu, self.start, self.ns, self.wait, self.pages, self.rounds = map(int, groups[1:])
 
 
-def boot(arch, image, clock, cpus, live, near):
+def boot(arch, image, clock, cpus, live, near, garbage):
     cycles = 6 if live <= 64 else 3
-    append = f"job=pause selftest=0 live={live} near={int(near)} cycles={cycles if clock == 'wall' else (cycles + 1) // 2}"
+    cycles = cycles if clock == "wall" else 2 if live <= 64 else 1
+    append = f"job=pause selftest=0 live={live} near={int(near)} garbage={garbage} cycles={cycles}"
     argv = qemu_run.command(arch, image, "2G", append, None, "max", cpus, ("-icount", "shift=0,sleep=off") if clock == "insn" else ())
     out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=LIMIT_SECONDS)
     text = out.stdout.decode(errors="replace").replace("\r", "")
@@ -84,9 +86,9 @@ def percentile(values, percent):
 
 
 class Result:
-    def __init__(self, arch, clock, cpus, live, near, events, chunk, roots):
+    def __init__(self, arch, clock, cpus, live, near, garbage, events, chunk, roots):
         self.arch, self.clock, self.cpus, self.live, self.roots = arch, clock, cpus, live, roots
-        self.mutation = "near" if near else "random"
+        self.mutation, self.garbage = "near" if near else "random", garbage
         stops = [e for e in events if e.kind in ("begin", "again", "end")]
         ends = [e for e in events if e.kind == "end"]
         jumps = [e for e in events if e.kind == "jump"]
@@ -119,7 +121,7 @@ class Result:
         return f"{self[metric]:4.0f} %" if metric in self.figures else "     -"
 
     def line(self):
-        return (f"{self.arch:8} {self.clock:5} {self.cpus}  {self.mutation:6} {self.live:4} {self['cycles']:3}"
+        return (f"{self.arch:8} {self.clock:5} {self.cpus}  {self.mutation:6} {self.garbage:3} {self.live:4} {self['cycles']:3}"
                 f"  {self['median stop']:8.0f} {self['99th percentile of stops']:8.0f} {self['longest stop']:8.0f}"
                 f"  {self['longest stop once all stand']:7.0f} {self['longest begin once all stand']:6.0f}"
                 f" {self['most pages in the last stop']:5} {self['most rounds']:4} {self['longest round']:8.0f} {self['longest assist']:8.0f}"
@@ -128,11 +130,11 @@ class Result:
 
     def rows(self):
         for metric, (value, unit) in self.figures.items():
-            yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.live}M,loam,1,{self.cpus},\"{metric}\",{value:.1f},{unit}"
+            yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.garbage}-{self.live}M,loam,1,{self.cpus},\"{metric}\",{value:.1f},{unit}"
 
 
-HEAD = """                                           stop, us                   all stand, us  last stop    longest, us          least utilisation in 10 ms   longest
-machine  clock CPUs      MiB cycles  median      99 %  longest  longest  begin pages rounds   round   assist   stops,assists  progress  idle     jump, us"""
+HEAD = """                                               stop, us                   all stand, us  last stop    longest, us          least utilisation in 10 ms   longest
+machine  clock CPUs  garbage MiB cycles  median      99 %  longest  longest  begin pages rounds   round   assist   stops,assists  progress  idle     jump, us"""
 
 
 def verdict(what, ok):
@@ -151,7 +153,8 @@ def aims(results):
     for clock in ("insn", "wall"):
         some = [r for r in results if r.clock == clock]
         for a in (r for r in some if r.live == SIZES[0]):
-            for b in (r for r in some if (r.arch, r.cpus, r.mutation, r.live) == (a.arch, a.cpus, a.mutation, SIZES[-1])):
+            for b in (r for r in some if (r.arch, r.cpus, r.mutation, r.garbage, r.live) ==
+                      (a.arch, a.cpus, a.mutation, a.garbage, SIZES[-1])):
                 slope = 100 * (b["median end once all stand"] / a["median end once all stand"] - 1)
                 verdict(f"{clock}: {a.arch}, {a.cpus} CPUs, {a.mutation}: {SIZES[-1]} MiB stop longer than {SIZES[0]} MiB by less than 10 %, "
                         f"median of last stops once all stand: {slope:.1f} %", slope < 10)
@@ -159,7 +162,7 @@ def aims(results):
     verdict(f"at most 64 pages in the last stop: {worst['most pages in the last stop']}", worst["most pages in the last stop"] <= 64)
     for clock, metric in (("insn", "least utilisation in 10 ms, by stops and assists"), ("insn", "least utilisation in 10 ms, by progress"),
                           ("wall", "least utilisation in 10 ms, by stops and assists")):
-        some = [r for r in results if r.clock == clock and metric in r.figures]
+        some = [r for r in results if r.clock == clock and metric in r.figures and r.garbage == GARBAGE]
         if some:
             worst = min(some, key=lambda r: r[metric])
             verdict(f"{clock}: {metric} at least 70 %: {worst[metric]:.0f} ({worst.arch}, {worst.cpus} CPUs, {worst.live} MiB, {worst.mutation})",
@@ -167,23 +170,24 @@ def aims(results):
 
 
 def plan(quick):
-    """Clock, CPUs, MiB, near."""
+    """Clock, CPUs, MiB, near, garbage."""
     sizes = SIZES[:2] if quick else SIZES
-    for clock in ("insn", "wall"):
-        for cpus in (1, 2):
-            for live in sizes:
-                yield clock, cpus, live, False
-            for live in (sizes[0], sizes[-1]) if clock == "wall" else ():
-                yield clock, cpus, live, True
+    for clock, cpus in (("insn", 1), ("insn", 2), ("wall", 1), ("wall", 2)):
+        for live in sizes:
+            yield clock, cpus, live, False, GARBAGE if clock == "wall" else MUCH
+        for live in (sizes[0], sizes[-1]) if clock == "wall" else ():
+            yield clock, cpus, live, True, GARBAGE
+    for garbage in (GARBAGE, 2 * GARBAGE, 4 * GARBAGE): # what one CPU has for itself, by what it makes
+        yield "insn", 1, sizes[1], False, garbage
 
 
 def data(results):
     """For the plot: what, name, x, y."""
     for r in results:
-        name = f"{r.arch} {r.cpus} CPU{'s' if r.cpus > 1 else ''} {r.clock} {r.mutation}"
+        name = f"{r.arch} {r.cpus} CPU{'s' if r.cpus > 1 else ''} {r.clock} {r.mutation} {r.garbage}"
         for metric in ("longest stop", "median end once all stand"):
             yield f"{metric},{name},{r.live},{r[metric]:.1f}"
-        if r.live == max(x.live for x in results) and "least utilisation in 10 ms, by progress" in r.figures:
+        if r.garbage != MUCH and (r.clock == "insn" or r.live == max(x.live for x in results)) and "least utilisation in 10 ms, by progress" in r.figures:
             for ms in WINDOWS_MS:
                 yield f"stops and assists,{name},{ms},{utilisation(r.taken, ms):.1f}"
                 yield f"progress,{name},{ms},{utilisation(r.late, ms):.1f}"
@@ -201,7 +205,7 @@ def append(path, head, lines, mode="a"):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="", help="only runs of whose name this is a part: 'x86_64-insn-1-16-random'")
+    parser.add_argument("--only", default="", help="only runs whose name has this pattern: 'x86_64-insn-1-16-random'")
     parser.add_argument("--csv")
     parser.add_argument("--data", help="what to plot")
     parser.add_argument("images", nargs="+", metavar="ARCH=IMAGE")
@@ -210,11 +214,11 @@ def main():
     print(HEAD)
     for pair in args.images:
         arch, image = pair.split("=", 1)
-        for clock, cpus, live, near in plan(args.quick):
-            if args.only not in f"{arch}-{clock}-{cpus}-{live}-{'near' if near else 'random'}":
+        for clock, cpus, live, near, garbage in plan(args.quick):
+            if not re.search(args.only, f"{arch}-{clock}-{cpus}-{live}-{'near' if near else 'random'}-{garbage}"):
                 continue
             start = time.monotonic()
-            results.append(Result(arch, clock, cpus, live, near, *boot(arch, image, clock, cpus, live, near)))
+            results.append(Result(arch, clock, cpus, live, near, garbage, *boot(arch, image, clock, cpus, live, near, garbage)))
             print(f"{results[-1].line()}   ({time.monotonic() - start:.0f} s)", flush=True)
             if args.csv:
                 append(args.csv, "bench,workload,subject,version,threads,metric,value,unit", results[-1].rows())

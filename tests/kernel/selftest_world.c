@@ -492,7 +492,7 @@ static void hand_over(unsigned cpu)
 	if (p == NULL)
 		return;
 	/* both ways: what is in the block goes with it */
-	old = __atomic_exchange_n(&mailbox[below(cpu, SHARED)], p, __ATOMIC_ACQ_REL);
+	old = loam_store_exchange(&mailbox[below(cpu, SHARED)], p);
 	if (old == NULL)
 		return;
 	check_block(old);

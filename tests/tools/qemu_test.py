@@ -16,7 +16,9 @@ import time
 
 import oracle
 import qemu_run
+import soak
 
+SOAK_SECONDS = 6
 HANG_SECONDS = 300  # far beyond any honest boot, also on a loaded machine
 GUEST_RESULT = re.compile(r"^(ok|not ok) \d+ - (.*?)( \(\d+ us\))?$")
 
@@ -212,6 +214,21 @@ class Suite:
                 for line in re.findall(r"^# (?:dirty|\d+ writes).*$", b.text, re.M) if b is not None else []:
                     print(f"{line} ({cpu}, {cpus} CPUs)")
 
+    def same_graph(self):
+        """The same program with a write barrier and without, with dirty bits and, where there is such a CPU, without: the same is live."""
+        boots = []
+        for cpu in ["max"] + ["cortex-a72"] * (self.arch == "aarch64"):
+            for barrier in soak.BARRIERS:
+                name = f"{self.arch}: soak, 4 CPUs, {cpu}, barrier={barrier}"
+                if self.only and self.only not in name:
+                    continue
+                boots.append(soak.Soak(self.arch, self.image, barrier, SOAK_SECONDS, 1, cpu))
+                self.tap.result(boots[-1].ok, name, boots[-1].text)
+                print(f"# {len(boots[-1].live)} epochs, {boots[-1].cycles} cycles")
+        if len(boots) > 1:
+            common, bad = soak.differences(boots)
+            self.tap.result(common and not bad, f"{self.arch}: soak: the same is live in all {len(boots)} boots, {len(common)} epochs", "\n".join(bad))
+
     def numa(self):
         """Two or three nodes: with both kinds of thing, with CPUs or memory alone, and with the boot CPU on the second."""
         mib = r"2\d\d(\.\d)? MiB"
@@ -301,6 +318,7 @@ class Suite:
         self.many_cpus()
         self.threads()
         self.write_tracking()
+        self.same_graph()
         self.numa()
         self.matrix()
         self.liar()
