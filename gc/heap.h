@@ -64,9 +64,9 @@ struct loam_heap {
 	struct loam_pacer pacer;
 	uint64_t cycles, forced_cycles;
 	uint64_t pause_total_ns, pause_last_ns, pause_max_ns;
-	/* counters of what no cache counts: detached threads and sweeping; lock or stopped */
-	uint64_t mallocs[LOAM_SPAN_CLASSES], frees[LOAM_SPAN_CLASSES];
-	uint64_t tiny_allocs;
+	/* counters of what no cache counts: of detached threads, lock or stopped; and frees also by sweeping, atomic */
+	uint64_t mallocs[LOAM_SPAN_CLASSES], tiny_allocs;
+	uint64_t frees[LOAM_SPAN_CLASSES];
 	/* atomic: large objects */
 	uint64_t large_mallocs, large_frees, large_alloc_bytes, large_free_bytes;
 	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation, */

@@ -7,7 +7,7 @@
  * as made. heap.lock is held, or the world is stopped. */
 static uint64_t class_frees(unsigned c)
 {
-	uint64_t sum = loam_heap.frees[c];
+	uint64_t sum = __atomic_load_n(&loam_heap.frees[c], __ATOMIC_RELAXED);
 
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
 		sum += __atomic_load_n(&t->bin[c].frees, __ATOMIC_RELAXED);
