@@ -69,6 +69,33 @@ struct loam_stats {
  */
 void loam_stats_read(struct loam_stats *stats);
 
+/* ---- how long things took ---- */
+
+/*
+ * Durations, counted: bucket i has those of loam_histogram_bound(i) ns and more that are shorter than
+ * loam_histogram_bound(i + 1). Four buckets for each power of two, as Go's runtime/metrics has them.
+ */
+#define LOAM_HISTOGRAM_BUCKETS 160
+struct loam_histogram {
+	uint64_t count[LOAM_HISTOGRAM_BUCKETS];
+	uint64_t under; /* below 0: the clock ran backwards */
+	uint64_t
+		over; /* loam_histogram_bound(LOAM_HISTOGRAM_BUCKETS) ns and more: 2^47, 39 hours */
+};
+
+/* Where a bucket begins, in ns; that of LOAM_HISTOGRAM_BUCKETS is where the last one ends; behind it UINT64_MAX.
+ * Source: Go's timeHistogramMetricsBuckets (runtime/histogram.go). Context: any. */
+uint64_t loam_histogram_bound(unsigned bucket);
+
+/* How many durations. Context: any. */
+uint64_t loam_histogram_total(const struct loam_histogram *histogram);
+
+/*
+ * So many of a thousand took less than the result, in ns: a bucket's end, so at most a quarter too much. 0: there
+ * are none; UINT64_MAX: longer than any bucket. More than 1,000 is as 1,000: the longest. Context: any.
+ */
+uint64_t loam_histogram_quantile(const struct loam_histogram *histogram, unsigned per_mille);
+
 /* The same as text, and a map of the heap: one character a stretch of pages. Through the log. */
 void loam_dump_stats(void);
 void loam_dump_heap(void);
