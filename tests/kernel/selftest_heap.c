@@ -27,9 +27,9 @@ __attribute__((noinline)) static bool build(void)
 
 		if (n == NULL || n->next != NULL || n->value != 0)
 			return false;
-		n->next = head;
+		loam_store(&n->next, head);
 		n->value = i;
-		head = n;
+		loam_store(&head, n);
 	}
 	return true;
 }
