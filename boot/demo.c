@@ -77,7 +77,7 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	enum loam_err err;
 	int bad = 0;
 
-	config.gctrace = loam_cmdline_is(info->cmdline, "gctrace", "1");
+	config.gctrace = (int)loam_cmdline_number(info->cmdline, "gctrace", 0);
 	err = loam_init(&config);
 	LOAM_CHECK(err == LOAM_OK, "loam_init failed");
 	err = loam_thread_attach(&thread, info->stack_base);

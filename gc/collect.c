@@ -27,6 +27,7 @@
 #include "gc/check.h"
 #include "gc/mark.h"
 #include "gc/pace.h"
+#include "gc/record.h"
 
 #include "arch/cpu.h"
 
@@ -142,6 +143,7 @@ static void begin_stopped(void *arg, const void *sp)
 		begin_thread(t);
 		h->procs++;
 	}
+	loam_record_open();
 	loam_roots_start();
 	loam_pins_start();
 	w = loam_worker_take(UINT64_MAX, &never_stop, true);
@@ -149,9 +151,6 @@ static void begin_stopped(void *arg, const void *sp)
 	loam_worker_give(w);
 	cycle.live_begun = (uint64_t)h->live;
 	cycle.pages_used = h->pages.used;
-	cycle.goal = loam_pacer_goal(&h->pacer);
-	if (cycle.goal == LOAM_PACER_NEVER)
-		cycle.goal = 0;
 	loam_pace_begin(cycle.stack_bytes);
 	loam_audit_begin();
 	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
@@ -173,6 +172,9 @@ static void end_marking(const void *sp)
 	struct loam_heap *h = &loam_heap;
 
 	cycle.live_marked = (uint64_t)h->live;
+	cycle.goal = loam_pacer_goal(&h->pacer);
+	if (cycle.goal == LOAM_PACER_NEVER)
+		cycle.goal = 0;
 	h->marked = h->marking_bytes;
 	loam_checkmark_run(sp); /* first: it says more */
 	if (LOAM_DEBUG >= 3)
@@ -184,7 +186,10 @@ static void end_marking(const void *sp)
 		end_thread(t);
 	loam_sweep_start();
 	__atomic_store_n(&h->cycles, h->cycles + 1, __ATOMIC_RELAXED);
-	h->forced_cycles += cycle.forced;
+	h->forced_cycles += cycle.why == LOAM_WHY_ASKED;
+	cycle.global_bytes = loam_roots_bytes();
+	cycle.scanned_bytes = h->scanned_bytes;
+	cycle.live_after = h->marked;
 	h->goal_last = cycle.goal;
 	loam_pace_end(&cycle);
 	loam_scavenge_goal(cycle.goal, cycle.pages_used);
@@ -225,14 +230,10 @@ static void end_stopped(void *arg, const void *sp)
 /* The world was stopped; heap.collecting is held. */
 static void count_pause(enum loam_stall why, uint64_t from_ns, uint64_t to_ns)
 {
-	struct loam_heap *h = &loam_heap;
-	uint64_t ns = to_ns - from_ns;
-
 	loam_pace_stopped(from_ns, to_ns);
-	cycle.stopped_ns += ns;
-	h->pause_last_ns = ns;
-	h->pause_total_ns += ns;
-	h->pause_max_ns = ns > h->pause_max_ns ? ns : h->pause_max_ns;
+	loam_record_stop(from_ns, cycle.stood_ns, to_ns);
+	cycle.stopped_ns += to_ns - from_ns;
+	cycle.stops++;
 	tell_stall(why, from_ns, to_ns);
 }
 
@@ -251,15 +252,10 @@ static void whole_stopped(void *arg, const void *sp)
 /* A cycle is over but for its sweep, and the world runs on. */
 static void tell(void)
 {
-	struct loam_heap *h = &loam_heap;
+	const struct loam_gc_cycle *r = loam_record_cycle(&cycle);
 
-	h->gc_ns += __atomic_load_n(&cycle.assist_ns, __ATOMIC_RELAXED) +
-		    __atomic_load_n(&cycle.donated_ns, __ATOMIC_RELAXED) +
-		    cycle.stopped_ns * h->procs;
-	__atomic_store_n(&h->last_gc_ns, cycle.done_ns, __ATOMIC_RELAXED);
-	cycle.live_after = h->marked;
-	if (h->trace)
-		loam_gctrace(&cycle);
+	if (loam_heap.trace > 0)
+		loam_gctrace(r);
 	loam_checkmark_tell();
 	loam_audit_tell();
 }
@@ -281,8 +277,7 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 	start = loam_host_now_ns();
 	if (h->barrier == LOAM_BARRIER_MMU || loam_audit_on())
 		loam_clean_begin();
-	fresh = (struct loam_cycle){.forced = why == LOAM_WHY_ASKED,
-				    .begin_ns = loam_host_now_ns()};
+	fresh = (struct loam_cycle){.why = why, .begin_ns = loam_host_now_ns()};
 	tell_stall(LOAM_STALL_ROUND, start, fresh.begin_ns);
 	loam_host_world_stop();
 	fresh.stood_ns = loam_host_now_ns();
@@ -332,7 +327,8 @@ static void spent(struct effort *e)
 {
 	uint64_t now = loam_host_now_ns(), ns = now - e->since;
 
-	__atomic_add_fetch(e->donated ? &cycle.donated_ns : &cycle.assist_ns, ns, __ATOMIC_RELAXED);
+	__atomic_add_fetch(e->donated || e->asked ? &cycle.donated_ns : &cycle.assist_ns, ns,
+			   __ATOMIC_RELAXED);
 	loam_pace_spent(ns, e->donated || e->asked, now);
 	e->since = now;
 }
@@ -418,12 +414,9 @@ static bool scavenge_step(struct loam_cache *cache)
 
 static bool periodic(uint64_t now)
 {
-	const struct loam_heap *h = &loam_heap;
-	uint64_t last = __atomic_load_n(&h->last_gc_ns, __ATOMIC_RELAXED);
+	uint64_t last = loam_record_until_ns();
 
-	if (last == 0)
-		last = h->start_ns;
-	return h->percent >= 0 && now - last > PERIOD_NS;
+	return loam_heap.percent >= 0 && now > last && now - last > PERIOD_NS;
 }
 
 /* Do a little of whatever there is to do; false: nothing is. */
@@ -467,7 +460,7 @@ bool loam_gc_work(uint64_t budget_ns)
 static void assist_marking(struct loam_cache *cache, uint64_t owed)
 {
 	struct effort e = {.since = loam_host_now_ns()};
-	uint64_t done = 0, did;
+	uint64_t start = e.since, done = 0, did;
 
 	while (done < owed && loam_marking()) {
 		bool more = mark_step(cache, owed - done < SLICE_BYTES ? owed - done : SLICE_BYTES,
@@ -478,11 +471,12 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 			break;
 	}
 	loam_pace_did(cache, done);
+	loam_record_stall(start);
 }
 
 static void assist(struct loam_cache *cache, uint64_t bytes)
 {
-	uint64_t owed;
+	uint64_t owed, start;
 
 	if (loam_marking()) {
 		owed = loam_pace_owed(cache, bytes);
@@ -491,12 +485,18 @@ static void assist(struct loam_cache *cache, uint64_t bytes)
 		return;
 	}
 	if (!loam_sweep_pending()) {
+		start = loam_host_now_ns();
 		scavenge_step(cache);
+		loam_record_stall(start);
 		return;
 	}
 	owed = loam_pace_sweep_pages(bytes);
+	if (__atomic_load_n(&loam_heap.sweep_at, __ATOMIC_RELAXED) >= owed)
+		return;
+	start = loam_host_now_ns();
 	while (__atomic_load_n(&loam_heap.sweep_at, __ATOMIC_RELAXED) < owed && sweep_some(cache))
 		;
+	loam_record_stall(start);
 }
 
 void loam_assist(struct loam_cache *cache, uint64_t bytes)
@@ -544,17 +544,20 @@ void loam_collect(uint64_t seen, enum loam_why why)
 
 	if (why == LOAM_WHY_GOAL) {
 		begin(cache, seen, why);
+		loam_record_stall(start);
 		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 		return;
 	}
 	/* of a cycle that has begun, what became unreachable since is left */
 	complete(cache, __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) + 1 + loam_marking(),
 		 why);
-	if (why == LOAM_WHY_SHORTAGE)
+	if (why == LOAM_WHY_SHORTAGE) {
 		scavenge_all(cache);
-	else
-		while (scavenge_some(cache))
-			;
+		loam_record_stall(start);
+		return;
+	}
+	while (scavenge_some(cache))
+		;
 }
 
 void loam_gc(void)

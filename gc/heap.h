@@ -63,7 +63,6 @@ struct loam_heap {
 	int64_t due_bytes; /* atomic: a cycle begins when live gets here */
 	struct loam_pacer pacer;
 	uint64_t cycles, forced_cycles;
-	uint64_t pause_total_ns, pause_last_ns, pause_max_ns;
 	/* counters of what no cache counts: of detached threads, lock or stopped; and frees also by sweeping, atomic */
 	uint64_t mallocs[LOAM_SPAN_CLASSES], tiny_allocs;
 	uint64_t frees[LOAM_SPAN_CLASSES];
@@ -80,9 +79,9 @@ struct loam_heap {
 		};
 		uint32_t unusual; /* all */
 	};
-	bool trace;
-	bool exact; /* atomic: checkmark.c or audit.c looks: no object has old bytes in it */
-	uint64_t start_ns, gc_ns, last_gc_ns; /* gc_ns: of all threads */
+	bool exact;	   /* atomic: checkmark.c or audit.c looks: no object has old bytes in it */
+	uint8_t trace;	   /* init: config.gctrace */
+	uint64_t start_ns; /* init */
 	uint64_t goal_last, procs; /* of the last collection: its goal, threads attached */
 };
 
@@ -264,12 +263,6 @@ static inline bool loam_marking(void)
 	return __atomic_load_n(&loam_heap.phase, __ATOMIC_RELAXED) == LOAM_PHASE_MARK;
 }
 
-/* Why a collection. */
-enum loam_why {
-	LOAM_WHY_GOAL,	   /* the heap has grown to its goal */
-	LOAM_WHY_SHORTAGE, /* there is no memory: afterwards everything free goes back */
-	LOAM_WHY_ASKED,	   /* loam_gc: a new collection in any case */
-};
 /* Collect. `seen` is heap.cycles as the caller saw it when it decided: if somebody else has
  * collected for the goal since, nothing is done. For the goal a cycle is only begun, if the barrier allows. Called
  * outside. */
@@ -293,6 +286,8 @@ bool loam_scavenge_room(uint64_t pages);
 bool loam_scavenge_some(void);
 /* Give everything free back; returns bytes. Inside. */
 uint64_t loam_scavenge_all(void);
+/* Bytes that went back since this was last asked: on donated time; before an allocation. */
+void loam_scavenge_told(uint64_t *donated, uint64_t *before);
 
 /* ---- trace.c ---- */
 /* What is known of a cycle: ns of loam_host_now_ns, and bytes. */
@@ -304,17 +299,23 @@ struct loam_cycle {
 	uint64_t live_begun, live_marked,
 		live_after;   /* when it began; when marking ended; what was marked */
 	uint64_t goal;	      /* for live_marked; 0: none */
-	uint64_t stack_bytes; /* scanned */
-	uint64_t pages_used;  /* heap pages in spans when it began */
-	uint64_t stood_ns;    /* since when all others stand, in the latest stop */
-	uint64_t rounds;      /* LOAM_BARRIER_MMU: in which written pages were scanned again */
-	uint64_t last_pages;  /* of them in the last stop */
-	uint64_t stopped_ns;  /* of all its stops */
+	uint64_t stack_bytes; /* scanned, when they were last */
+	uint64_t global_bytes, scanned_bytes; /* roots; all that was scanned */
+	uint64_t pages_used;		      /* heap pages in spans when it began */
+	uint64_t stood_ns;		      /* since when all others stand, in the latest stop */
+	uint64_t rounds;     /* LOAM_BARRIER_MMU: in which written pages were scanned again */
+	uint64_t last_pages; /* of them in the last stop */
+	uint64_t stops, stopped_ns; /* all of them */
 	uint64_t assist_ns,
 		donated_ns; /* atomic: marking by threads that allocate; on donated time */
-	bool forced;
+	enum loam_why why;
 };
-void loam_gctrace(const struct loam_cycle *c);
+/* Print what config.gctrace asks for, of a cycle that has ended. heap.collecting is held. */
+void loam_gctrace(const struct loam_gc_cycle *r);
+/* All is swept. Inside. */
+void loam_gctrace_swept(void);
+/* What loam_dump_stats says of the collector. */
+void loam_dump_gc(const struct loam_stats *s);
 
 /* Benchmarks: what keeps a thread from its own work. Told on the CPU that did it, outside. */
 enum loam_stall {

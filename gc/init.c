@@ -11,6 +11,7 @@
 #include "gc/mark.h"
 #include "gc/pace.h"
 #include "gc/persistent.h"
+#include "gc/record.h"
 #include "mm/print.h"
 
 #define ARENA	   ((uint64_t)64 << 20) /* alignment of the range, as Go's arenas */
@@ -119,7 +120,9 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
-		.trace = config->gctrace != 0,
+		.trace = config->gctrace < 0   ? 0
+			 : config->gctrace > 3 ? 3
+					       : (uint8_t)config->gctrace,
 		.barrier = (uint8_t)barrier_of(config),
 		.efence = config->efence,
 		.start_ns = loam_host_now_ns(),
@@ -150,6 +153,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		free_tables(h);
 		return err;
 	}
+	loam_record_reset();
 	loam_pace_init();
 	h->initialised = true;
 	return LOAM_OK;

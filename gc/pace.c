@@ -14,6 +14,7 @@
 #include "gc/pace.h"
 
 #include "gc/limiter.h"
+#include "gc/record.h"
 
 #define PERCENT_MAX LOAM_PACER_PERCENT_MAX
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
@@ -21,6 +22,7 @@
 
 static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;
+struct loam_pace_told loam_pace_told;
 static int64_t donated; /* atomic: work done on donated time that nobody has used */
 
 static struct loam_pacer *const pacer = &loam_heap.pacer;
@@ -32,7 +34,7 @@ static uint64_t live(void)
 	return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-static uint64_t threads(void)
+uint64_t loam_pace_threads(void)
 {
 	uint64_t cpus = loam_host_cpu_count(), have = loam_heap.procs;
 
@@ -71,9 +73,27 @@ void loam_pace_init(void)
 
 	h->procs = 1;
 	loam_pacer_init(pacer, h->percent, h->limit);
-	loam_limiter_init(&limiter, loam_host_now_ns(), threads());
+	loam_limiter_init(&limiter, loam_host_now_ns(), loam_pace_threads());
 	donated = 0;
 	publish();
+}
+
+/* The pacer has been told; stopped. */
+static void tell_begin(uint64_t most_bytes)
+{
+	uint64_t goal = loam_pacer_goal(pacer);
+
+	loam_pace_told = (struct loam_pace_told){
+		.work_per_byte = __atomic_load_n(&pacer->work_per_byte, __ATOMIC_RELAXED),
+		.most_bytes = most_bytes,
+		.expected_bytes = pacer->expected_work,
+		.triggered_bytes = pacer->triggered_bytes,
+		.goal_bytes = goal == LOAM_PACER_NEVER ? 0 : goal,
+	};
+	for (unsigned i = 0; i < LOAM_PACER_HISTORY; i++) {
+		if (pacer->cons_mark[i] > loam_pace_told.cons_mark)
+			loam_pace_told.cons_mark = pacer->cons_mark[i];
+	}
 }
 
 void loam_pace_begin(uint64_t stack_bytes)
@@ -86,6 +106,7 @@ void loam_pace_begin(uint64_t stack_bytes)
 
 	__atomic_store_n(&donated, 0, __ATOMIC_RELAXED);
 	loam_pacer_start(pacer, live(), &most, loam_host_now_ns());
+	tell_begin(most.heap_bytes);
 }
 
 void loam_pace_end(const struct loam_cycle *c)
@@ -94,12 +115,18 @@ void loam_pace_end(const struct loam_cycle *c)
 	struct loam_pacer_work done = {.stack_bytes = c->stack_bytes,
 				       .global_bytes = loam_roots_bytes()};
 	struct loam_pacer_memory now = memory();
-	uint64_t rest = done.stack_bytes + done.global_bytes;
+	uint64_t rest = done.stack_bytes + done.global_bytes, threads = loam_pace_threads();
+	uint64_t busy = c->assist_ns + c->donated_ns + c->stopped_ns * threads;
+	uint64_t now_ns = loam_host_now_ns();
 
 	done.heap_bytes = h->scanned_bytes > rest ? h->scanned_bytes - rest : 0;
-	loam_pacer_end(pacer, live(), h->scanned_bytes,
-		       c->assist_ns + c->donated_ns + c->stopped_ns * threads(), loam_host_now_ns(),
-		       threads());
+	loam_pace_told.done = done;
+	loam_pace_told.live_bytes = live();
+	loam_pace_told.percent =
+		h->barrier == LOAM_BARRIER_STOP
+			? 100
+			: loam_record_share(busy, (now_ns - pacer->start_ns) * threads, 100);
+	loam_pacer_end(pacer, live(), h->scanned_bytes, busy, now_ns, threads);
 	__atomic_store_n(&h->live, (int64_t)h->marked, __ATOMIC_RELAXED);
 	now.heap_alloc_bytes = h->marked;
 	loam_pacer_commit(pacer, h->marked, &done, &now);
@@ -211,7 +238,7 @@ void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns)
 void loam_pace_stopped(uint64_t from_ns, uint64_t to_ns)
 {
 	loam_gc_lock(&limiter_lock);
-	loam_limiter_set_threads(&limiter, from_ns, threads());
+	loam_limiter_set_threads(&limiter, from_ns, loam_pace_threads());
 	loam_limiter_world_stopped(&limiter, from_ns);
 	loam_limiter_world_started(&limiter, to_ns);
 	loam_gc_unlock(&limiter_lock);

@@ -22,6 +22,24 @@ void loam_pace_revise(void);
 /* Heap pages that are to be swept before `bytes` more are taken. */
 uint64_t loam_pace_sweep_pages(uint64_t bytes);
 
+/* Threads of the running cycle, or the last one, that could run at once. */
+uint64_t loam_pace_threads(void);
+
+/* What gctrace=2 says of the last cycle. heap.collecting is held. */
+struct loam_pace_told {
+	/* when it began */
+	uint64_t work_per_byte; /* ratio: what an allocation owes */
+	uint64_t cons_mark;	/* ratio: what was believed */
+	uint64_t most_bytes;	/* to scan in the heap */
+	uint64_t expected_bytes;
+	uint64_t triggered_bytes, goal_bytes; /* live; goal 0: none */
+	/* when marking ended */
+	uint64_t live_bytes;
+	uint64_t percent; /* of the time that threads had meanwhile it was marking, or stopped */
+	struct loam_pacer_work done;
+};
+extern struct loam_pace_told loam_pace_told;
+
 /* A thread has spent `ns` on collecting, until now; `idle`: donated, so the program did not need it. */
 void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns);
 /* All threads have, in a stop. heap.collecting is held. */

@@ -21,6 +21,24 @@
 #define QUANTUM	    8u	/* heap pages at a time: 64 KiB */
 #define LIMIT_SHARE 95u /* per cent of the memory limit */
 
+/* Pages that went back; atomic, relaxed: since loam_scavenge_told was last asked. */
+static uint64_t donated_pages, before_pages;
+
+static uint64_t release(uint64_t pages, bool force, uint64_t *sum)
+{
+	uint64_t gone = loam_pages_release(pages, force);
+
+	if (gone > 0)
+		__atomic_add_fetch(sum, gone, __ATOMIC_RELAXED);
+	return gone;
+}
+
+void loam_scavenge_told(uint64_t *donated, uint64_t *before)
+{
+	*donated = __atomic_exchange_n(&donated_pages, 0, __ATOMIC_RELAXED) << LOAM_HEAP_PAGE_SHIFT;
+	*before = __atomic_exchange_n(&before_pages, 0, __ATOMIC_RELAXED) << LOAM_HEAP_PAGE_SHIFT;
+}
+
 static uint64_t ready(void)
 {
 	return __atomic_load_n(&loam_heap.pages.ready, __ATOMIC_RELAXED);
@@ -71,9 +89,9 @@ void loam_scavenge_before(uint64_t pages)
 	uint64_t over = over_goal(), most = over_limit(pages);
 
 	if (most > 0)
-		loam_pages_release(most < pages ? most : pages, true);
+		release(most < pages ? most : pages, true, &before_pages);
 	else if (over > 0)
-		loam_pages_release(over < pages ? over : pages, false);
+		release(over < pages ? over : pages, false, &before_pages);
 }
 
 bool loam_scavenge_room(uint64_t pages)
@@ -89,9 +107,9 @@ bool loam_scavenge_some(void)
 {
 	uint64_t over = over_goal(), most = over_limit(0);
 
-	if (most > 0 && loam_pages_release(most < QUANTUM ? most : QUANTUM, true) > 0)
+	if (most > 0 && release(most < QUANTUM ? most : QUANTUM, true, &donated_pages) > 0)
 		return true;
-	return over > 0 && loam_pages_release(over < QUANTUM ? over : QUANTUM, false) > 0;
+	return over > 0 && release(over < QUANTUM ? over : QUANTUM, false, &donated_pages) > 0;
 }
 
 uint64_t loam_scavenge_all(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Figures and text about the heap. */
-#include "gc/heap.h"
+#include "gc/record.h"
 #include "mm/print.h"
 
 /* Slots of one span class: freed ever; taken ever. Frees first: an object counted as freed was counted
@@ -102,7 +102,6 @@ void loam_stats_read(struct loam_stats *s)
 {
 	struct loam_cache *cache = loam_cache_self();
 	struct loam_heap *h = &loam_heap;
-	uint64_t run = loam_host_now_ns() - h->start_ns;
 
 	*s = (struct loam_stats){.enable_gc = true};
 	loam_cache_enter(cache);
@@ -110,13 +109,9 @@ void loam_stats_read(struct loam_stats *s)
 	read_classes(s);
 	read_memory(s);
 	s->next_gc = loam_pacer_goal(&h->pacer);
-	s->last_gc = h->last_gc_ns;
 	s->num_gc = h->cycles;
 	s->num_forced_gc = h->forced_cycles;
-	s->pause_total_ns = h->pause_total_ns;
-	s->pause_last_ns = h->pause_last_ns;
-	s->pause_max_ns = h->pause_max_ns;
-	s->gc_cpu_ppm = run > 0 ? h->gc_ns / (run / 1000000 + 1) : 0;
+	loam_record_stats(s);
 	s->heap_marked = h->marked;
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
@@ -136,9 +131,7 @@ void loam_dump_stats(void)
 		 "      %llu allocations of %k, %llu frees; %k of collector's tables\n",
 		 (unsigned long long)s.mallocs, (uint64_t)s.total_alloc,
 		 (unsigned long long)s.frees, (uint64_t)s.gc_sys);
-	loam_log(LOAM_LOG_INFO, "gc:   %llu collections (%llu forced), %llu us stopped in all\n",
-		 (unsigned long long)s.num_gc, (unsigned long long)s.num_forced_gc,
-		 (unsigned long long)(s.pause_total_ns / 1000));
+	loam_dump_gc(&s);
 	loam_log(LOAM_LOG_INFO,
 		 "sys:  %k Ready (%k in huge leaves), %k Prepared, %k Reserved, %llu regions\n",
 		 (uint64_t)sys.state_bytes[LOAM_STATE_READY], (uint64_t)sys.huge_ready_bytes,

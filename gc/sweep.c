@@ -18,7 +18,7 @@
  *
  * Runs inside; a stop waits for the span that is being swept.
  */
-#include "gc/heap.h"
+#include "gc/record.h"
 #include "gc/spanlist.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -177,7 +177,11 @@ bool loam_sweep_some(struct loam_cache *cache)
 		return false;
 	sweep_pages(cache, at, end - at < STRETCH ? end : at + STRETCH);
 	/* release: partner of the acquire in loam_sweep_pending */
-	__atomic_sub_fetch(&h->sweep_left, 1, __ATOMIC_ACQ_REL);
+	if (__atomic_sub_fetch(&h->sweep_left, 1, __ATOMIC_ACQ_REL) == 0) {
+		loam_record_swept();
+		if (h->trace > 1)
+			loam_gctrace_swept();
+	}
 	return true;
 }
 

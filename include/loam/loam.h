@@ -47,7 +47,10 @@ struct loam_config {
 	bool check;
 	/* True, and barrier is SOFTWARE: the MMU checks that the program uses it: loam_gc_audit_read. */
 	bool audit;
-	/* 1: print a gctrace line per collection through loam_host_log. */
+	/*
+	 * 1: a line per collection through loam_host_log, which is Go's with GODEBUG=gctrace=1. 2: also what the pacer
+	 * thinks, as gcpacertrace=1. 3: also memory that went back, as scavtrace=1.
+	 */
 	int gctrace;
 	/* True: the heap gives each object pages of its own, with a trap behind its end, and never uses an
 	 * address twice. For finding overruns and uses after free; it takes much memory. */

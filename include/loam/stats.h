@@ -48,7 +48,8 @@ struct loam_stats {
 	uint64_t pause_total_ns;
 	uint64_t pause_last_ns, pause_max_ns; /* of the stops of the world */
 	uint64_t num_gc, num_forced_gc;	      /* collections; those that loam_gc asked for */
-	uint64_t gc_cpu_ppm; /* Go's GCCPUFraction: millionths of the time since loam_gc_init */
+	uint64_t
+		gc_cpu_ppm; /* Go's GCCPUFraction: millionths of the time that threads had since loam_gc_init */
 	bool enable_gc, debug_gc; /* true, false */
 
 	uint64_t heap_marked; /* survived the last collection */
@@ -96,7 +97,78 @@ uint64_t loam_histogram_total(const struct loam_histogram *histogram);
  */
 uint64_t loam_histogram_quantile(const struct loam_histogram *histogram, unsigned per_mille);
 
-/* The same as text, and a map of the heap: one character a stretch of pages. Through the log. */
+/* Held up for less is not counted as held up. */
+#define LOAM_GC_STALL_LEAST_NS 1000
+
+enum loam_gc_histogram_kind {
+	LOAM_GC_PAUSES,	  /* stops of the world: from asking for one until all may run again */
+	LOAM_GC_STOPPING, /* of these the first part: until all stand */
+	LOAM_GC_STALLS, /* what held up an allocation: marking, sweeping, giving back, a collection it began; or
+			   * waiting for another's. From LOAM_GC_STALL_LEAST_NS on */
+	LOAM_GC_HISTOGRAMS,
+};
+
+/*
+ * All that were counted since loam_gc_init. While others count, some of it is of a moment later. Go's
+ * /sched/pauses/total/gc:seconds and /sched/pauses/stopping/gc:seconds; it has none for stalls. Context: any.
+ */
+void loam_gc_histogram_read(enum loam_gc_histogram_kind which, struct loam_histogram *histogram);
+
+/* ---- the last cycles ---- */
+
+/* Why a collection. */
+enum loam_why {
+	LOAM_WHY_GOAL, /* the heap has grown to its trigger; or time was donated and the last one was long ago */
+	LOAM_WHY_SHORTAGE, /* there is no memory: afterwards everything free goes back */
+	LOAM_WHY_ASKED,	   /* loam_gc: a new collection in any case. Go calls it forced */
+};
+
+/*
+ * A cycle: stop, marking, stop, sweeping. Its four parts follow each other: the second stop ends at begin_ns +
+ * begin_stop_ns + mark_ns + end_stop_ns. With LOAM_BARRIER_STOP the first three are one stop.
+ * Go's PauseNs is stopped_ns, its PauseEnd the end of the second stop.
+ */
+struct loam_gc_cycle {
+	uint64_t number;	    /* from 1 */
+	uint64_t begin_ns;	    /* the first stop was asked for: in ns of loam_host_now_ns */
+	uint64_t begin_stop_ns;	    /* how long: until the world ran again */
+	uint64_t mark_ns;	    /* until the last stop was asked for */
+	uint64_t end_stop_ns;	    /* until the world ran again */
+	uint64_t sweep_ns;	    /* until the last page was swept; if `swept` */
+	uint64_t stops, stopped_ns; /* all stops, also those after which there was more to mark */
+	uint64_t assist_ns,
+		donated_ns; /* marking: by threads that allocate; in loam_gc_work and loam_gc */
+	uint64_t live_begun_bytes;  /* thought to be live when it began */
+	uint64_t live_marked_bytes; /* and when marking ended */
+	uint64_t live_after_bytes;  /* marked */
+	uint64_t goal_bytes;	    /* what live_marked_bytes was to be; 0: none */
+	uint64_t scanned_bytes;	    /* of objects, stacks and roots */
+	uint64_t stack_bytes;	    /* all stacks, when they were last scanned */
+	uint64_t global_bytes;	    /* roots */
+	uint64_t
+		rounds; /* LOAM_BARRIER_MMU: how often pages written meanwhile were scanned again */
+	uint64_t last_pages; /* and how many were in the last stop */
+	uint64_t threads;    /* attached */
+	uint64_t procs;	     /* of them could run at once: CPUs, if those are fewer */
+	/* Since loam_gc_init, up to the end of the second stop: what all threads spent on collecting, stops in full
+	 * for each of `procs`; and the time they had. The difference of two records tells the share in between. */
+	uint64_t busy_ns, total_ns;
+	uint8_t why; /* enum loam_why */
+	bool swept;  /* all is swept */
+	uint8_t unused[6];
+};
+
+/* So many cycles are remembered. */
+#define LOAM_GC_CYCLES 256
+
+/*
+ * The last `n` cycles whose marking has ended, or as many as there were and are remembered; the newest is to[0]. Returns
+ * how many. Each is whole, and no number is left out, while cycles run. Context: any.
+ */
+size_t loam_gc_cycles_read(struct loam_gc_cycle *to, size_t n);
+
+/* The same as text, and a map of the heap: one character a stretch of pages. Through the log. Context: thread
+ * (attached). */
 void loam_dump_stats(void);
 void loam_dump_heap(void);
 

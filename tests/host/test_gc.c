@@ -408,38 +408,6 @@ static void gogc_triggers_collections(void **state)
 	assert_true(s.num_gc <= 4);
 }
 
-static char trace_line[512];
-static void keep_log(enum loam_log_level level, const char *buf, size_t len)
-{
-	(void)level;
-	strncat(trace_line, buf, len);
-}
-
-static void trace_line_is_go_s(void **state)
-{
-	unsigned n = 0, procs = 0;
-	char at[32], pct[32];
-	int end = 0;
-
-	(void)state;
-	loam_heap.trace = true;
-	trace_line[0] = '\0';
-	loam_host_on_log(keep_log);
-	loam_gc();
-	loam_host_on_log(quiet_log);
-	assert_int_equal(
-		sscanf(trace_line,
-		       "gc %u @%31[0-9.]s %31[0-9]%%: %*[0-9.]+%*[0-9.]+%*[0-9.] ms clock, "
-		       "%*[0-9.]+%*[0-9.]/%*[0-9.]/%*[0-9.]+%*[0-9.] ms cpu, "
-		       "%*u->%*u->%*u MB, %*u MB goal, %*u MB stacks, %*u MB globals, %u P "
-		       "(forced)\n%n",
-		       &n, at, pct, &procs, &end),
-		4);
-	assert_int_equal(end, (int)strlen(trace_line));
-	assert_int_equal(n, 1);
-	assert_int_equal(procs, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,7 +427,6 @@ int main(void)
 		heap_test(noscan_objects_are_not_scanned),
 		heap_test(root_ranges_are_checked),
 		heap_test(gogc_triggers_collections),
-		heap_test(trace_line_is_go_s),
 	};
 	return cmocka_run_group_tests_name("gc", tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static bool comes_up(const struct loam_boot_info *info, struct loam_thread *thre
 {
 	struct loam_config config = info->config;
 
-	config.gctrace = loam_cmdline_is(info->cmdline, "gctrace", "1");
+	config.gctrace = (int)loam_cmdline_number(info->cmdline, "gctrace", 0);
 	return loam_init(&config) == LOAM_OK &&
 	       loam_cpu_set_node(0, loam_percpu[0].node) == LOAM_OK &&
 	       loam_thread_attach(thread, info->stack_base) == LOAM_OK &&

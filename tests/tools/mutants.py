@@ -417,6 +417,23 @@ MUTANTS = [
      "/* no overflow: nobody has collected for it */\n\tset_limiting(l);\n", "\n", "limiter", HOST),
     ("limiter: credit for time without collections", "gc/limiter.c",
      "l->fill_ns -= by < l->fill_ns ? by : l->fill_ns;", "l->fill_ns -= by;", "limiter", HOST),
+    ("histogram: the buckets of a row are told apart by the wrong bits", "gc/histogram.c",
+     "(row > 0 ? row - 1 : 0) + BUCKET_SHIFT)) % ROW_BUCKETS", "row + BUCKET_SHIFT)) % ROW_BUCKETS", "test_histogram", HOST),
+    ("histogram: a quantile leaves out the last of the few", "gc/histogram.c",
+     "(total % 1000 * part + 999) / 1000", "total % 1000 * part / 1000", "test_histogram", HOST),
+    ("records: the cycle that runs takes the place of one that is over", "gc/record.c",
+     "#define SLOTS (LOAM_GC_CYCLES + 1)", "#define SLOTS LOAM_GC_CYCLES", "test_trace", HOST),
+    ("records: donated time is nobody's", "gc/record.c",
+     "busy_ns += r->assist_ns + r->donated_ns +", "busy_ns += r->assist_ns +", "test_trace", HOST),
+    ("records: whatever holds up an allocation is a stall", "gc/record.c",
+     "if (ns >= LOAM_GC_STALL_LEAST_NS)", "if (ns >= 0)", "test_trace", HOST),
+    ("records: nobody says that all is swept", "gc/sweep.c", "\t\tloam_record_swept();\n", "", "test_trace", HOST),
+    ("marking is not timed", "gc/collect.c", "ns = now - e->since;", "ns = now - e->since > UINT64_MAX / 2;", "test_trace", HOST),
+    ("gctrace: durations have a digit too many", "gc/trace.c", "for (; x >= 100; x /= 10)", "for (; x >= 1000; x /= 10)",
+     "test_trace", HOST),
+    ("gctrace: the percentage is of the last cycle", "gc/trace.c",
+     "(unsigned long long)loam_record_share(r->busy_ns, r->total_ns, 100)",
+     "(unsigned long long)loam_record_share(r->stopped_ns, r->mark_ns, 100)", "test_trace", HOST),
 ]
 
 

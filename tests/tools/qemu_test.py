@@ -283,8 +283,10 @@ class Suite:
 
     def gctrace(self):
         self.boot("gctrace lines", 0,
-                  [r"^gc \d+ @[\d.]+s \d+%: [\d.]+\+[\d.]+\+[\d.]+ ms clock, .* ms cpu, \d+->\d+->\d+ MB, \d+ MB goal, .* \d+ P"],
-                  append="gctrace=1 depth=12 job=trees selftest=0")
+                  [r"^gc \d+ @[\d.]+s \d+%: [\d.]+\+[\d.]+\+[\d.]+ ms clock, .* ms cpu, \d+->\d+->\d+ MB, \d+ MB goal, .* \d+ P",
+                   r"^pacer: assist ratio=[\d.]+ ", r"^pacer: \d+% CPU .* B work ", r"^pacer: sweep done at heap size \d+MB; ",
+                   r"^scav \d+ KiB work .* util", r"^ +stops: [1-9]\d*, half under ", r"^ +last: number \d+ at "],
+                  append="gctrace=3 depth=12 job=trees selftest=0")
 
     def recorded(self):
         """A program of this machine, recorded and replayed."""
