@@ -69,7 +69,8 @@ static inline void enqueue(struct loam_worker *w, struct loam_span *span, uint64
 static void flag(struct loam_span *span)
 {
 	__atomic_store_n(&span->rescan, true, __ATOMIC_RELAXED);
-	__atomic_store_n(&overflowed, true, __ATOMIC_RELAXED);
+	/* release: the span's flag comes first; partner: loam_mark_recover */
+	__atomic_store_n(&overflowed, true, __ATOMIC_RELEASE);
 }
 
 void loam_mark_again(uintptr_t addr)
@@ -416,7 +417,7 @@ bool loam_mark_overflowed(void)
 
 void loam_mark_recover(struct loam_worker *w)
 {
-	__atomic_store_n(&overflowed, false, __ATOMIC_RELAXED);
+	(void)__atomic_exchange_n(&overflowed, false, __ATOMIC_ACQUIRE);
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		if (__atomic_load_n(&s->rescan, __ATOMIC_RELAXED))
 			rescan_span(w, s);

@@ -282,7 +282,7 @@ MUTANTS = [
     ("a failed table is taken for reserved", "gc/table.c",
      "\tif (err == LOAM_OK)\n\t\ttable->size = bytes;\n\treturn err;", "\ttable->size = bytes;\n\treturn err;", "oom", HOST),
     ("what overflowed the mark stack is forgotten", "gc/mark.c",
-     "\t__atomic_store_n(&overflowed, true, __ATOMIC_RELAXED);\n", "", "test_gc", HOST),
+     "\t__atomic_store_n(&overflowed, true, __ATOMIC_RELEASE);\n", "", "test_gc", HOST),
     ("the barrier forgets what is overwritten", "gc/barrier.c",
      "\t\tnote(cache, *(uintptr_t *)slot);\n", "", "test_cycle", HOST),
     ("an exchange forgets what was there", "gc/barrier.c",
