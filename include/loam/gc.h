@@ -76,7 +76,7 @@ enum loam_err loam_unpin(void *p);
  *             loam_sys_dirty_can); else as STOP
  *   SOFTWARE  the program stores pointers by loam_store: into objects of the heap, and into root ranges
  *   STOP      it does not: the world stands still while it marks. The program does nothing
- * DEFAULT is MMU on the machine, and STOP on Linux.
+ * DEFAULT is MMU.
  */
 enum loam_barrier {
 	LOAM_BARRIER_DEFAULT,
