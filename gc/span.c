@@ -194,8 +194,9 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 	LOAM_ASSERT(span->in_use && span->unlisted && !loam_span_current(span) && span->used == 0);
 	/* in this order, or somebody could adopt it; partner: loam_central_adopt */
 	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&span->swept, LOAM_SWEPT_ANY, __ATOMIC_RELAXED);
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	/* release: who waits for the sweep sees the rest; partner: loam_sweep_ensure */
+	__atomic_store_n(&span->swept, LOAM_SWEPT_ANY, __ATOMIC_RELEASE);
 	set_table(loam_page_index(start), span->pages, 0);
 	if (loam_heap.efence)
 		loam_pages_fence(start, span->pages);

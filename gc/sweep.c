@@ -94,8 +94,9 @@ static void place(struct loam_cache *cache, struct loam_span *span, bool ours)
 	if (span->offheap) {
 		__atomic_store_n(&span->swept, loam_heap.sweep_cycle, __ATOMIC_RELEASE);
 	} else if (span->used == 0 && !loam_span_current(span)) {
-		__atomic_store_n(&span->swept, loam_heap.sweep_cycle, __ATOMIC_RELEASE);
-		loam_span_free(cache, span);
+		loam_span_free(
+			cache,
+			span); /* being swept to its end, or who it belonged to would take it for his */
 	} else if (ours) {
 		loam_cache_own(cache, span);
 		if (span->used < span->slots && !loam_span_current(span))
