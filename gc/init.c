@@ -116,6 +116,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (h->initialised)
 		return LOAM_EXIST;
 	loam_sizeclass_init();
+	loam_barrier_on = 0; /* the last heap may have ended while it marked */
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
