@@ -63,8 +63,8 @@ struct loam_heap {
 	int64_t due_bytes; /* atomic: a cycle begins when live gets here */
 	struct loam_pacer pacer;
 	uint64_t cycles, forced_cycles;
-	uint64_t pause_total_ns, pause_last_ns, pause_max_ns;
-	/* counters of what no cache counts: detached threads and sweeping; lock or stopped */
+	uint64_t pause_total_ns, pause_last_ns, pause_max_ns; /* collecting to write; atomic */
+	/* counters of what no cache counts: detached threads, lock; and sweeping, which frees: atomic */
 	uint64_t mallocs[LOAM_SPAN_CLASSES], frees[LOAM_SPAN_CLASSES];
 	uint64_t tiny_allocs;
 	/* atomic: large objects */
@@ -82,7 +82,8 @@ struct loam_heap {
 	};
 	bool trace;
 	bool exact; /* atomic: checkmark.c or audit.c looks: no object has old bytes in it */
-	uint64_t start_ns, gc_ns, last_gc_ns; /* gc_ns: of all threads */
+	uint64_t start_ns, gc_ns,
+		last_gc_ns;	   /* collecting to write; atomic; gc_ns: of all threads */
 	uint64_t goal_last, procs; /* of the last collection: its goal, threads attached */
 };
 
@@ -203,6 +204,20 @@ uint64_t loam_pin_count(const void *p);
 void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
 LOAM_MUST_USE enum loam_err loam_pin_init(void);
 void loam_pin_reset(void);
+
+/* ---- special.c ---- */
+/* Slots of a word of the span are dead, some of them `freed` explicitly: what hangs on them goes or becomes due. Returns
+ * those that live on. The caller sweeps the span. */
+uint64_t loam_specials_sweep(struct loam_span *span, uint32_t word, uint64_t dead, uint64_t freed);
+/* The object is about to be freed explicitly: nothing hangs on it any more. Inside. */
+void loam_specials_drop(uintptr_t object);
+/* Has the object a finalizer, or cleanups? */
+bool loam_special_runs(uintptr_t object);
+/* The words that hold addresses of what they keep. Marking is over, nothing is swept; stopped. */
+void loam_specials_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
+void loam_specials_verify(void);
+LOAM_MUST_USE enum loam_err loam_specials_init(uint64_t heap_bytes);
+void loam_specials_reset(void);
 
 /* ---- history.c: LOAM_DEBUG 2 and up ---- */
 enum loam_history_kind {

@@ -66,6 +66,7 @@ static void free_tables(struct loam_heap *h)
 	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
+	loam_specials_reset();
 	loam_work_reset();
 	loam_clean_reset();
 	loam_checkmark_reset();
@@ -136,6 +137,8 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		err = loam_remote_init();
 	if (err == LOAM_OK)
 		err = loam_pin_init();
+	if (err == LOAM_OK)
+		err = loam_specials_init(h->reserved_bytes);
 	if (err == LOAM_OK)
 		err = loam_work_init();
 	if (err == LOAM_OK)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Figures and text about the heap. */
-#include "gc/heap.h"
+#include "gc/special.h"
 #include "mm/print.h"
 
 /* Slots of one span class: freed ever; taken ever. Frees first: an object counted as freed was counted
  * as made. heap.lock is held, or the world is stopped. */
 static uint64_t class_frees(unsigned c)
 {
-	uint64_t sum = loam_heap.frees[c];
+	uint64_t sum = __atomic_load_n(&loam_heap.frees[c], __ATOMIC_RELAXED);
 
 	for (struct loam_cache *t = loam_heap.threads; t != NULL; t = t->next)
 		sum += __atomic_load_n(&t->bin[c].frees, __ATOMIC_RELAXED);
@@ -110,14 +110,16 @@ void loam_stats_read(struct loam_stats *s)
 	read_classes(s);
 	read_memory(s);
 	s->next_gc = loam_pacer_goal(&h->pacer);
-	s->last_gc = h->last_gc_ns;
+	s->last_gc = __atomic_load_n(&h->last_gc_ns, __ATOMIC_RELAXED);
 	s->num_gc = h->cycles;
 	s->num_forced_gc = h->forced_cycles;
-	s->pause_total_ns = h->pause_total_ns;
-	s->pause_last_ns = h->pause_last_ns;
-	s->pause_max_ns = h->pause_max_ns;
-	s->gc_cpu_ppm = run > 0 ? h->gc_ns / (run / 1000000 + 1) : 0;
+	s->pause_total_ns = __atomic_load_n(&h->pause_total_ns, __ATOMIC_RELAXED);
+	s->pause_last_ns = __atomic_load_n(&h->pause_last_ns, __ATOMIC_RELAXED);
+	s->pause_max_ns = __atomic_load_n(&h->pause_max_ns, __ATOMIC_RELAXED);
+	if (run > 0)
+		s->gc_cpu_ppm = __atomic_load_n(&h->gc_ns, __ATOMIC_RELAXED) / (run / 1000000 + 1);
 	s->heap_marked = h->marked;
+	loam_finalq_stats(s);
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
 }
