@@ -280,6 +280,7 @@ static void walk(const void *sp)
 {
 	loam_roots_visit(visit_range, NULL);
 	loam_pins_visit(visit_range, NULL);
+	loam_specials_visit(visit_range, NULL);
 	drain(); /* first: a word of a stack says less of where it came from */
 	forgiving = loam_heap.barrier == LOAM_BARRIER_SOFTWARE;
 	visit_range(NULL, sp, loam_cache_self()->stack_base);

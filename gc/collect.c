@@ -28,11 +28,13 @@
 #include "gc/mark.h"
 #include "gc/pace.h"
 #include "gc/record.h"
+#include "gc/special.h"
 
 #include "arch/cpu.h"
 
 #define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
+#define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)256 << 10)  /* scanned in the last stop before it is given up */
 
 /* The running cycle. heap.collecting */
@@ -64,7 +66,8 @@ static bool mark_some(struct loam_worker *w)
 	for (;;) {
 		if (loam_mark_drain(w))
 			return true;
-		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w) && !loam_clean_scan_some(w))
+		if (!loam_roots_scan_some(w) && !loam_pins_scan_some(w) &&
+		    !loam_specials_scan_some(w) && !loam_clean_scan_some(w))
 			return false;
 	}
 }
@@ -72,7 +75,8 @@ static bool mark_some(struct loam_worker *w)
 /* Does nothing wait, and does nobody mark? Inside: a guess. Stopped: exact. */
 static bool quiet(void)
 {
-	return loam_work_none() && !loam_roots_left() && !loam_pins_left() && !loam_clean_left();
+	return loam_work_none() && !loam_roots_left() && !loam_pins_left() &&
+	       !loam_specials_left() && !loam_clean_left();
 }
 
 /* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
@@ -96,6 +100,17 @@ static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 }
 
 /* ---- the two stops ---- */
+
+/*
+ * Below us on the stack stand addresses that the collector has worked with, of dead objects too. The calls that follow leave
+ * holes in their frames, and those are scanned: so zeros go there first. (Boehm's GC_clear_stack.)
+ */
+__attribute__((noinline)) static void scrub_stack(void)
+{
+	uint64_t below[SCRUB_WORDS] = {0};
+
+	__asm__ volatile("" : : "r"(below) : "memory"); /* they are written */
+}
 
 static void visit_stack(void *arg, const void *lo, const void *hi)
 {
@@ -146,6 +161,7 @@ static void begin_stopped(void *arg, const void *sp)
 	loam_record_open();
 	loam_roots_start();
 	loam_pins_start();
+	loam_specials_start();
 	w = loam_worker_take(UINT64_MAX, &never_stop, true);
 	mark_stacks(w, sp);
 	loam_worker_give(w);
@@ -217,9 +233,11 @@ static void end_stopped(void *arg, const void *sp)
 		*most < UINT64_MAX - w->scanned_bytes ? w->scanned_bytes + *most : UINT64_MAX;
 	more = more || mark_some(w);
 	loam_worker_give(w);
-	while (loam_mark_overflowed() && *most == UINT64_MAX) {
+	/* what is recovered may be keys: their values follow */
+	while (*most == UINT64_MAX && (loam_mark_overflowed() || loam_specials_left())) {
 		w = loam_worker_take(*most, &never_stop, true);
 		loam_mark_recover(w);
+		(void)mark_some(w);
 		loam_worker_give(w);
 	}
 	*most = !more && quiet() && !loam_mark_overflowed(); /* [CYCLE-3] */
@@ -262,23 +280,22 @@ static void tell(void)
 
 /* ---- begin and end ---- */
 
-static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
+__attribute__((noinline)) static void begin_locked(struct loam_cache *cache, uint64_t seen,
+						   enum loam_why why)
 {
 	struct loam_heap *h = &loam_heap;
 	struct loam_cycle fresh;
 	uint64_t start;
 
-	loam_gc_lock(&h->collecting); /* outside: we can be stopped while we wait */
-	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen)) {
-		loam_gc_unlock(&h->collecting);
+	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen))
 		return;
-	}
 	loam_sweep_finish(cache);
 	start = loam_host_now_ns();
 	if (h->barrier == LOAM_BARRIER_MMU || loam_audit_on())
 		loam_clean_begin();
 	fresh = (struct loam_cycle){.why = why, .begin_ns = loam_host_now_ns()};
 	tell_stall(LOAM_STALL_ROUND, start, fresh.begin_ns);
+	scrub_stack();
 	loam_host_world_stop();
 	fresh.stood_ns = loam_host_now_ns();
 	loam_cpu_spill(h->barrier == LOAM_BARRIER_STOP ? whole_stopped : begin_stopped, &fresh);
@@ -291,7 +308,14 @@ static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 		cycle.mark_ns = loam_host_now_ns();
 		count_pause(LOAM_STALL_BEGIN, cycle.begin_ns, cycle.mark_ns);
 	}
-	loam_gc_unlock(&h->collecting);
+}
+
+static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
+{
+	loam_gc_lock(&loam_heap.collecting); /* outside: we can be stopped while we wait */
+	scrub_stack();
+	begin_locked(cache, seen, why);
+	loam_gc_unlock(&loam_heap.collecting);
 }
 
 /* What was marked and could not be made to wait is found, in one go. */
@@ -338,6 +362,7 @@ static void try_last_stop(void)
 {
 	uint64_t done = FINISH_BYTES, start = loam_host_now_ns();
 
+	scrub_stack();
 	loam_host_world_stop();
 	cycle.stood_ns = loam_host_now_ns();
 	loam_cpu_spill(end_stopped, &done);
@@ -349,27 +374,35 @@ static void try_last_stop(void)
 		tell();
 }
 
-/* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
- * Outside. */
-static bool end(struct loam_cache *cache, struct effort *e)
+__attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struct effort *e)
 {
-	struct loam_heap *h = &loam_heap;
 	bool seems;
 
-	if (!loam_gc_trylock(&h->collecting))
-		return false;
 	loam_cache_enter(cache);
 	seems = loam_marking() && quiet();
 	loam_cache_leave(cache);
 	if (seems && loam_mark_overflowed())
 		recover(cache);
-	else if (seems && (h->barrier != LOAM_BARRIER_MMU || clean(cache))) {
+	else if (seems && (loam_heap.barrier != LOAM_BARRIER_MMU || clean(cache))) {
 		spent(e);
 		try_last_stop();
 		e->since = cycle.done_ns;
 	}
-	loam_gc_unlock(&h->collecting);
 	return seems;
+}
+
+/* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
+ * Outside. */
+static bool end(struct loam_cache *cache, struct effort *e)
+{
+	bool did;
+
+	if (!loam_gc_trylock(&loam_heap.collecting))
+		return false;
+	scrub_stack();
+	did = end_locked(cache, e);
+	loam_gc_unlock(&loam_heap.collecting);
+	return did;
 }
 
 static bool scavenge_some(struct loam_cache *cache)
@@ -432,7 +465,7 @@ static bool step(struct loam_cache *cache, uint64_t start)
 		loam_pace_donated(did);
 		return more;
 	}
-	if (sweep_some(cache))
+	if (sweep_some(cache) || loam_finalizers_run(1) > 0)
 		return true;
 	if (__atomic_load_n(&h->live, __ATOMIC_RELAXED) >=
 		    __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED) ||

@@ -128,6 +128,8 @@ static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 	} while (owner == 0 && span->magic != 0 && !loam_marking() &&
 		 (loam_central_adopt(cache, span), true));
 	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
+	if (span->special)
+		loam_specials_drop(addr);
 	if (loam_marking()) {
 		err = free_later(bin, span, slot);
 		if (err == LOAM_NOENT)

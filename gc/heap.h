@@ -203,6 +203,20 @@ void loam_pins_visit(void (*visit)(void *arg, const void *lo, const void *hi), v
 LOAM_MUST_USE enum loam_err loam_pin_init(void);
 void loam_pin_reset(void);
 
+/* ---- special.c ---- */
+/* Slots of a word of the span are dead, some of them `freed` explicitly: what hangs on them goes or becomes due. Returns
+ * those that live on. The caller sweeps the span. */
+uint64_t loam_specials_sweep(struct loam_span *span, uint32_t word, uint64_t dead, uint64_t freed);
+/* The object is about to be freed explicitly: nothing hangs on it any more. Inside. */
+void loam_specials_drop(uintptr_t object);
+/* Has the object a finalizer, or cleanups? */
+bool loam_special_runs(uintptr_t object);
+/* The words that hold addresses of what they keep. Marking is over, nothing is swept; stopped. */
+void loam_specials_visit(void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
+void loam_specials_verify(void);
+LOAM_MUST_USE enum loam_err loam_specials_init(uint64_t heap_bytes);
+void loam_specials_reset(void);
+
 /* ---- history.c: LOAM_DEBUG 2 and up ---- */
 enum loam_history_kind {
 	LOAM_HISTORY_ALLOC,

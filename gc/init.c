@@ -67,6 +67,7 @@ static void free_tables(struct loam_heap *h)
 	loam_pageheap_reset();
 	loam_remote_reset();
 	loam_pin_reset();
+	loam_specials_reset();
 	loam_work_reset();
 	loam_clean_reset();
 	loam_checkmark_reset();
@@ -117,6 +118,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (h->initialised)
 		return LOAM_EXIST;
 	loam_sizeclass_init();
+	loam_barrier_on = 0; /* the last heap may have ended while it marked */
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
@@ -138,6 +140,8 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		err = loam_remote_init();
 	if (err == LOAM_OK)
 		err = loam_pin_init();
+	if (err == LOAM_OK)
+		err = loam_specials_init(h->reserved_bytes);
 	if (err == LOAM_OK)
 		err = loam_work_init();
 	if (err == LOAM_OK)

@@ -108,6 +108,9 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 		w->marked_bytes += bytes;
 	else
 		__atomic_add_fetch(&loam_heap.marking_bytes, bytes, __ATOMIC_RELAXED);
+	/* relaxed: set before the cycle, or the value has been shaded */
+	if (__builtin_expect(__atomic_load_n(&span->keys, __ATOMIC_RELAXED), 0))
+		loam_special_key_marked(span->base + slot * span->slot_bytes);
 	if (span->scan == LOAM_SCAN_NONE)
 		return;
 	if (loam_span_batched(span))
@@ -255,6 +258,29 @@ static void drain_objects(struct loam_worker *w)
 	}
 }
 
+/* A large one waits as if it was marked. */
+void loam_mark_inside(struct loam_worker *w, uintptr_t base)
+{
+	const struct loam_span *span = loam_span_at_page(loam_page_index(base));
+
+	if (loam_mark_is(base) || span->scan == LOAM_SCAN_NONE)
+		return;
+	if (span->magic != 0 || !loam_work_put_object(w, base))
+		scan_part(w, span, base, base,
+			  base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED));
+}
+
+/* Is what is in use in the slot scanned? Marked objects are, and those with finalizers. */
+static bool is_scanned(const struct loam_span *span, uint64_t slot)
+{
+	if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) & 1) !=
+	    0)
+		return true;
+	return __atomic_load_n(&span->special, __ATOMIC_RELAXED) &&
+	       loam_span_slot_used(span, slot) &&
+	       loam_special_scanned(span->base + slot * span->slot_bytes);
+}
+
 /* ---- spans that wait ---- */
 
 static void scan_slot(struct loam_worker *w, const struct loam_span *span, uint64_t slot)
@@ -385,8 +411,7 @@ void loam_mark_page(struct loam_worker *w, uintptr_t page)
 		uintptr_t base = span->base + slot * span->slot_bytes,
 			  end = base + span->slot_bytes;
 
-		if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
-		     1) != 0)
+		if (is_scanned(span, slot))
 			scan_part(w, span, base, base > page ? base : page, end < hi ? end : hi);
 	}
 }
@@ -396,8 +421,7 @@ static void rescan_span(struct loam_worker *w, struct loam_span *span)
 {
 	__atomic_store_n(&span->rescan, false, __ATOMIC_RELAXED);
 	for (uint64_t slot = 0; slot < span->slots; slot++) {
-		if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
-		     1) == 0)
+		if (!is_scanned(span, slot))
 			continue;
 		for (uintptr_t at = 0; at < span->slot_bytes; at += PIECE) {
 			uintptr_t base = span->base + slot * span->slot_bytes,

@@ -13,8 +13,20 @@ static inline bool loam_mark_enough(const struct loam_worker *w)
 	       __atomic_load_n(w->stop, __ATOMIC_RELAXED) != 0;
 }
 
+/* Is the object marked? */
+static inline bool loam_mark_is(uintptr_t object)
+{
+	const struct loam_span *span = loam_span_at_page(loam_page_index(object));
+	uint64_t slot = loam_span_slot(span, object);
+
+	return (__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
+		1) != 0;
+}
+
 /* Mark the object that `word` points to, if it does. */
 void loam_mark_shade(struct loam_worker *w, uintptr_t word);
+/* Mark what the object at `base` points to, but not itself. */
+void loam_mark_inside(struct loam_worker *w, uintptr_t base);
 /* Every word of [lo, hi) may be a pointer. heap.lock is held, or the world is stopped. */
 void loam_mark_range(struct loam_worker *w, const void *lo, const void *hi);
 /* Scan the marked objects of the 4 KiB at `page` once more, as far as they are there. */
@@ -47,16 +59,27 @@ LOAM_MUST_USE enum loam_err loam_clean_grow(uint64_t pages);
 LOAM_MUST_USE enum loam_err loam_clean_init(uint64_t pages);
 void loam_clean_reset(void);
 
-/* ---- root.c, pin.c: inside but for _start ---- */
+/* ---- root.c, pin.c, special.c: inside but for _start ---- */
 /* Marking begins; stopped. */
 void loam_roots_start(void);
 void loam_pins_start(void);
+void loam_specials_start(void);
 /* Scan a little of what is left; false: nothing is. */
 bool loam_roots_scan_some(struct loam_worker *w);
 bool loam_pins_scan_some(struct loam_worker *w);
+bool loam_specials_scan_some(struct loam_worker *w);
 bool loam_roots_left(void);
 bool loam_pins_left(void);
+bool loam_specials_left(void);
 /* All root ranges; stopped. */
 void loam_roots_scan_again(struct loam_worker *w);
+/* Is the object scanned, though it may not be marked? */
+bool loam_special_scanned(uintptr_t object);
+/* The object has been marked, and its span has keys of ephemerons. */
+void loam_special_key_marked(uintptr_t object);
+/* LOAM_DEBUG 3, marking over, stopped: [SPECIAL-2], [SPECIAL-3] or panic. */
+void loam_specials_mark_check(void);
+/* For that: what the word points to is marked. */
+void loam_mark_check_word(uintptr_t word);
 
 #endif

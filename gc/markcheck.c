@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The second marker: every child of a marked object is marked. Simple on purpose; for LOAM_DEBUG 3. */
-#include "gc/heap.h"
+#include "gc/mark.h"
 
-static void check_word(uintptr_t word)
+void loam_mark_check_word(uintptr_t word)
 {
 	struct loam_span *span;
 	uint64_t slot;
@@ -28,7 +28,7 @@ LOAM_NO_SANITIZE static void check_object(const struct loam_span *span, uint64_t
 		return; /* nobody's yet: never scanned */
 	for (uint64_t i = 0; i < span->slot_bytes / 8; i++) {
 		if (span->scan == LOAM_SCAN_WORDS || loam_pointer_bit(span, slot, i))
-			check_word(((const uintptr_t *)base)[i]);
+			loam_mark_check_word(((const uintptr_t *)base)[i]);
 	}
 }
 
@@ -36,8 +36,11 @@ void loam_mark_check(void)
 {
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
-			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0)
+			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0 ||
+			    (s->special && loam_span_slot_used(s, slot) &&
+			     loam_special_scanned(s->base + slot * s->slot_bytes)))
 				check_object(s, slot);
 		}
 	}
+	loam_specials_mark_check();
 }

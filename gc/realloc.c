@@ -94,6 +94,22 @@ static bool stays(struct loam_span *span, size_t size)
 	       loam_class_of(size) == loam_span_class_size(span->span_class);
 }
 
+/* A device knows its address, or somebody waits for its death, which nobody shall miss. */
+static bool must_stay(void *p)
+{
+	struct loam_cache *cache = loam_cache_self();
+	bool pinned, runs;
+
+	loam_cache_enter(cache);
+	pinned = loam_pin_count(p) > 0;
+	runs = loam_special_runs((uintptr_t)p);
+	loam_cache_leave(cache);
+	if (pinned || runs)
+		loam_log(LOAM_LOG_ERROR, "loam: realloc of %p: it %s, and would have to move\n", p,
+			 pinned ? "is pinned" : "has a finalizer or cleanups");
+	return pinned || runs;
+}
+
 void *loam_realloc(void *p, size_t size)
 {
 	struct loam_span *span;
@@ -121,11 +137,8 @@ void *loam_realloc(void *p, size_t size)
 			memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
-	if (span->special && loam_pin_count(p) > 0) {
-		loam_log(LOAM_LOG_ERROR,
-			 "loam: realloc of %p: it is pinned, and would have to move\n", p);
+	if (span->special && must_stay(p))
 		return NULL;
-	}
 	to = move_large(span, size);
 	if (to != NULL)
 		return to;

@@ -133,7 +133,7 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->next_word = 0;
 	span->unlisted = true;
 	span->window_word = LOAM_NO_WINDOW;
-	span->rescan = false;
+	span->rescan = span->keys = false;
 	span->offheap = false;
 	span->queue = 0;
 	/* relaxed, as the owner above */

@@ -69,7 +69,7 @@ struct loam_span {
 			uint8_t window_word; /* owner: that the bin's window is of, if the span is
 					      * current: the owner allocates from it */
 			bool posted;	     /* atomic, the inbox's; outlives the span */
-			bool special;  /* atomic: tiny, or some object of it is or was pinned */
+			bool special; /* atomic: tiny, or some object of it is or was pinned, or had specials */
 			bool unlisted; /* owner: neither on its partial list, nor on central's */
 		};
 		uint32_t care; /* atomic: all four, for a free to look at once */
@@ -90,6 +90,7 @@ struct loam_span {
 	uint8_t swept; /* atomic: the cycle whose sweep it has passed, or one of those below */
 	bool offheap;  /* the maker's: not the collector's affair (offheap.c) */
 	bool rescan;   /* atomic: an object of this span could not be made to wait for its scan */
+	bool keys;     /* atomic: some object of it is or was the key of an ephemeron */
 };
 _Static_assert(offsetof(struct loam_span, remote_bits) == 64 && sizeof(struct loam_span) == 128,
 	       "two cache lines: what free reads is one");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Figures and text about the heap. */
 #include "gc/record.h"
+#include "gc/special.h"
 #include "mm/print.h"
 
 /* Slots of one span class: freed ever; taken ever. Frees first: an object counted as freed was counted
@@ -113,6 +114,7 @@ void loam_stats_read(struct loam_stats *s)
 	s->num_forced_gc = h->forced_cycles;
 	loam_record_stats(s);
 	s->heap_marked = h->marked;
+	loam_finalq_stats(s);
 	loam_gc_unlock(&h->lock);
 	loam_cache_leave(cache);
 }

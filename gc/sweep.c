@@ -9,7 +9,8 @@
  * stretches of the heap by address: when they run out of slots, for what they allocate, and on donated time. The
  * next cycle begins when all is swept.
  *
- *   [SWEEP-1] What is in use after the sweep was in use before it, marked, and not freed explicitly.
+ *   [SWEEP-1] What is in use after the sweep was in use before it, marked, and not freed explicitly; or it has a finalizer
+ *             that is due now (special.c).
  *   [SWEEP-2] While marking goes on no slot and no span becomes free: what is freed explicitly is noted in the
  *             remote bits, and freed by the sweep. So what marking finds stays what it is.
  *   [SWEEP-3] A span whose `swept` is not this cycle's is owned by nobody, whatever its record says, and on no
@@ -56,9 +57,20 @@ static void count_dead(const struct loam_span *span, unsigned dead, unsigned fre
 	}
 }
 
+/* What hangs on the dead; which of them live on, for their finalizers. heap.live does not know them as marked. */
+static uint64_t revive(struct loam_span *span, uint32_t word, uint64_t dead, uint64_t freed)
+{
+	uint64_t revived = loam_specials_sweep(span, word, dead, freed);
+
+	if (revived != 0)
+		loam_live_add((int64_t)(loam_popcount(revived) * span->slot_bytes));
+	return revived;
+}
+
 /* Its bits. */
 static void sweep_bits(struct loam_span *span)
 {
+	bool special = __atomic_load_n(&span->special, __ATOMIC_RELAXED);
 	uint32_t live = 0;
 
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
@@ -70,6 +82,8 @@ static void sweep_bits(struct loam_span *span)
 			freed = __atomic_exchange_n(&span->remote_bits[w], 0, __ATOMIC_SEQ_CST) &
 				used;
 		dead = used & (~marked | freed);
+		if (__builtin_expect(special, 0) && dead != 0)
+			dead &= ~revive(span, w, dead, freed);
 		span->mark_bits[w] = 0; /* [SWEEP-4] */
 		if (loam_span_batched(span))
 			loam_span_scan_bits(span)[w] = 0;

@@ -86,6 +86,7 @@ void loam_heap_verify_stopped(void)
 	LOAM_CHECK(spans == h->spans_used && in_spans == h->pages.used,
 		   "[SPAN-1] span counts are wrong");
 	loam_pageheap_verify();
+	loam_specials_verify();
 	LOAM_CHECK(h->pages.ready + h->pages.fenced <= pages && h->pages.used <= h->pages.ready,
 		   "[HEAP-2] more pages used than Ready, or Ready than mapped");
 }

@@ -4,12 +4,13 @@
 
 __attribute__((noinline)) void loam_cpu_spill(void (*fn)(void *arg, const void *sp), void *arg)
 {
-	uintptr_t here = 0;
+	size_t bytes = 16;
 
-	/* makes the compiler save every callee-saved register in this frame; the saved values
-	 * lie between the lowest local and the frame's top, so `sp` goes below everything */
+	/* makes the compiler save every callee-saved register in this frame */
 	__builtin_unwind_init();
-	__asm__ volatile("" : "+r"(here) : : "memory");
-	fn(arg, (const void *)((uintptr_t)__builtin_frame_address(0) - 512 + here));
+	/* what is taken from the stack now, of a size that the compiler does not know, lies below them, whatever the
+	 * ISA; and below that stands what earlier calls have left, which is no root */
+	__asm__ volatile("" : "+r"(bytes) : : "memory");
+	fn(arg, __builtin_alloca(bytes));
 	__asm__ volatile("" : : : "memory"); /* no tail call: the frame outlives fn */
 }

@@ -56,8 +56,9 @@ void loam_gc(void);
 uint64_t loam_release(void);
 
 /*
- * Donate up to `budget_ns` nanoseconds to the collector: sweeping, giving memory back. Returns
- * true if there is more to do. Context: thread.
+ * Donate up to `budget_ns` nanoseconds to the collector: marking, sweeping, giving memory back; and
+ * finalizers and cleanups that are due, of which the last may take as long as it likes. Returns
+ * true if there is more to do. Context: thread, with no lock held that a finalizer may want.
  */
 bool loam_gc_work(uint64_t budget_ns);
 
@@ -69,6 +70,93 @@ LOAM_MUST_USE enum loam_err loam_pin(void *p);
 
 /* Undo one loam_pin. Fails: NOENT not pinned. */
 enum loam_err loam_unpin(void *p);
+
+/*
+ * What is to happen when an object dies. All of these take an object of the heap, not a tiny one; where `p` may point
+ * into it, any byte will do. "Dies" means that a collection finds it unreachable. loam_free is not dying: it drops
+ * finalizer and cleanups without running them, weak pointers to the object read NULL from then on, ephemerons with that
+ * key too. loam_realloc that has to move an object with a finalizer or cleanups fails; weak pointers and ephemerons
+ * see the old block as freed.
+ *
+ * Finalizers and cleanups run in loam_finalizers_run and loam_gc_work, on the stack of whoever calls, one at a time in
+ * the whole system, in the order in which they became due. They may do everything, also allocate, collect, and set
+ * finalizers. One that waits for another waits for ever. At shutdown none is run.
+ * Source: Go's runtime.SetFinalizer, runtime.AddCleanup, package weak; Hayes, "Ephemerons" (OOPSLA 1997).
+ * Context of all: thread (attached).
+ */
+
+/*
+ * When `obj` is unreachable run fn(obj, arg), once. `obj` is reachable until then and through the call, and so is all
+ * that it points to, and `arg`. Then it has no finalizer, and a later collection frees it, if nothing reaches it
+ * again. So in a chain of objects that point to each other the first is finalized first, a collection each. An object from which a
+ * way leads back to itself is never finalized: also a list head that points to itself; a cleanup has no such trouble.
+ * `fn` NULL removes the finalizer.
+ * Fails: INVAL not the start of an object, or a tiny one; NOENT no object, or no finalizer to remove; EXIST it has one;
+ * NOMEM. On failure nothing has changed.
+ */
+LOAM_MUST_USE enum loam_err loam_finalizer_set(void *obj, void (*fn)(void *obj, void *arg),
+					       void *arg);
+
+/* Names one call of loam_cleanup_add. */
+struct loam_cleanup {
+	uint64_t id;
+};
+
+/*
+ * When the object around `p` is gone, after its finalizer if it has one, run fn(arg). `arg` is kept till then. Any number an object, in no
+ * order. What keeps the object must not be reachable from `arg`, or it never dies.
+ * *cleanup (which may be NULL) is for loam_cleanup_stop; untouched on failure.
+ * Fails: INVAL a tiny object, `fn` NULL, or `arg` points into the object; NOENT no object; NOMEM.
+ */
+LOAM_MUST_USE enum loam_err loam_cleanup_add(const void *p, void (*fn)(void *arg), void *arg,
+					     struct loam_cleanup *cleanup);
+
+/* It shall not run. Fails: NOENT it is due already, has run, was stopped, or its object was freed by loam_free. */
+enum loam_err loam_cleanup_stop(struct loam_cleanup cleanup);
+
+/* A pointer that keeps nothing alive. Equal ids are equal pointers; id 0 is never one. */
+struct loam_weak {
+	uint64_t id;
+};
+
+/*
+ * A weak pointer to `p`. For one address there is one, as long as its object lives: made again it has the same id, and
+ * is to be freed as often. *weak is untouched on failure.
+ * Fails: INVAL a tiny object; NOENT no object; NOMEM.
+ */
+LOAM_MUST_USE enum loam_err loam_weak_make(const void *p, struct loam_weak *weak);
+
+/* The address it was made of; NULL if the object has been found dead, also if its finalizer has brought it back, or
+ * was freed; or if `weak` is none. Takes no lock, unless its object is owed a sweep. */
+void *loam_weak_get(struct loam_weak weak);
+
+/* Undo one loam_weak_make. Fails: NOENT not a weak pointer, or freed as often as made. */
+enum loam_err loam_weak_free(struct loam_weak weak);
+
+/* A value that lives only as long as its key. */
+struct loam_ephemeron {
+	uint64_t id;
+};
+
+/*
+ * Keep `value` (any pointer) as long as the object around `key` is reachable otherwise than through values of ephemerons
+ * whose own keys are not. `value` may point to the key.
+ * Fails: INVAL the key is a tiny object; NOENT it is no object; NOMEM. *ephemeron is then untouched.
+ */
+LOAM_MUST_USE enum loam_err loam_ephemeron_make(const void *key, void *value,
+						struct loam_ephemeron *ephemeron);
+
+/* The value; NULL if the key has been found dead or was freed, or if it is no ephemeron. */
+void *loam_ephemeron_get(struct loam_ephemeron ephemeron);
+
+/* Fails: NOENT no ephemeron. */
+enum loam_err loam_ephemeron_free(struct loam_ephemeron ephemeron);
+
+/*
+ * Run up to `max` finalizers and cleanups that are due. Returns how many; 0 also if one is running just now, in this
+ * thread or another. Call it, or loam_gc_work, where the program's own locks are not held.
+ */
+uint64_t loam_finalizers_run(uint64_t max);
 
 /*
  * How the collector learns what the program changes while it marks; chosen at loam_init, config.barrier.

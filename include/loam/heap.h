@@ -71,8 +71,9 @@ void *loam_alloc_type(const struct loam_type *type, size_t n);
  * Resize. NULL `p` allocates (loam_alloc); size 0 frees and gives NULL. The new block keeps the
  * scan kind of the old, except that a typed block that must move becomes a conservative one;
  * bytes past the old size are zero. Large blocks grow in place if they can,
- * and else move by page-table entries. On NULL for lack of memory, or if `p` is no object, or is
- * pinned and would have to move, the old block is untouched.
+ * and else move by page-table entries. On NULL for lack of memory, or if `p` is no object, or would have
+ * to move and is pinned or has a finalizer or cleanups, the old block is untouched. To weak pointers and
+ * ephemerons a block that moves is freed.
  */
 void *loam_realloc(void *p, size_t size);
 

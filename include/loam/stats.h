@@ -55,6 +55,10 @@ struct loam_stats {
 	uint64_t heap_marked; /* survived the last collection */
 	uint64_t tiny_allocs; /* objects from loam_alloc_tiny, ever */
 
+	/* Go's /gc/finalizers/queued and so on: became due, ever; of those, have run. */
+	uint64_t finalizers_queued, finalizers_executed;
+	uint64_t cleanups_queued, cleanups_executed;
+
 	struct loam_size_stats {
 		uint64_t size;		 /* of a slot; 0 in the first */
 		uint64_t mallocs, frees; /* objects of this class, ever */

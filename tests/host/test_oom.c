@@ -252,6 +252,36 @@ static void pin_some(void)
 	}
 }
 
+static void ignore(void *arg)
+{
+	(void)arg;
+}
+
+/* More than the records' and the table's first pages hold. */
+static void specials_some(void)
+{
+	struct loam_weak weak = {77};
+	void *p = loam_alloc_noscan(64);
+	unsigned failed = 0;
+
+	for (unsigned i = 0; p != NULL && i < 1200 && failed < 20; i++) {
+		enum loam_err err = loam_cleanup_add(p, ignore, NULL, NULL);
+
+		assert_true(err == LOAM_OK || err == LOAM_NOMEM);
+		failed += err != LOAM_OK;
+	}
+	if (p != NULL && loam_weak_make(p, &weak) == LOAM_OK)
+		assert_ptr_equal(loam_weak_get(weak), p);
+	else
+		failed++;
+	refused += failed;
+	if (p != NULL)
+		assert_int_equal(loam_free(p), LOAM_OK);
+	assert_null(loam_weak_get(weak));
+	if (weak.id != 77)
+		assert_int_equal(loam_weak_free(weak), LOAM_OK);
+}
+
 static void workload(void)
 {
 	static const size_t large[] = {32768, 32769, 65536, 300000, 200000, 1200001};
@@ -280,6 +310,7 @@ static void workload(void)
 			refused++;
 	}
 	pin_some();
+	specials_some();
 	reattach();
 	loam_release();
 	loam_gc_set_limit(4 << 20);
