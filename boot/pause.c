@@ -368,7 +368,7 @@ static const char *setup(const struct loam_boot_info *info)
 	rng = 1;
 	garbage.per_s =
 		loam_cmdline_number(info->cmdline, "garbage", 8) * (1 << 20) / sizeof(struct node);
-	swaps.per_s = loam_cmdline_number(info->cmdline, "swaps", 2000);
+	swaps.per_s = loam_cmdline_number(info->cmdline, "swaps", 500);
 	(void)loam_gc_set_percent(-1);
 	if (!build((live << 20) / sizeof(struct node), loam_cmdline_is(info->cmdline, "near", "1")))
 		return "out of memory";

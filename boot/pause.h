@@ -7,7 +7,7 @@
 
 /*
  * Words of the command line: live=MIB of nodes (16; a power of two), garbage=MIB/s while a cycle marks (8), swaps=N nodes replaced a
- * second (2000), cycles=N (6), near=1 for locality. With more than one CPU the second donates its time. Prints lines "pause WORD ...", which
+ * second (500), cycles=N (6), near=1 for locality. With more than one CPU the second donates its time. Prints lines "pause WORD ...", which
  * tests/bench/pause.py reads. Returns NULL, or what went wrong. Context: thread (attached).
  */
 const char *loam_pause_run(const struct loam_boot_info *info);

@@ -19,7 +19,8 @@
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
- * past the goal, all that can be must fit into a tenth more.
+ * past the goal, all that can be must fit into a tenth more. While written pages are scanned again (LOAM_BARRIER_MMU) the price is
+ * at least what it was in the beginning: the slower that goes, the more pages are written meanwhile.
  *
  *   [PACER-1] marked <= trigger <= goal, unless both are NEVER.
  *   [PACER-2] Who scans what loam_pacer_assist_work says for each byte has done the work that is expected when
@@ -250,8 +251,10 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 	store(&p->expected_work, p->last.heap_bytes + p->last.stack_bytes + w.global_bytes);
 	store(&p->max_work, w.heap_bytes + w.stack_bytes + w.global_bytes);
 	p->start_ns = now_ns;
+	store(&p->least_price, 0);
 	publish(p);
 	loam_pacer_revise(p, live_bytes, 0);
+	p->first_price = load(&p->work_per_byte);
 }
 
 /* More is done than was expected: where the goal moves, as the work may grow to max_work. */
@@ -269,7 +272,7 @@ static uint64_t extended(const struct loam_pacer *p, uint64_t to, uint64_t perce
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes)
 {
 	uint64_t live = cut(live_bytes), expected = load(&p->expected_work);
-	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0;
+	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0, floor = load(&p->least_price);
 	int64_t percent = percent_now(p);
 
 	if (work_done_bytes > expected) {
@@ -286,6 +289,9 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 		room = to - live;
 	work = most_of(work, WORK_LEAST);
 	room = most_of(room, 1);
+	if (loam_ratio_up(work, room) < floor)
+		room = most_of(loam_ratio(work, floor),
+			       1); /* work / price: both have 32 bits behind the point */
 	store(&p->work_per_byte, loam_ratio_up(work, room));
 	store(&p->bytes_per_work, loam_ratio_up(room, work));
 }
@@ -296,6 +302,7 @@ void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t le
 
 	store(&p->max_work, most_of(load(&p->max_work), work));
 	store(&p->expected_work, most_of(load(&p->expected_work), work));
+	store(&p->least_price, p->first_price);
 }
 
 uint64_t loam_pacer_assist_work(const struct loam_pacer *p, uint64_t bytes)

@@ -46,7 +46,9 @@ struct loam_pacer {
 	uint64_t start_ns;
 	/* owner to write, in loam_pacer_start and _commit; loam_pacer_revise reads them in between */
 	uint64_t triggered_bytes; /* live when marking began; LOAM_PACER_NEVER: no marking */
-	uint64_t expected_work, max_work; /* atomic, relaxed: loam_pacer_more */
+	uint64_t first_price;	  /* as work_per_byte, when marking began */
+	/* the same, but atomic, relaxed, for loam_pacer_more */
+	uint64_t expected_work, max_work, least_price;
 	/* atomic, relaxed, each by itself: a reader may see one of before and one of after a change, and
 	 * all that comes of it is a little work too early or too late. Written by owner (percent, goal,
 	 * trigger, sweep_*) or by anybody who revises. */
@@ -90,8 +92,9 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes);
 
 /*
- * It has turned out that besides what is done, `left_bytes` are to scan at least. Source: ours; what is
- * scanned again (LOAM_BARRIER_MMU) is in no figure that loam_pacer_start gets. Context: owner; others may revise.
+ * It has turned out that besides what is done, about `left_bytes` are to scan, and the longer that takes, the more it
+ * will be. From here on the price is no lower than it was when marking began. Source: ours; what is scanned
+ * again (LOAM_BARRIER_MMU) is in no figure that loam_pacer_start gets. Context: owner; others may revise.
  */
 void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t left_bytes);
 

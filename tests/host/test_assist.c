@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who allocates amid a cycle does its share: for all that it claims, also when the limiter has limited, and what it
+ * spends is known when the cycle ends. There is no donated time here.
+ */
+#include "gc/pace.h"
+#include "tests/host/heap_setup.h"
+
+#define LIVE ((size_t)16 << 20)
+#define MADE ((size_t)1 << 20)
+
+struct cell {
+	struct cell *next;
+	uint64_t words[7];
+};
+
+static const uint64_t cell_pointers = 1;
+static const struct loam_type cell_type = {
+	.size = sizeof(struct cell), .ptr_words = 1, .ptr_bits = &cell_pointers, .name = "cell"};
+
+static struct cell *cells; /* registered */
+
+static void up(void)
+{
+	assert_int_equal(loam_root_add(&cells, &cells + 1), LOAM_OK);
+	for (size_t i = 0; i < LIVE / sizeof(struct cell); i++) {
+		struct cell *cell = loam_alloc_type(&cell_type, 1);
+
+		assert_non_null(cell);
+		loam_store(&cell->next, cells);
+		loam_store(&cells, cell);
+	}
+	loam_gc();
+}
+
+static void down(void)
+{
+	loam_gc_on_stall = NULL;
+	loam_store(&cells, NULL);
+	assert_int_equal(loam_root_remove(&cells, &cells + 1), LOAM_OK);
+	loam_gc();
+}
+
+static void begin(void)
+{
+	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	assert_true(loam_marking());
+}
+
+static void typed(void)
+{
+	assert_non_null(loam_alloc_type(&cell_type, 1));
+}
+
+static void words(void)
+{
+	assert_non_null(loam_alloc(sizeof(struct cell)));
+}
+
+static void tiny(void)
+{
+	for (unsigned i = 0; i < 8; i++)
+		assert_non_null(loam_alloc_tiny(8));
+}
+
+/* What is scanned by who allocates MADE so, 64 bytes a call. */
+static uint64_t scanned_for(void (*make)(void))
+{
+	uint64_t before;
+
+	begin();
+	before = loam_heap.scanned_bytes;
+	for (size_t made = 0; made < MADE && loam_marking(); made += sizeof(struct cell))
+		make();
+	before = loam_heap.scanned_bytes - before;
+	loam_gc();
+	return before;
+}
+
+static void all_kinds_pay_the_same(void **state)
+{
+	uint64_t untyped;
+
+	(void)state;
+	up();
+	untyped = scanned_for(words);
+	assert_true(untyped >= MADE);
+	assert_true(scanned_for(typed) >= untyped / 2);
+	assert_true(scanned_for(tiny) >= untyped / 2);
+	down();
+}
+
+static void the_limiter_hears_of_time(void **state)
+{
+	uint64_t start, before;
+
+	(void)state;
+	up();
+	assert_int_equal(loam_gc_set_limit((uint64_t)1 << 40), LOAM_OK);
+	start = loam_host_now_ns();
+	loam_pace_spent(UINT64_C(100000000000), false, start + 1000000000);
+	begin();
+	before = loam_heap.scanned_bytes;
+	while (loam_heap.scanned_bytes == before &&
+	       loam_host_now_ns() - start < UINT64_C(20000000000))
+		typed();
+	assert_true(loam_heap.scanned_bytes > before);
+	assert_int_equal(loam_gc_set_limit(UINT64_MAX), LOAM_OK);
+	down();
+}
+
+static uint64_t told_ns;
+
+static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		     const struct loam_cycle *c)
+{
+	(void)from_ns;
+	(void)to_ns;
+	if (why == LOAM_STALL_END)
+		told_ns = c->assist_ns;
+}
+
+/* One allocation past the goal does all of the marking: the cycle ends within it. */
+static void the_last_assist_counts(void **state)
+{
+	uint64_t ns;
+
+	(void)state;
+	up();
+	begin();
+	loam_gc_on_stall = on_stall;
+	told_ns = 0;
+	ns = loam_host_now_ns();
+	assert_non_null(loam_alloc_noscan(4 * LIVE));
+	while (loam_marking())
+		typed();
+	ns = loam_host_now_ns() - ns;
+	assert_true(told_ns > 0 && told_ns <= ns);
+	assert_true(told_ns >= ns / 20); /* the rest is that object */
+	down();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		heap_test_software(all_kinds_pay_the_same),
+		heap_test_software(the_limiter_hears_of_time),
+		heap_test_software(the_last_assist_counts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
