@@ -88,8 +88,8 @@ enum loam_err loam_unpin(void *p);
 /*
  * When `obj` is unreachable run fn(obj, arg), once. `obj` is reachable until then and through the call, and so is all
  * that it points to, and `arg`. Then it has no finalizer, and a later collection frees it, if nothing reaches it
- * again. So in a chain of objects that point to each other the first is finalized first, a collection each. An object from which a
- * way leads back to itself is never finalized: also a list head that points to itself; a cleanup has no such trouble.
+ * again. So a chain of objects is finalized from its head on, a collection each. An object from which a way leads back
+ * to itself is never finalized: also a list head that points to itself; a cleanup has no such trouble.
  * `fn` NULL removes the finalizer.
  * Fails: INVAL not the start of an object, or a tiny one; NOENT no object, or no finalizer to remove; EXIST it has one;
  * NOMEM. On failure nothing has changed.
@@ -103,8 +103,8 @@ struct loam_cleanup {
 };
 
 /*
- * When the object around `p` is gone, after its finalizer if it has one, run fn(arg). `arg` is kept till then. Any number an object, in no
- * order. What keeps the object must not be reachable from `arg`, or it never dies.
+ * When the object around `p` is gone, after its finalizer if it has one, run fn(arg). `arg` is kept until then. Any
+ * number an object, in no order. The object must not be reachable from `arg`, or it never dies.
  * *cleanup (which may be NULL) is for loam_cleanup_stop; untouched on failure.
  * Fails: INVAL a tiny object, `fn` NULL, or `arg` points into the object; NOENT no object; NOMEM.
  */
