@@ -107,7 +107,7 @@ void loam_pace_end(const struct loam_cycle *c)
 	publish();
 }
 
-static void update(uint64_t now_ns)
+static void limiter_update(uint64_t now_ns)
 {
 	if (!loam_limiter_need_update(&limiter, now_ns) || !loam_gc_trylock(&limiter_lock))
 		return;
@@ -123,7 +123,7 @@ static bool limiting(void)
 	if (loam_heap.limit == UINT64_MAX || !loam_limiter_limiting(&limiter))
 		return false;
 	/* while it limits nobody assists: if no time is donated either, nobody else tells it that time passes */
-	update(loam_host_now_ns());
+	limiter_update(loam_host_now_ns());
 	return loam_limiter_limiting(&limiter);
 }
 
@@ -204,7 +204,7 @@ void loam_pace_spent(uint64_t ns, bool idle, uint64_t now_ns)
 		loam_limiter_add_idle(&limiter, ns);
 	else
 		loam_limiter_add_work(&limiter, ns);
-	update(now_ns);
+	limiter_update(now_ns);
 }
 
 /* heap.collecting is held. */

@@ -390,7 +390,7 @@ MUTANTS = [
     ("assist: tiny objects pay for nothing", "gc/alloc.c",
      "\tif (bin->mallocs != claimed)\n", "\tif (0 && bin->mallocs != claimed)\n", "assist", HOST),
     ("assist: the limiter hears of no time while it limits", "gc/pace.c",
-     "\tupdate(loam_host_now_ns());\n\treturn loam_limiter_limiting", "\treturn loam_limiter_limiting", "assist", HOST),
+     "\tlimiter_update(loam_host_now_ns());\n\treturn loam_limiter_limiting", "\treturn loam_limiter_limiting", "assist", HOST),
     ("assist: it counts as donated", "gc/collect.c",
      "e->donated ? &cycle.donated_ns : &cycle.assist_ns", "&cycle.donated_ns", "assist", HOST),
     ("pacer: stacks and globals do not count for the goal", "gc/pacer.c",
