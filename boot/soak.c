@@ -491,7 +491,7 @@ static void work_as_a_thread(void *arg)
 }
 
 /* What is left in the slots is got, too; and what came for a CPU is its. */
-static void settle(void)
+static void empty_slots(void)
 {
 	uint64_t sent = 0, got = 0;
 
@@ -533,7 +533,7 @@ static void one_epoch(uint64_t n)
 		count += share[cpu].live_count;
 		sent += share[cpu].sent;
 	}
-	settle();
+	empty_slots();
 	loam_gc();
 	loam_heap_verify();
 	loam_log(LOAM_LOG_INFO,

@@ -38,7 +38,7 @@ class Event:
 
 
 def boot(arch, image, clock, cpus, live, near, garbage):
-    cycles = 6 if live <= 64 else 3
+    cycles = 6 if live <= 64 else 2
     cycles = cycles if clock == "wall" else 2 if live <= 64 else 1
     append = f"job=pause selftest=0 live={live} near={int(near)} garbage={garbage} cycles={cycles}"
     argv = qemu_run.command(arch, image, "2G", append, None, "max", cpus, ("-icount", "shift=0,sleep=off") if clock == "insn" else ())
