@@ -109,8 +109,8 @@ soak: deps ## one program with a write barrier and without, both ISAs, 4 CPUs: t
 	$(Q)python3 -u tests/tools/soak.py --seconds $(if $(filter command line environment,$(origin SOAK_SECONDS)),$(SOAK_SECONDS),3600) \
 		--seed $(if $(SEED),$(SEED),1) $(foreach a,x86_64 aarch64,$(a)=$(subst -release,-debug,$(image_$(a))))
 
-mutants: deps ## seed faults into a copy of the code, one by one, and see the tests fail (ONLY=)
-	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)")'
+mutants: deps ## seed faults into a copy of the code, one by one, and see the tests fail (ONLY=, PART=k/n)
+	$(Q)python3 tests/tools/taprun.py --timeout 3600 'python3 tests/tools/mutants.py $(if $(ONLY),--only "$(ONLY)") $(if $(PART),--part $(PART))'
 
 # What clang-format and clang-tidy look at.
 c_sources = $(shell find include arch mm gc boot tests -name '*.[ch]')

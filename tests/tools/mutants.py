@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Break the code, one seeded fault at a time, and see the tests fail. Prints TAP.
 
-Usage: mutants.py [--only WORD] [--jobs N]
+Usage: mutants.py [--only WORD] [--jobs N] [--part K/N]
 
 Works on a copy of the tree. A fault that no test notices is `not ok`, and so is one whose place
 in the code is gone: the list below must follow the code.
@@ -557,14 +557,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--part", default="0/1", help="every Nth of them, from the Kth on")
     args = parser.parse_args()
+    part, parts = map(int, args.part.split("/"))
     env = {k: v for k, v in os.environ.items() if k not in ("TAP_SUMS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     failed = count = 0
     with tempfile.TemporaryDirectory() as tmp:
         tree = pathlib.Path(tmp) / "loam"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("build", ".git"))
-        for mutant in MUTANTS:
-            if args.only not in mutant[0]:
+        for number, mutant in enumerate(MUTANTS):
+            if args.only not in mutant[0] or number % parts != part % parts:
                 continue
             why = attempt(tree, mutant, args.jobs, env)
             count += 1
