@@ -146,7 +146,7 @@ static struct node *make_node(struct share *s, enum kind kind)
 	if (more > 0 && below(s, 20) == 0)
 		more *= MORE_TIMES;
 	node = kind == TYPED ? loam_alloc_type(&node_type, 1)
-			     : loam_alloc(sizeof(*node) + more * sizeof(node->more[0]));
+			     : loam_alloc(sizeof(*node) + more * sizeof(void *));
 	must(node != NULL, "out of memory");
 	if (node == NULL)
 		return NULL;
@@ -219,9 +219,9 @@ static void clear_links(struct node *node)
 	for (unsigned k = 0; k < LINKS; k++)
 		put(&node->link[k], NULL);
 	if (barrier)
-		loam_store_zero(node->more, node->more_count * sizeof(node->more[0]));
+		loam_store_zero(node->more, node->more_count * sizeof(void *));
 	else
-		memset(node->more, 0, node->more_count * sizeof(node->more[0]));
+		memset(node->more, 0, node->more_count * sizeof(void *));
 }
 
 static void replace(struct share *s)
@@ -260,7 +260,7 @@ static void shuffle(struct share *s)
 	put(&s->table[a], s->table[b]);
 	put(&s->table[b], node);
 	if (below(s, 16) == 0)
-		move(&s->table[a], &s->table[b], n * sizeof(node));
+		move(&s->table[a], &s->table[b], n * sizeof(void *));
 }
 
 /* The leaf is nobody else's: it can be freed, and moved. */
@@ -333,7 +333,7 @@ static void change_table(struct share *s)
 		if (s->table[i] != NULL)
 			clear_links(s->table[i]);
 	}
-	table = loam_realloc(s->table, to * sizeof(*table));
+	table = loam_realloc(s->table, to * sizeof(void *));
 	must(table != NULL, "out of memory");
 	if (table == NULL)
 		return;
@@ -400,7 +400,7 @@ static void visit(struct node *node, struct node **work, uint64_t *waiting)
 static void sum_up(struct share *s)
 {
 	/* no pointers, for the collector: all is held by the table */
-	struct node **work = loam_alloc_noscan(WORK_MAX * sizeof(*work));
+	struct node **work = loam_alloc_noscan(WORK_MAX * sizeof(void *));
 	uint64_t waiting = 0;
 
 	s->live_sum = s->live_count = 0;
@@ -435,8 +435,8 @@ static void sum_up(struct share *s)
 
 static void start(struct share *s)
 {
-	put(&s->table, loam_alloc(TABLE_MIN * sizeof(*s->table)));
-	put(&s->chains, loam_alloc(CHAINS * sizeof(*s->chains)));
+	put(&s->table, loam_alloc(TABLE_MIN * sizeof(void *)));
+	put(&s->chains, loam_alloc(CHAINS * sizeof(void *)));
 	must(s->table != NULL && s->chains != NULL, "out of memory");
 	if (s->table == NULL || s->chains == NULL)
 		return;
@@ -538,7 +538,7 @@ static void one_epoch(uint64_t n)
 	loam_heap_verify();
 	loam_log(LOAM_LOG_INFO,
 		 "soak epoch %llu every %llu ops %llu checksum %016llx nodes %llu cycles %llu\n",
-		 (unsigned long long)epoch, (unsigned long long)n, (unsigned long long)(ops * cpus),
+		 (unsigned long long)epoch, (unsigned long long)n, (unsigned long long)ops * cpus,
 		 (unsigned long long)mix(sum + sent), (unsigned long long)count,
 		 (unsigned long long)(loam_heap.cycles - cycles));
 }
@@ -551,7 +551,7 @@ const char *loam_soak_run(const struct loam_boot_info *info)
 	uint64_t until = loam_host_now_ns() + seconds * 1000000000;
 
 	barrier = loam_heap.barrier == LOAM_BARRIER_SOFTWARE;
-	slots = loam_alloc(SLOTS * sizeof(*slots));
+	slots = loam_alloc(SLOTS * sizeof(void *));
 	if (slots == NULL)
 		return "out of memory";
 	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++) {

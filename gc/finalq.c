@@ -199,7 +199,7 @@ static void run(const struct due *due)
 
 	if (due->finalize != NULL)
 		due->finalize((void *)due->object, (void *)due->arg);
-	else
+	else if (due->clean != NULL)
 		due->clean((void *)due->arg);
 	__atomic_store_n(executed, *executed + 1, __ATOMIC_RELAXED);
 }
