@@ -35,7 +35,7 @@
 #define LEAST_NS   UINT64_C(5000) /* of an assist that is recorded */
 #define LIMIT_NS   UINT64_C(90000000000)
 #define DONATE_NS  UINT64_C(1000000)
-#define EVENTS	   65536u
+#define EVENTS	   262144u
 #define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15) /* odd */
 
 struct node {
@@ -284,7 +284,7 @@ static bool chunk(const struct node **at, uint64_t start, uint64_t *now, bool hu
 	for (n = due(&swaps, was - start, 2); ok && n > 0; n--)
 		ok = swap();
 	*now = loam_host_now_ns();
-	if (chunk_ns != 0 && !hurry && *now - was > 2 * chunk_ns)
+	if (loam_gc_on_stall != NULL && !hurry && *now - was > 2 * chunk_ns)
 		note(LATE, was, *now);
 	return ok;
 }
