@@ -240,7 +240,7 @@ MUTANTS = [
      "\tif (loam_span_batched(span))\n\t\tenqueue(w, span, slot);", "test_check", HOST),
     ("pinned objects are not marked", "gc/pin.c", "\t\tif (pins[scanned_to].count != 0)\n", "\t\tif (false)\n", "test_check", HOST),
     ("what was freed while marking is an object still", "gc/free.c",
-     "\t\treturn NULL; /* freed, and waits", "\t\treturn span; /* freed, and waits", "fuzz_corpus", HOST),
+     "\t\treturn NULL; /* freed, and waits", "\t\treturn span; /* freed, and waits", "test_cycle", HOST),
     ("memory that is tracked in part is moved by halves", "arch/host/space.c",
      "\tloam_host_untrack((uintptr_t)from, size);\n", "", "test_dirty", HOST),
     ("check: what had no place on the stack is forgotten", "gc/checkmark.c", "\t\toverflowed = true;\n", "\t\toverflowed = false;\n",
