@@ -257,9 +257,6 @@ struct loam_span *loam_object_find(const void *p, uintptr_t *base)
 	if (cache != NULL && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == cache->id &&
 	    loam_bin_holds(loam_bin_of(cache, span), span, slot))
 		return NULL; /* claimed, and nobody's yet */
-	if ((__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) & 1) !=
-	    0)
-		return NULL; /* freed, and waits for its owner or the sweep */
 	return span;
 }
 
