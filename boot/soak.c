@@ -16,8 +16,8 @@
  * Pointers are stored by put and its kin: by loam_store with LOAM_BARRIER_SOFTWARE, else plainly.
  *
  * Epochs: even ones collect wholly at every N-th allocation, odd ones do a step of a cycle; N goes up by one every two epochs.
- * Between epochs all threads are detached but the first. When all have summed theirs it collects once more, verifies the heap
- * and says the sums.
+ * Each cycle's marks are checked (loam_gc_set_check). Between epochs all threads are detached but the first. When all have summed
+ * theirs it collects once more, verifies the heap and says the sums.
  */
 #include "boot/soak.h"
 
@@ -552,7 +552,7 @@ const char *loam_soak_run(const struct loam_boot_info *info)
 
 	barrier = loam_heap.barrier == LOAM_BARRIER_SOFTWARE;
 	slots = loam_alloc(SLOTS * sizeof(void *));
-	if (slots == NULL)
+	if (slots == NULL || loam_gc_set_check(true) != LOAM_OK)
 		return "out of memory";
 	for (unsigned cpu = 0; cpu < loam_smp_count(); cpu++) {
 		share[cpu] = (struct share){.rng = mix(seed * 64 + cpu),

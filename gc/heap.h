@@ -70,15 +70,9 @@ struct loam_heap {
 	uint64_t large_mallocs, large_frees, large_alloc_bytes, large_free_bytes;
 	uint64_t stress, stress_count; /* tests: collect at every stress-th allocation, */
 	uint64_t step_bytes;	       /* or do so much of it */
-	union {
-		struct {
-			bool efence; /* init: every object has pages of its own, and a trap behind */
-			bool singly; /* claim one slot at a time: every allocation goes the slow way */
-			bool busy; /* atomic: there is marking or sweeping to help with */
-			bool unused;
-		};
-		uint32_t unusual; /* all */
-	};
+	bool efence;	   /* init: every object has pages of its own, and a trap behind */
+	bool singly;	   /* claim one slot at a time: every allocation goes the slow way */
+	bool busy;	   /* atomic: there is marking or sweeping to help with */
 	bool exact;	   /* atomic: checkmark.c or audit.c looks: no object has old bytes in it */
 	uint8_t trace;	   /* init: config.gctrace */
 	uint64_t start_ns; /* init */

@@ -110,9 +110,9 @@ class Result:
             "longest jump of the clock": (max((e.ns / 1000 for e in jumps), default=0), "us"),
         }
         if clock == "wall" or cpus == 1:
-            self.figures |= {"least utilisation in 10 ms, by stops and assists": (utilisation(self.taken, 10), "percent"),
-                             "least utilisation in 10 ms, by progress": (utilisation(self.late, 10), "percent"),
-                             "least utilisation in 10 ms, doing nothing": (utilisation(self.jumped, 10), "percent")}
+            self.figures |= {"least utilisation in 10 ms by stops and assists": (utilisation(self.taken, 10), "percent"),
+                             "least utilisation in 10 ms by progress": (utilisation(self.late, 10), "percent"),
+                             "least utilisation in 10 ms doing nothing": (utilisation(self.jumped, 10), "percent")}
 
     def __getitem__(self, metric):
         return self.figures[metric][0]
@@ -125,12 +125,12 @@ class Result:
                 f"  {self['median stop']:8.0f} {self['99th percentile of stops']:8.0f} {self['longest stop']:8.0f}"
                 f"  {self['longest stop once all stand']:7.0f} {self['longest begin once all stand']:6.0f}"
                 f" {self['most pages in the last stop']:5} {self['most rounds']:4} {self['longest round']:8.0f} {self['longest assist']:8.0f}"
-                f"   {self.get('least utilisation in 10 ms, by stops and assists')} {self.get('least utilisation in 10 ms, by progress')}"
-                f" {self.get('least utilisation in 10 ms, doing nothing')} {self['longest jump of the clock']:8.0f}")
+                f"   {self.get('least utilisation in 10 ms by stops and assists')} {self.get('least utilisation in 10 ms by progress')}"
+                f" {self.get('least utilisation in 10 ms doing nothing')} {self['longest jump of the clock']:8.0f}")
 
     def rows(self):
         for metric, (value, unit) in self.figures.items():
-            yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.garbage}-{self.live}M,loam,1,{self.cpus},\"{metric}\",{value:.1f},{unit}"
+            yield f"pause,{self.arch}-{self.clock}-{self.mutation}-{self.garbage}-{self.live}M,loam,1,{self.cpus},{metric},{value:.1f},{unit}"
 
 
 HEAD = """                                               stop, us                   all stand, us  last stop    longest, us          least utilisation in 10 ms   longest
@@ -160,8 +160,8 @@ def aims(results):
                         f"median of last stops once all stand: {slope:.1f} %", slope < 10)
     worst = max(results, key=lambda r: r["most pages in the last stop"])
     verdict(f"at most 64 pages in the last stop: {worst['most pages in the last stop']}", worst["most pages in the last stop"] <= 64)
-    for clock, metric in (("insn", "least utilisation in 10 ms, by stops and assists"), ("insn", "least utilisation in 10 ms, by progress"),
-                          ("wall", "least utilisation in 10 ms, by stops and assists")):
+    for clock, metric in (("insn", "least utilisation in 10 ms by stops and assists"), ("insn", "least utilisation in 10 ms by progress"),
+                          ("wall", "least utilisation in 10 ms by stops and assists")):
         some = [r for r in results if r.clock == clock and metric in r.figures and r.garbage == GARBAGE]
         if some:
             worst = min(some, key=lambda r: r[metric])
@@ -187,7 +187,7 @@ def data(results):
         name = f"{r.arch} {r.cpus} CPU{'s' if r.cpus > 1 else ''} {r.clock} {r.mutation} {r.garbage}"
         for metric in ("longest stop", "median end once all stand"):
             yield f"{metric},{name},{r.live},{r[metric]:.1f}"
-        if r.garbage != MUCH and (r.clock == "insn" or r.live == max(x.live for x in results)) and "least utilisation in 10 ms, by progress" in r.figures:
+        if r.garbage != MUCH and (r.clock == "insn" or r.live == max(x.live for x in results)) and "least utilisation in 10 ms by progress" in r.figures:
             for ms in WINDOWS_MS:
                 yield f"stops and assists,{name},{ms},{utilisation(r.taken, ms):.1f}"
                 yield f"progress,{name},{ms},{utilisation(r.late, ms):.1f}"

@@ -6,9 +6,8 @@
  * [BARRIER-1], [MARK-2], [WORK-1], [WORK-2], [SWEEP-2] to [SWEEP-4], [CYCLE-1] to [CYCLE-3], [CHECK-1], [AUDIT-2].
  */
 #include "gc/check.h"
-#include "tests/host/heap_setup.h"
+#include "tests/host/thread_setup.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #define MUTATORS 3
@@ -26,26 +25,7 @@ struct node {
 
 static struct node *slots[MUTATORS][SLOTS]; /* registered */
 static struct node *shared[SHARED];	    /* registered */
-static unsigned failures;
 static bool over;
-
-#define CHECK(c)                                                            \
-	do {                                                                \
-		if (!(c))                                                   \
-			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
-	} while (0)
-
-static void attach(struct loam_thread *thread)
-{
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
-
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
-}
 
 static struct node *make(struct rng *rng)
 {

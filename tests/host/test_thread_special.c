@@ -4,9 +4,8 @@
  * is whole, whoever finds its object dead, and each thing that dies is told of once. [SPECIAL-4], [SPECIAL-6], [SPECIAL-7];
  * [SPECIAL-1] to [SPECIAL-3] are verified at each collection.
  */
-#include "tests/host/heap_setup.h"
+#include "tests/host/thread_setup.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #define READERS 3
@@ -21,27 +20,9 @@ struct thing {
 /* Ids of weak pointers and ephemerons, put by one thread and taken by another: 0 none. */
 static uint64_t weak_id[SHARED], ephemeron_id[SHARED];
 static struct thing *shared[SHARED]; /* registered: what keeps things alive */
-static unsigned failures, running;
+static unsigned running;
 static uint64_t set, ran;
 static bool over;
-
-#define CHECK(c)                                                            \
-	do {                                                                \
-		if (!(c))                                                   \
-			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
-	} while (0)
-
-static void attach(struct loam_thread *thread)
-{
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
-
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
-}
 
 static void check(const struct thing *t)
 {

@@ -4,11 +4,10 @@
  * collections and print lines. A record that is of two cycles, or is not whole, does not add up with the one
  * before it, or with what was read of it earlier: [RECORD-1] to [RECORD-3]. [HIST-1] with many that add.
  */
-#include "tests/host/heap_setup.h"
+#include "tests/host/thread_setup.h"
 
 #include "gc/histogram.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #define MUTATORS 3
@@ -19,27 +18,8 @@
 #define SLOTS	 32
 
 static void *slots[MUTATORS][SLOTS]; /* registered */
-static unsigned failures;
 static bool over;
 static uint64_t lines, seed;
-
-#define CHECK(c)                                                                     \
-	do {                                                                         \
-		if (!(c) && __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED) < 10) \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c);      \
-	} while (0)
-
-static void attach(struct loam_thread *thread)
-{
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
-
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
-}
 
 static void count_lines(enum loam_log_level level, const char *buf, size_t len)
 {

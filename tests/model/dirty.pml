@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Marking while the program runs, with the MMU's dirty bits as the write barrier: the protocol that the collector's MMU
- * mode is to follow (gc/README.md says how far it is).
+ * Marking while the program runs, with the MMU's dirty bits as the write barrier: the protocol of the collector's MMU
+ * mode (gc/clean.c), which may run several rounds.
  *
  * Two mutators with two registers each load pointers, store them and drop them; objects have one word, and a page each.
  * A store sets the page's dirty bit, unless the CPU's TLB knows that it is set; then the bit in the table is not looked

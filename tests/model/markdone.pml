@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * When marking is done, if several threads mark in slices of time that they donate, and steal from each other: the
- * protocol that the collector is to follow once it marks while the program runs (gc/README.md says how far it is).
+ * protocol of the collector (gc/work.c, gc/collect.c).
  *
  * Three threads: the first donates, the second donates and is a mutator, the third is a mutator. A mutator has two
  * registers, and notes what a store overwrites and what it stores before it stores it (hybrid.pml); notes stay with it
