@@ -155,7 +155,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 			span->used = 1;
 			if (loam_marking())
 				loam_mark_claimed(span, 0, 1);
-			__atomic_fetch_or(&span->alloc_bits[0], 1, __ATOMIC_RELEASE);
+			__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
 		}
 		if (attempt == 2)

@@ -101,7 +101,7 @@ static bool find(uintptr_t addr, struct target *t)
 		t->span = NULL;
 		return false;
 	}
-	return test(t->span->alloc_bits, t->slot);
+	return loam_span_slot_used(t->span, t->slot);
 }
 
 static bool claimed(const struct target *t)
@@ -192,7 +192,7 @@ static void visit_word(const struct place *from, uintptr_t word)
 		judge(from, word, &t, used);
 	if (!used || test((uint64_t *)reached.base, (t.base - loam_heap.base) / LOAM_GRANULE))
 		return;
-	if (!test(t.span->mark_bits, t.slot)) {
+	if (!loam_span_slot_marked(t.span, t.slot)) {
 		if (!forgiving)
 			lost(from, &t);
 		figures.stale++;

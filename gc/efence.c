@@ -36,6 +36,6 @@ void *loam_fence_alloc(struct loam_cache *cache, size_t size, enum loam_scan sca
 	span->used = 1;
 	if (loam_marking())
 		loam_mark_claimed(span, 0, 1);
-	__atomic_fetch_or(&span->alloc_bits[0], 1, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 	return (void *)span->base;
 }

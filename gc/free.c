@@ -65,7 +65,7 @@ static enum loam_err free_large(struct loam_cache *cache, struct loam_span *span
 	uint64_t bytes = span->slot_bytes;
 
 	/* of two that get here at once one clears the bit */
-	if ((__atomic_fetch_and(&span->alloc_bits[0], ~(uint64_t)1, __ATOMIC_ACQ_REL) & 1) == 0)
+	if ((__atomic_fetch_and(&span->bits[0].alloc, ~(uint64_t)1, __ATOMIC_ACQ_REL) & 1) == 0)
 		return LOAM_NOENT;
 	__atomic_add_fetch(&loam_heap.large_frees, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.large_free_bytes, bytes, __ATOMIC_RELAXED);
@@ -211,7 +211,7 @@ static inline __attribute__((always_inline)) enum loam_err free_object(void *p)
 	/* relaxed: if it is ours, nobody else changes that */
 	if (__builtin_expect(__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != cache->free_id, 0))
 		return free_slow(cache, (uintptr_t)p);
-	word = span->alloc_bits[slot / 64];
+	word = span->bits[slot / 64].alloc;
 	if (__builtin_expect((uint32_t)quotient >= span->magic || (word >> (slot % 64) & 1) == 0,
 			     0))
 		return free_slow(cache, (uintptr_t)p);

@@ -33,8 +33,7 @@ struct loam_heap {
 	/* tables beside the heap */
 	struct loam_table spans;	/* uint32_t, one a heap page: number of the span's record */
 	struct loam_table records;	/* struct loam_span; type-stable; number 0 is nobody's */
-	struct loam_table alloc_bits;	/* 64 bytes a heap page: alloc bits, and remote bits */
-	struct loam_table mark_bits;	/* 64 bytes a heap page */
+	struct loam_table slot_bits;	/* 128 bytes a heap page: span.c */
 	struct loam_table pointer_bits; /* 128 bytes a heap page, where needed: typed.c */
 	struct loam_table pointer_pieces; /* bit a piece of pointer_bits: backed */
 	struct loam_pageheap pages;

@@ -25,7 +25,7 @@ struct want {
 	uint64_t bytes;
 };
 
-#define TABLES 6u
+#define TABLES 5u
 
 /* Every table beside the heap, and how large it can become. */
 static void list_tables(struct loam_heap *h, struct want want[TABLES])
@@ -34,10 +34,9 @@ static void list_tables(struct loam_heap *h, struct want want[TABLES])
 
 	want[0] = (struct want){&h->spans, pages * 4};
 	want[1] = (struct want){&h->records, (pages + 1) * sizeof(struct loam_span)};
-	want[2] = (struct want){&h->alloc_bits, pages * 64};
-	want[3] = (struct want){&h->mark_bits, pages * 64};
-	want[4] = (struct want){&h->pointer_bits, pages * 128};
-	want[5] = (struct want){&h->pointer_pieces, pages / 1024 + 8};
+	want[2] = (struct want){&h->slot_bits, pages * 128};
+	want[3] = (struct want){&h->pointer_bits, pages * 128};
+	want[4] = (struct want){&h->pointer_pieces, pages / 1024 + 8};
 }
 
 static enum loam_err reserve_tables(struct loam_heap *h)

@@ -24,16 +24,18 @@
  * slots. A mark bit is set before `queue` is looked at, and `queue` is cleared before mark bits are; both
  * with sequential consistency, so that one of the two sees the other. Memory of objects is read as it stands
  * while the program writes it: barrier.c and clean.c say why nothing is missed. No span is freed and no record used
- * anew while marking goes on ([SWEEP-2]). Nothing here takes a lock but that of work.c, or allocates.
+ * anew while marking goes on ([SWEEP-2]). A slot claimed after its mark bit was found clear is black in the word that the
+ * atomic operation sees: it comes after the look at the alloc bits. Nothing here takes a lock but that of work.c, or allocates.
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */
 #include "gc/mark.h"
 
-#define AHEAD  32u
-#define PIECE  4096u /* bytes of a root range or a large object */
-#define FIRST  ((uintptr_t)1)
-#define SECOND ((uintptr_t)2)
-#define MANY   UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
+#define AHEAD	 32u
+#define TOGETHER 8u    /* objects; a part of AHEAD */
+#define PIECE	 4096u /* bytes of a root range or a large object */
+#define FIRST	 ((uintptr_t)1)
+#define SECOND	 ((uintptr_t)2)
+#define MANY	 UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
 
 static bool overflowed; /* atomic */
 
@@ -97,11 +99,11 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 	struct loam_span *span = loam_span_at_page(loam_page_index(word));
 	uint64_t slot = loam_span_slot(span, word), bit = (uint64_t)1 << (slot % 64), *marks, bytes;
 
-	if (slot >= span->slots || !loam_span_slot_used(span, slot))
+	if (slot >= span->slots)
 		return;
-	marks = &span->mark_bits[slot / 64];
+	marks = &span->bits[slot / 64].mark;
 	if ((__atomic_load_n(marks, __ATOMIC_RELAXED) & bit) != 0 ||
-	    (set_bits(w, marks, bit) & bit) != 0)
+	    !loam_span_slot_used(span, slot) || (set_bits(w, marks, bit) & bit) != 0)
 		return;
 	bytes = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	if (w != NULL)
@@ -216,45 +218,63 @@ static void scan_piece(struct loam_worker *w, uintptr_t at)
 	scan_part(w, span, span->base, at, end);
 }
 
-LOAM_NO_SANITIZE static inline void scan_granule(struct loam_worker *w, uintptr_t entry)
+/* Words of it that may be pointers into the heap go to found[]; returns how many, up to two. Whatever the object holds, the CPU
+ * has no branch to guess wrong. */
+LOAM_NO_SANITIZE static inline unsigned read_granule(uintptr_t entry, uintptr_t base,
+						     uintptr_t mapped, uintptr_t *found)
 {
 	const uintptr_t *p = (const uintptr_t *)loam_align_down(entry, LOAM_GRANULE);
-	uintptr_t base = loam_heap.base;
-	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED), word;
+	unsigned n;
 
-	w->scanned_bytes += LOAM_GRANULE;
-	word = (entry & FIRST) != 0 ? __atomic_load_n(&p[0], __ATOMIC_RELAXED) : 0;
-	if (word - base < mapped)
-		mark_word(w, word);
-	word = (entry & SECOND) != 0 ? __atomic_load_n(&p[1], __ATOMIC_RELAXED) : 0;
-	if (word - base < mapped)
-		mark_word(w, word);
+	found[0] = (entry & FIRST) != 0 ? __atomic_load_n(&p[0], __ATOMIC_RELAXED) : 0;
+	n = found[0] - base < mapped;
+	found[n] = (entry & SECOND) != 0 ? __atomic_load_n(&p[1], __ATOMIC_RELAXED) : 0;
+	return n + (found[n] - base < mapped);
+}
+
+/* Scan these: first read all, then look up what they point to, so that many loads are under way at once. */
+static inline void scan_objects(struct loam_worker *w, const uintptr_t *entries, unsigned count)
+{
+	uintptr_t base = loam_heap.base, found[2 * TOGETHER];
+	/* relaxed: as in scan_words */
+	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (__builtin_expect((entries[i] & (FIRST | SECOND)) != 0, 1)) {
+			n += read_granule(entries[i], base, mapped, &found[n]);
+			w->scanned_bytes += LOAM_GRANULE;
+		} else {
+			scan_piece(w, entries[i]);
+		}
+	}
+	for (unsigned i = 0; i < n; i++)
+		mark_word(w, found[i]);
 }
 
 /* Single objects, until none waits here or it is enough. Each is asked for some objects before its turn, so that its
  * memory is on the way while others are scanned. */
 static void drain_objects(struct loam_worker *w)
 {
-	uintptr_t ahead[AHEAD] = {0};
-	unsigned at = 0, asked = 0;
+	uintptr_t ahead[AHEAD];
+	unsigned first = 0, asked = 0; /* ahead[first] and so many behind it, round and round */
 
-	while ((w->object_count > 0 && !loam_mark_enough(w)) || asked > 0) {
-		uintptr_t entry = ahead[at], next = 0;
+	for (;;) {
+		unsigned count;
 
-		if (w->object_count > 0 && !loam_mark_enough(w)) {
-			next = w->object[--w->object_count];
-			__builtin_prefetch((void *)next);
-			asked++;
+		while (asked < AHEAD && w->object_count > 0 && !loam_mark_enough(w)) {
+			uintptr_t entry = w->object[--w->object_count];
+
+			__builtin_prefetch((void *)entry);
+			ahead[(first + asked++) % AHEAD] = entry;
 		}
-		ahead[at] = next;
-		at = (at + 1) % AHEAD;
-		if (entry == 0)
-			continue;
-		asked--;
-		if ((entry & (FIRST | SECOND)) != 0)
-			scan_granule(w, entry);
-		else
-			scan_piece(w, entry);
+		if (asked == 0)
+			return;
+		count = asked < TOGETHER ? asked : TOGETHER;
+		scan_objects(w, &ahead[first], count);
+		asked -= count;
+		/* fewer than TOGETHER were the last: so those that follow lie in a row */
+		first = asked == 0 ? 0 : (first + count) % AHEAD;
 	}
 }
 
@@ -273,8 +293,7 @@ void loam_mark_inside(struct loam_worker *w, uintptr_t base)
 /* Is what is in use in the slot scanned? Marked objects are, and those with finalizers. */
 static bool is_scanned(const struct loam_span *span, uint64_t slot)
 {
-	if ((__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) & 1) !=
-	    0)
+	if (loam_span_slot_marked(span, slot))
 		return true;
 	return __atomic_load_n(&span->special, __ATOMIC_RELAXED) &&
 	       loam_span_slot_used(span, slot) &&
@@ -331,7 +350,7 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 		return;
 	}
 	for (uint32_t i = 0; i < loam_span_words(span); i++) {
-		uint64_t waiting = __atomic_load_n(&span->mark_bits[i], __ATOMIC_SEQ_CST) &
+		uint64_t waiting = __atomic_load_n(&span->bits[i].mark, __ATOMIC_SEQ_CST) &
 				   ~__atomic_load_n(&scanned[i], __ATOMIC_RELAXED);
 
 		if (waiting == 0)
@@ -453,7 +472,7 @@ void loam_mark_recover(struct loam_worker *w)
 void loam_mark_claimed(struct loam_span *span, uint32_t word, uint64_t slots)
 {
 	/* before the alloc bits: who finds the slot in use finds it marked; partner: loam_span_slot_used */
-	__atomic_fetch_or(&span->mark_bits[word], slots, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&span->bits[word].mark, slots, __ATOMIC_RELAXED);
 	if (loam_span_batched(span))
 		__atomic_fetch_or(&loam_span_scan_bits(span)[word], slots, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.marking_bytes, loam_popcount(slots) * span->slot_bytes,

@@ -19,8 +19,7 @@ static inline bool loam_mark_is(uintptr_t object)
 	const struct loam_span *span = loam_span_at_page(loam_page_index(object));
 	uint64_t slot = loam_span_slot(span, object);
 
-	return (__atomic_load_n(&span->mark_bits[slot / 64], __ATOMIC_RELAXED) >> (slot % 64) &
-		1) != 0;
+	return loam_span_slot_marked(span, slot);
 }
 
 /* Mark the object that `word` points to, if it does. */

@@ -15,7 +15,7 @@ void loam_mark_check_word(uintptr_t word)
 	slot = loam_span_slot(span, word);
 	if (slot >= span->slots || !loam_span_slot_used(span, slot))
 		return;
-	LOAM_CHECK((span->mark_bits[slot / 64] >> (slot % 64) & 1) != 0,
+	LOAM_CHECK((span->bits[slot / 64].mark >> (slot % 64) & 1) != 0,
 		   "[MARK-1] a marked object points to one that is not marked");
 }
 
@@ -36,7 +36,7 @@ void loam_mark_check(void)
 {
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
-			if ((s->mark_bits[slot / 64] >> (slot % 64) & 1) != 0 ||
+			if ((s->bits[slot / 64].mark >> (slot % 64) & 1) != 0 ||
 			    (s->special && loam_span_slot_used(s, slot) &&
 			     loam_special_scanned(s->base + slot * s->slot_bytes)))
 				check_object(s, slot);

@@ -53,8 +53,7 @@ static bool grow_to(uint64_t pages)
 	uint64_t bytes = pages << LOAM_HEAP_PAGE_SHIFT;
 
 	if (bytes > h->reserved_bytes || loam_table_grow(&h->spans, pages * 4) != LOAM_OK ||
-	    loam_table_grow(&h->alloc_bits, pages * 64) != LOAM_OK ||
-	    loam_table_grow(&h->mark_bits, pages * 64) != LOAM_OK ||
+	    loam_table_grow(&h->slot_bits, pages * 128) != LOAM_OK ||
 	    loam_clean_grow(pages) != LOAM_OK || loam_pagealloc_back(&ph->pa, pages) != LOAM_OK)
 		return false;
 	if (loam_sys_map(h->base + h->mapped_bytes, bytes - h->mapped_bytes, LOAM_OWNER_HEAP) !=

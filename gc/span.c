@@ -7,15 +7,14 @@
  * is nobody's, so that a look-up never fails, it only finds a span without slots. A large object has
  * a span of its own, whose `base` may be past the start of its pages.
  *
- * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number:
- * one word is 64 slots. If one word is enough for the alloc bits, it is in the record, for a free to
- * find both with one look. Else: a heap page has 64 bytes of alloc bits and 64 of mark bits, enough for its
- * 512 slots of 16 bytes. Of larger slots there are at most 256 a page, so that the remote bits (freed
- * by a thread that does not own the span: remote.c) fit in the same cache line, behind the
- * alloc bits. The remote bits of 16-byte slots stand where their pointer bits would: of 128 bytes a
- * page, they are the first 64 (typed.c has the rest). All in all 256 bytes a page, and 4 for the
- * number: 3.17 % of the heap. In the same way the bits of what has been scanned stand behind the mark bits;
- * slots of 16 bytes do without (mark.c).
+  * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number: one word of
+ * alloc bits and one of mark bits are 64 slots, and stand side by side, for who marks asks both: so one cache line answers. If one
+ * such pair is enough, it is in the record, for a free to find both with one look. Else: a heap page has 128 bytes, enough for its
+ * 512 slots of 16 bytes. Of larger slots there are at most 256 a page, so behind the pairs there is room for two bits more:
+ * the remote bits (freed by a thread that does not own the span: remote.c), and behind those the scan bits (mark.c). The
+ * remote bits of 16-byte slots stand where their pointer bits would: of 128 bytes a
+ * page, they are the first 64 (typed.c has the rest); scan bits they do without. All in all 256 bytes a page, and 4 for the
+ * number: 3.17 % of the heap.
  *
  *   [SPAN-1] Each page of an in-use span leads to it; each other page leads to number 0.
  *   [SPAN-2] Bits of slots that do not exist are clear.
@@ -120,11 +119,10 @@ static void describe(struct loam_span *span, unsigned span_class, uintptr_t base
 	span->magic = c->magic;
 	span->span_class = (uint8_t)span_class;
 	span->scan = (uint8_t)loam_span_class_scan(span_class);
-	span->alloc_bits = (uint64_t *)loam_heap.alloc_bits.base + page * 8;
-	span->mark_bits = (uint64_t *)loam_heap.mark_bits.base + page * 8;
-	span->remote_bits = span->alloc_bits + pages * 4;
+	span->bits = (struct loam_slot_bits *)loam_heap.slot_bits.base + page * 8;
+	span->remote_bits = (uint64_t *)(span->bits + pages * 4);
 	if (span->slots <= 64)
-		span->alloc_bits = &span->alloc_word;
+		span->bits = &span->own_bits;
 	if (span->slot_bytes == LOAM_GRANULE)
 		span->remote_bits = loam_pointer_words(page);
 	/* relaxed: nobody can find the span before the table leads to it */
@@ -148,8 +146,7 @@ static void clear_bits(struct loam_span *span)
 {
 	uint64_t bytes = loam_span_words(span) * 8;
 
-	memset(span->alloc_bits, 0, bytes);
-	memset(span->mark_bits, 0, bytes);
+	memset(span->bits, 0, 2 * bytes);
 	memset(span->remote_bits, 0, bytes);
 	if (loam_span_batched(span))
 		memset(loam_span_scan_bits(span), 0, bytes);
@@ -253,7 +250,8 @@ bool loam_span_move(struct loam_span *span, uint64_t pages)
 {
 	uint64_t old_page = loam_page_index(span->base), old = span->pages;
 	enum loam_scan scan = span->scan == LOAM_SCAN_NONE ? LOAM_SCAN_NONE : LOAM_SCAN_WORDS;
-	uint64_t alloc_word = span->alloc_word;
+	uint64_t alloc = span->own_bits.alloc;
+
 	bool special = span->special;
 	uintptr_t base;
 
@@ -268,10 +266,11 @@ bool loam_span_move(struct loam_span *span, uint64_t pages)
 	__atomic_sub_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
 	describe(span, loam_span_class(0, scan), base, pages, 0);
 	__atomic_add_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
-	span->alloc_word = alloc_word;
+	span->own_bits = (struct loam_slot_bits){.alloc = alloc};
+
 	span->used = 1;
 	span->special = special;
-	memset(span->mark_bits, 0, 8);
+
 	set_table(loam_page_index(base), pages, loam_span_number(span));
 	return true;
 }

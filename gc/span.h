@@ -43,6 +43,12 @@ static inline enum loam_scan loam_span_class_scan(unsigned span_class)
 					    : (enum loam_scan)(span_class % LOAM_SCAN_COUNT);
 }
 
+/* Of 64 slots, side by side: who marks asks both. */
+struct loam_slot_bits {
+	uint64_t alloc; /* written by `owner`, read by all */
+	uint64_t mark;	/* atomic */
+};
+
 /*
  * Who touches what: `span` fields are set before the table of spans leads to the record, and stay.
  * `owner` fields belong to the thread that owns the span; of a span that nobody owns, to the holder
@@ -50,20 +56,20 @@ static inline enum loam_scan loam_span_class_scan(unsigned span_class)
  */
 struct loam_span {
 	/* what a free reads, and what taking it from a list reads: one cache line */
-	uintptr_t base;	      /* span: address of slot 0 */
-	uint64_t slot_bytes;  /* span */
-	uint64_t *alloc_bits; /* span; the words: written by `owner`, read by all */
-	uint64_t alloc_word;  /* those words, if one is enough */
-	uint32_t next, prev; /* owner: numbers of the records before and after on a list; 0: none */
-	uint32_t magic;	     /* span: 0 for a large object */
-	uint16_t owner;	     /* atomic: id of the owning thread's cache, 0: nobody */
-	uint16_t slots;	     /* span */
-	uint16_t used;	     /* owner: slots whose alloc bit is set */
-	uint8_t next_word;   /* owner: the word of alloc bits that the owner looks at next */
-	uint8_t span_class;  /* span */
-	uint8_t scan;	     /* span: enum loam_scan */
-	bool needzero;	     /* owner: a free slot may hold old bytes */
-	bool in_use;	     /* false: the record is spare */
+	uintptr_t base;			/* span: address of slot 0 */
+	uint64_t slot_bytes;		/* span */
+	struct loam_slot_bits *bits;	/* span */
+	struct loam_slot_bits own_bits; /* those, if one is enough */
+	uint32_t next;	    /* owner: number of the record behind it on a list; 0: none */
+	uint32_t magic;	    /* span: 0 for a large object */
+	uint16_t owner;	    /* atomic: id of the owning thread's cache, 0: nobody */
+	uint16_t slots;	    /* span */
+	uint16_t used;	    /* owner: slots whose alloc bit is set */
+	uint8_t next_word;  /* owner: the word of alloc bits that the owner looks at next */
+	uint8_t span_class; /* span */
+	uint8_t scan;	    /* span: enum loam_scan */
+	bool needzero;	    /* owner: a free slot may hold old bytes */
+	bool in_use;	    /* false: the record is spare */
 	union {
 		struct {
 			uint8_t window_word; /* owner: that the bin's window is of, if the span is
@@ -78,11 +84,13 @@ struct loam_span {
 	/* what is touched less */
 	uint64_t *remote_bits __attribute__((aligned(64))); /* span; the words: atomic, freed by
 							     * another thread */
-	uint64_t *mark_bits;				    /* span; the words: atomic */
-	struct loam_span *owned_next, *owned_prev;	    /* owner: all that the owner has */
-	struct loam_span *inbox_next; /* the inbox's (remote.c); outlives the span */
-	struct loam_span *spare_next; /* of a spare record */
-	uint32_t pages;		      /* span */
+
+	struct loam_span *owned_next, *owned_prev; /* owner: all that the owner has */
+	struct loam_span *inbox_next;		   /* the inbox's (remote.c); outlives the span */
+	struct loam_span *spare_next;		   /* of a spare record */
+	uint32_t prev;	/* owner: number of the record before it on the list; 0: none */
+	uint32_t pages; /* span */
+
 	uint32_t
 		queue_next; /* the list's of work.c: number of the next record that waits to be scanned */
 	uint32_t
@@ -151,7 +159,7 @@ static inline bool loam_span_batched(const struct loam_span *span)
 /* Bit a slot: its object has been scanned. Batched spans only. */
 static inline uint64_t *loam_span_scan_bits(const struct loam_span *span)
 {
-	return span->mark_bits + span->pages * 4;
+	return span->remote_bits + span->pages * 4;
 }
 
 /* Slot that an address in the span falls into: the upper half; may be span->slots for the tail. It is the
@@ -175,19 +183,26 @@ static inline uint32_t loam_span_words(const struct loam_span *span)
 /* acquire: pairs with the release stores of loam_span_set_word */
 static inline uint64_t loam_span_alloc_word(const struct loam_span *span, uint64_t word)
 {
-	return __atomic_load_n(&span->alloc_bits[word], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&span->bits[word].alloc, __ATOMIC_ACQUIRE);
 }
 
 /* By the owner alone. release: what was done to the slots comes first; partner:
  * loam_span_alloc_word */
 static inline void loam_span_set_word(struct loam_span *span, uint64_t word, uint64_t bits)
 {
-	__atomic_store_n(&span->alloc_bits[word], bits, __ATOMIC_RELEASE);
+	__atomic_store_n(&span->bits[word].alloc, bits, __ATOMIC_RELEASE);
 }
 
 static inline bool loam_span_slot_used(const struct loam_span *span, uint64_t slot)
 {
 	return (loam_span_alloc_word(span, slot / 64) >> (slot % 64) & 1) != 0;
+}
+
+static inline bool loam_span_slot_marked(const struct loam_span *span, uint64_t slot)
+{
+	uint64_t word = __atomic_load_n(&span->bits[slot / 64].mark, __ATOMIC_RELAXED);
+
+	return (word >> (slot % 64) & 1) != 0;
 }
 
 #endif

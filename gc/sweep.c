@@ -75,7 +75,7 @@ static void sweep_bits(struct loam_span *span)
 
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
 		uint64_t used = loam_span_alloc_word(span, w), freed = 0,
-			 marked = span->mark_bits[w], dead;
+			 marked = span->bits[w].mark, dead;
 
 		/* acquire: the last writes to what was freed come before its reuse */
 		if (__atomic_load_n(&span->remote_bits[w], __ATOMIC_RELAXED) != 0)
@@ -84,7 +84,7 @@ static void sweep_bits(struct loam_span *span)
 		dead = used & (~marked | freed);
 		if (__builtin_expect(special, 0) && dead != 0)
 			dead &= ~revive(span, w, dead, freed);
-		span->mark_bits[w] = 0; /* [SWEEP-4] */
+		span->bits[w].mark = 0; /* [SWEEP-4] */
 		if (loam_span_batched(span))
 			loam_span_scan_bits(span)[w] = 0;
 		live += loam_popcount(used & ~dead);

@@ -48,7 +48,7 @@ static void verify_marks(const struct loam_span *span)
 {
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
 		LOAM_CHECK(loam_marking() || span->swept != loam_heap.sweep_cycle ||
-				   span->mark_bits[w] == 0,
+				   span->bits[w].mark == 0,
 			   "[SWEEP-4] a swept span has mark bits");
 	}
 }

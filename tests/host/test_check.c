@@ -187,7 +187,7 @@ void __wrap_loam_checkmark_run(const void *sp)
 	if (victim != 0) {
 		span = loam_span_of(p);
 		slot = loam_span_slot(span, p);
-		span->mark_bits[slot / 64] &= ~((uint64_t)1 << (slot % 64));
+		span->bits[slot / 64].mark &= ~((uint64_t)1 << (slot % 64));
 	}
 	__real_loam_checkmark_run(sp);
 }

@@ -581,6 +581,42 @@ static void shares_are_cut_and_do_not_wrap(void **state)
 	assert_int_equal(loam_record_share(UINT64_MAX, 1, 1000000), 0);
 }
 
+static uint64_t assisted_ns, stop_from_ns;
+
+static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		     const struct loam_cycle *c)
+{
+	(void)to_ns;
+	if (why != LOAM_STALL_END)
+		return;
+	assisted_ns = c->assist_ns;
+	stop_from_ns = from_ns;
+}
+
+/* One allocation past the goal does all of the marking, and the cycle ends within it: what that took is known to the pacer, which
+ * learns from it in the last stop. */
+static void the_last_assist_counts(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	begin_test(US);
+	grow((size_t)4 << 20);
+	loam_gc();
+	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	assert_true(loam_marking());
+	loam_gc_on_stall = on_stall;
+	before = now;
+	assert_non_null(loam_alloc_noscan((size_t)32 << 20));
+	grow(4096);
+	loam_gc_on_stall = NULL;
+	assert_false(loam_marking());
+	assert_true(assisted_ns > 20 * US);
+	/* but for a few looks at the clock, one after the other, a step each */
+	assert_true(stop_from_ns - before - assisted_ns <= 4 * US);
+	end_test();
+}
+
 #define in_all(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
 
 int main(void)
@@ -590,6 +626,8 @@ int main(void)
 		in_all(so_many_are_remembered),
 		in_all(who_marked_is_told),
 		in_all(stalls_are_of_allocations),
+		heap_test(the_last_assist_counts),
+		heap_test_software(the_last_assist_counts),
 		in_all(lines_are_go_s_to_the_digit),
 		in_all(each_level_prints_its_lines),
 		in_all(the_pacer_says_what_it_did),

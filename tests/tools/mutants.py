@@ -302,7 +302,7 @@ MUTANTS = [
     ("a span is freed into before it is swept", "gc/free.c",
      "\t\tloam_sweep_ensure(cache, span);\n", "", "test_thread_gc", HOST),
     ("the sweep leaves the marks", "gc/sweep.c",
-     "\t\tspan->mark_bits[w] = 0; /* [SWEEP-4] */\n", "", "test_gc", HOST),
+     "\t\tspan->bits[w].mark = 0; /* [SWEEP-4] */\n", "", "test_gc", HOST),
     ("roots that go amid a cycle are not scanned", "gc/root.c",
      "\t\t\tloam_mark_words_apart(root[i].lo, root[i].hi);\n", "\t\t\t(void)0;\n", "test_cycle", HOST),
     ("what is unpinned amid a cycle is forgotten", "gc/pin.c",
