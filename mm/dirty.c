@@ -394,6 +394,28 @@ static void tell_table(struct pass *p, const struct span *s, const struct loam_p
 	loam_pt_publish(mmu);
 }
 
+/* How many entries of level 1, from the one in `slot` on and in its table, have nothing to tell; at most `most`. */
+static unsigned quiet(struct pass *p, const struct loam_ptab_slot *slot, uint64_t most)
+{
+	const struct loam_mmu *mmu = p->pt->mmu;
+	unsigned n = 0;
+
+	if (most > LOAM_PT_ENTRIES - slot->index)
+		most = LOAM_PT_ENTRIES - slot->index;
+	for (; n < most; n++) {
+		uint64_t pte = loam_pt_load(slot->table, slot->index + n);
+		enum loam_pte_kind kind = loam_pte_kind(mmu, pte, LOAM_LEVEL_HUGE);
+
+		if (kind == LOAM_PTE_NONE)
+			continue;
+		if ((loam_pte_attr(mmu, pte, LOAM_LEVEL_HUGE) &
+		     (kind == LOAM_PTE_TABLE ? ~0u : LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG)) != 0)
+			break;
+	}
+	p->entries += n;
+	return n;
+}
+
 /* From `va` on: one entry of level 1 (or a leaf of 1 GiB) that has something to tell, or STEP that have not; a
  * look goes on to the end. Returns where to go on, 0 or beyond the span: nowhere. */
 static uint64_t tell_some(struct pass *p, const struct span *s, uint64_t va)
@@ -407,6 +429,18 @@ static uint64_t tell_some(struct pass *p, const struct span *s, uint64_t va)
 	for (unsigned n = 0; n < STEP || !p->clear; n++) {
 		uint64_t at = slot.va > va ? slot.va : va, last = loam_ptab_slot_last(&slot);
 
+		if (slot.level == LOAM_LEVEL_HUGE) {
+			uint64_t size = loam_level_size(LOAM_LEVEL_HUGE);
+			unsigned by = quiet(p, &slot, (stop - slot.va) / size + 1);
+
+			if (by > 0 && stop - slot.va < by * size)
+				return stop + 1;
+			if (by > 0) {
+				n += by;
+				loam_ptab_walk(p->pt, slot.va + by * size, LOAM_LEVEL_HUGE, &slot);
+				continue;
+			}
+		}
 		last = last < stop ? last : stop;
 		p->entries++;
 		if (slot.kind == LOAM_PTE_TABLE && attr_of(p, slot.pte, slot.level) != 0) {

@@ -144,6 +144,9 @@ unsigned loam_host_cpu_count(void)
 
 /* ---- threads ---- */
 
+__thread unsigned loam_host_masked;
+__thread bool loam_host_stop_due;
+
 /*
  * Stop here if a stop is under way and this thread has not stopped for it. The signal may come amid this
  * and do all of it, for this stop and for later ones: whoever moves `parked_for` on is the one who
@@ -180,9 +183,19 @@ static void on_stop_signal(int sig, siginfo_t *info, void *context)
 	(void)sig;
 	(void)info;
 	(void)context; /* the registers of the interrupted code lie above this frame */
-	if (self.thread != NULL && loam_thread_may_stop(self.thread))
+	if (loam_host_masked > 0)
+		loam_host_stop_due = true;
+	else if (self.thread != NULL && loam_thread_may_stop(self.thread))
 		loam_cpu_spill(park_at, NULL);
 	errno = saved;
+}
+
+void loam_host_unmasked(void)
+{
+	loam_host_stop_due = false;
+	/* inside the allocator it stops when it leaves */
+	if (self.thread != NULL && loam_thread_may_stop(self.thread))
+		loam_cpu_spill(park_at, NULL);
 }
 
 struct loam_thread *loam_host_thread(void)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads on one heap: allocate, share, free across threads, collect. [THREAD-1], [THREAD-2],
  * [WORLD-1] hold or these tests hang or panic; run under TSan as well. */
+#include "mm/sys.h"
 #include "tests/host/heap_setup.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <time.h>
 
 #define THREADS 4
 #define SHARED	256
@@ -110,9 +113,51 @@ static void threads_free_across(void **state)
 	run(true);
 }
 
+/* ---- who masks interrupts is waited for ---- */
+
+static bool masked, unmasked;
+
+static void *hold_space_lock(void *arg)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	struct timespec left = {.tv_nsec = 50000000};
+	uintptr_t irq;
+
+	(void)arg;
+	CHECK(loam_thread_attach(thread, __builtin_frame_address(0)) == LOAM_OK);
+	irq = loam_sys_enter();
+	__atomic_store_n(&masked, true, __ATOMIC_RELEASE);
+	while (nanosleep(&left, &left) != 0)
+		; /* the stop's signal comes */
+	__atomic_store_n(&unmasked, true, __ATOMIC_RELEASE);
+	CHECK(loam_sys_leave(irq, LOAM_OK) == LOAM_OK);
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void a_holder_of_mm_s_lock_is_not_stopped(void **state)
+{
+	pthread_t thread;
+	bool waited;
+
+	(void)state;
+	masked = unmasked = false;
+	assert_int_equal(pthread_create(&thread, NULL, hold_space_lock, NULL), 0);
+	while (!__atomic_load_n(&masked, __ATOMIC_ACQUIRE))
+		sched_yield();
+	loam_host_world_stop();
+	waited = __atomic_load_n(&unmasked, __ATOMIC_ACQUIRE);
+	loam_host_world_start();
+	pthread_join(thread, NULL);
+	assert_true(waited);
+	assert_int_equal(failures, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		heap_test(a_holder_of_mm_s_lock_is_not_stopped),
 		heap_test(threads_drop_references),
 		heap_test(threads_free_across),
 		heap_test_software(threads_drop_references),

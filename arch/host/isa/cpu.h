@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux: no interrupts to mask, and a lock holder may be off its CPU. Contract: arch/cpu.h. */
+/*
+ * Linux: what interrupts are on the machine the stop signal is here, and a lock holder may be off its CPU. A thread that masks them is not
+ * stopped until it has unmasked them: else it would stand with mm's lock, and who waits for that inside the allocator would never
+ * leave it. Contract: arch/cpu.h.
+ */
 #ifndef LOAM_ISA_CPU_H
 #define LOAM_ISA_CPU_H
 
@@ -8,14 +12,28 @@
 #include <sched.h>
 #include <string.h>
 
+/* How often this thread has masked; a stop came meanwhile. The thread's and its signal handler's: so only the compiler has to
+ * keep the order. */
+extern __thread unsigned loam_host_masked;
+extern __thread bool loam_host_stop_due;
+/* It did, and nothing is masked any more. */
+void loam_host_unmasked(void);
+
 static inline uintptr_t loam_irq_save(void)
 {
+	loam_host_masked++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return 0;
 }
 
 static inline void loam_irq_restore(uintptr_t flags)
 {
 	(void)flags;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	loam_host_masked--;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(loam_host_stop_due, 0) && loam_host_masked == 0)
+		loam_host_unmasked();
 }
 
 /* Spinning against a thread that was preempted wastes a time slice: give it away. */
