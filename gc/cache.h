@@ -57,7 +57,9 @@ struct loam_cache {
 	struct loam_cache *next;  /* heap.lock; stopped */
 	uintptr_t tiny, tiny_end; /* rest of the block that tiny objects share; 0: none */
 	uint64_t tiny_allocs;
-	int64_t credit;		    /* bytes it may allocate before it must help */
+	int64_t credit;		/* bytes it may allocate before it must help */
+	uint64_t rest_until_ns; /* before that it need not, if all is well: pace.c */
+
 	uint32_t note_count;	    /* its own; stopped */
 	uintptr_t note[LOAM_NOTES]; /* values that the write barrier has seen: barrier.c */
 	struct loam_pagecache pages;

@@ -6,7 +6,8 @@
  *   [CLEAN-1] When marking ends, each page that was written since its marked objects were scanned last, has been
  *                told, and they have been scanned again; so have all stacks, registers and roots.
  *
- * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since; their marked
+  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
+ * heap at a time, so that nobody is kept by it for long; their marked
  * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
  * stops; what was written since that round is scanned in the stop, with the stacks and the roots: at most
  * LOAM_CLEAN_LAST pages, or the world runs on for another round. A program that writes faster than pages can be
@@ -23,14 +24,20 @@
  */
 #include "gc/mark.h"
 
-#define FEW	    128u /* pages: scanned in one go, so soon that the last stop can follow */
+#define FEW	    16u /* pages: scanned in one go, so soon that the last stop can follow */
+#define MORE	    64u /* the same, if it has not come to that in ROUNDS_FEW */
+#define ROUNDS_FEW  8u
+#define PIECE	    ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
+#define PIECES_NS   200000u		 /* and as many of them as can be in this time */
 #define ROUNDS_MOST 24u
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
 static struct loam_gc_lock lock; /* after none, before none; inside */
 static uint64_t next_word;	 /* lock: bits before are clear */
 static uint64_t pages_left;	 /* atomic: bits set */
-static uint64_t told;		 /* heap.collecting: pages of the running round */
+static uint64_t
+	round_at; /* heap.collecting: the running round has been told of the heap up to here; 0: none runs */
+static uint64_t told; /* heap.collecting: pages of the running round */
 static struct {
 	uint64_t pages;
 	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */
@@ -73,33 +80,52 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 	(void)size;
 }
 
-static void run_round(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
+/* The running round goes on for some time; true: it has been everywhere. */
+static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t bytes = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
-	enum loam_err err = LOAM_OK;
+	uint64_t start = loam_host_now_ns();
 
-	if (bytes != 0)
-		err = loam_sys_dirty_round(h->base, bytes, split, visit, NULL);
-	LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
+	for (;;) {
+		uint64_t end = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED), bytes;
+		enum loam_err err;
+
+		if (round_at >= end)
+			break;
+		bytes = end - round_at < PIECE ? end - round_at : PIECE;
+		err = loam_sys_dirty_round(h->base + round_at, bytes, split, visit, NULL);
+		LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
+		round_at += bytes;
+		if (round_at < end && loam_host_now_ns() - start >= PIECES_NS)
+			return false;
+	}
+	round_at = 0;
+	return true;
 }
 
-void loam_clean_begin(void)
+bool loam_clean_begin_some(void)
 {
-	run_round(ignore, false);
+	return round_some(ignore, false);
 }
 
-bool loam_clean_few(uint64_t rounds)
+bool loam_clean_round_some(uint64_t rounds)
 {
 	/* nobody looks at the bits: none is set */
 	LOAM_CHECK(__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0,
 		   "[CLEAN-1] a round before the last one's pages are scanned");
-	told = 0;
+	if (round_at == 0)
+		told = 0;
 	next_word = 0;
-	run_round(note, rounds > 1);
+	if (!round_some(note, rounds > 1))
+		return false;
 	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
-	return told <= FEW || rounds >= ROUNDS_MOST;
+	return true;
+}
+
+bool loam_clean_few(uint64_t rounds)
+{
+	return told <= (rounds < ROUNDS_FEW ? FEW : MORE) || rounds >= ROUNDS_MOST;
 }
 
 uint64_t loam_clean_pages(void)
@@ -213,7 +239,7 @@ enum loam_err loam_clean_grow(uint64_t pages)
 
 enum loam_err loam_clean_init(uint64_t pages)
 {
-	pages_left = next_word = 0;
+	pages_left = next_word = round_at = 0;
 	bits = (struct loam_table){0};
 	if (loam_heap.barrier != LOAM_BARRIER_MMU)
 		return LOAM_OK;

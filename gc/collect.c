@@ -133,6 +133,7 @@ static void begin_thread(struct loam_cache *t)
 	t->tiny = t->tiny_end = 0;
 	t->free_id = LOAM_NO_ID;
 	t->credit = 0;
+	t->rest_until_ns = 0;
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		const struct loam_bin *bin = &t->bin[i];
 
@@ -178,6 +179,7 @@ static void begin_stopped(void *arg, const void *sp)
 static void end_thread(struct loam_cache *t)
 {
 	loam_pagecache_flush(&t->pages);
+	t->rest_until_ns = 0;
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
 		t->bin[i].frees_seen = (uint32_t)t->bin[i].frees;
 }
@@ -280,21 +282,27 @@ static void tell(void)
 
 /* ---- begin and end ---- */
 
+/* A part of what comes before a cycle; true: that was the last part. */
+static bool clean_begin(void)
+{
+	uint64_t start = loam_host_now_ns();
+	bool over = loam_clean_begin_some();
+
+	tell_stall(LOAM_STALL_ROUND, start, loam_host_now_ns());
+	return over;
+}
+
 __attribute__((noinline)) static void begin_locked(struct loam_cache *cache, uint64_t seen,
 						   enum loam_why why)
 {
 	struct loam_heap *h = &loam_heap;
 	struct loam_cycle fresh;
-	uint64_t start;
-
 	if (loam_marking() || (why == LOAM_WHY_GOAL && h->cycles != seen))
 		return;
 	loam_sweep_finish(cache);
-	start = loam_host_now_ns();
-	if (h->barrier == LOAM_BARRIER_MMU || loam_audit_on())
-		loam_clean_begin();
+	if ((h->barrier == LOAM_BARRIER_MMU || loam_audit_on()) && !clean_begin())
+		return;
 	fresh = (struct loam_cycle){.why = why, .begin_ns = loam_host_now_ns()};
-	tell_stall(LOAM_STALL_ROUND, start, fresh.begin_ns);
 	scrub_stack();
 	loam_host_world_stop();
 	fresh.stood_ns = loam_host_now_ns();
@@ -310,6 +318,7 @@ __attribute__((noinline)) static void begin_locked(struct loam_cache *cache, uin
 	}
 }
 
+/* It may take some calls until the cycle has begun. */
 static void begin(struct loam_cache *cache, uint64_t seen, enum loam_why why)
 {
 	loam_gc_lock(&loam_heap.collecting); /* outside: we can be stopped while we wait */
@@ -332,18 +341,23 @@ static void recover(struct loam_cache *cache)
 	loam_cache_leave(cache);
 }
 
-/* A round; true: it told of so little that it has been scanned already, and the last stop can come. */
+/* A part of a round; true: it was the last part, and the round told of so little that it has been scanned already, and the last
+ * stop can come. */
 static bool clean(struct loam_cache *cache)
 {
 	uint64_t start = loam_host_now_ns(), did;
-	bool few = loam_clean_few(++cycle.rounds);
+	bool over = loam_clean_round_some(cycle.rounds + 1);
 
 	tell_stall(LOAM_STALL_ROUND, start, loam_host_now_ns());
-	if (!few)
+	if (!over)
+		return false;
+	if (!loam_clean_few(++cycle.rounds)) {
 		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT);
-	while (few && loam_clean_left())
+		return false;
+	}
+	while (loam_clean_left())
 		(void)slice(cache, SLICE_BYTES, &did);
-	return few;
+	return true;
 }
 
 /* Count the time until now. Before a stop that may end the cycle: there the pacer learns from it. */
@@ -500,10 +514,11 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 				      &e, &did);
 
 		done += did;
-		if (!more || did == 0)
+		if (!more || did == 0 || loam_pace_enough(e.since - start))
 			break;
 	}
 	loam_pace_did(cache, done);
+	loam_pace_helped(cache, start, e.since);
 	loam_record_stall(start);
 }
 
@@ -576,7 +591,10 @@ void loam_collect(uint64_t seen, enum loam_why why)
 	uint64_t start = loam_host_now_ns();
 
 	if (why == LOAM_WHY_GOAL) {
+		if (loam_pace_rests(cache))
+			return;
 		begin(cache, seen, why);
+		loam_pace_helped(cache, start, loam_host_now_ns());
 		loam_record_stall(start);
 		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 		return;

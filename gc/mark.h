@@ -40,9 +40,11 @@ void loam_mark_recover(struct loam_worker *w);
 
 /* ---- clean.c: LOAM_BARRIER_MMU ---- */
 #define LOAM_CLEAN_LAST 64u /* pages that are scanned again in the last stop, at most */
-/* A cycle is about to begin; outside. */
-void loam_clean_begin(void);
-/* A round, the cycle's `rounds`th: what it told is to be scanned. True: that was little. Outside. */
+/* A cycle is about to begin: notes are cleared, a part of them a call. True: all are. Outside. */
+bool loam_clean_begin_some(void);
+/* A part of a round, the cycle's `rounds`th. True: that was the last part, and what the round told is to be scanned. Outside. */
+bool loam_clean_round_some(uint64_t rounds);
+/* That was little. */
 bool loam_clean_few(uint64_t rounds);
 bool loam_clean_left(void);
 /* How many pages are to be scanned still. */

@@ -9,6 +9,8 @@
  *
  * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first. The limiter
  * forgives what is owed when a memory limit makes the heap collect all the time.
+  * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
+ * few milliseconds. Once the price has doubled, or the heap is at its goal, nobody rests: the bound on the heap comes first.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -19,6 +21,11 @@
 #define PERCENT_MAX LOAM_PACER_PERCENT_MAX
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
 #define CREDIT_MOST ((uint64_t)64 << 10) /* bytes: who allocates so much scans so much at least */
+#define DEBT_WORK   ((uint64_t)64 << 10) /* of an assist: what is owed from before, at most */
+#define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
+#define REST	    3u /* and then runs so many times as long: it keeps 75 per cent of its time */
+#define LATE \
+	8u /* of the room of a cycle that is due, but not begun: a part in so many is no matter */
 
 static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;
@@ -26,6 +33,11 @@ struct loam_pace_told loam_pace_told;
 static int64_t donated; /* atomic: work done on donated time that nobody has used */
 
 static struct loam_pacer *const pacer = &loam_heap.pacer;
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 static uint64_t live(void)
 {
@@ -73,6 +85,8 @@ void loam_pace_init(void)
 
 	h->procs = 1;
 	loam_pacer_init(pacer, h->percent, h->limit);
+	if (h->barrier == LOAM_BARRIER_MMU)
+		loam_pacer_set_early(pacer);
 	loam_limiter_init(&limiter, loam_host_now_ns(), loam_pace_threads());
 	donated = 0;
 	publish();
@@ -178,14 +192,49 @@ static void add_credit(struct loam_cache *cache, uint64_t work)
 		cache->credit = (int64_t)CREDIT_MOST;
 }
 
+/* Does the cycle, or one that is due, come along as it should, so that help may wait a little? */
+static bool on_time(void)
+{
+	int64_t due = __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
+	int64_t goal = (int64_t)least(loam_pacer_goal(pacer), INT64_MAX);
+
+	if (loam_marking()) {
+		loam_pace_revise();
+		return loam_pacer_on_time(pacer);
+	}
+	return goal > due && (int64_t)live() < due + (goal - due) / LATE;
+}
+
+bool loam_pace_enough(uint64_t ns)
+{
+	return ns >= HELP_NS && on_time();
+}
+
+void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns)
+{
+	cache->rest_until_ns = to_ns + (to_ns - from_ns) * REST;
+}
+
+bool loam_pace_rests(struct loam_cache *cache)
+{
+	if (cache->rest_until_ns == 0)
+		return false;
+	if (loam_host_now_ns() >= cache->rest_until_ns) {
+		cache->rest_until_ns = 0;
+		return false;
+	}
+	return on_time();
+}
+
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 {
 	uint64_t work, used;
 
 	cache->credit -= (int64_t)bytes;
-	if (cache->credit >= 0 || limiting())
+	if (cache->credit >= 0 || loam_pace_rests(cache) || limiting())
 		return 0;
-	work = loam_pacer_assist_work(pacer, (uint64_t)-cache->credit);
+	work = least(loam_pacer_assist_work(pacer, (uint64_t)-cache->credit),
+		     loam_pacer_assist_work(pacer, bytes) + DEBT_WORK);
 	if (work == 0)
 		return 0;
 	used = use_donated(work);

@@ -14,8 +14,8 @@
  * quarter of the machine: work * cons/mark * (1 - 1/4) / (1/4), where cons/mark is the speed of allocating over
  * the speed of scanning, each in bytes for the time spent on it, as measured: allocated / scanned * busy
  * / (all - busy). The highest of the last five counts: a trigger too early costs a little memory, too late makes
- * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal nor in the last
- * 3/64 of it (or the last 4 MiB, if those are less); and as early as that while no collection has taught anything.
+ * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal (32/64 if
+ * loam_pacer_set_early was called, and the share is a sixth then) nor in the last 3/64 of it (or the last 4 MiB, if those are less); and as early as that while no collection has taught anything.
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
@@ -50,12 +50,14 @@
 
 #define HEAP_MINIMUM	 ((uint64_t)4 << 20) /* goal at 100 per cent; most of trigger to goal */
 #define SHARE		 4u		     /* marking takes one part in so many */
-#define LIMIT_ROOM	 3u		     /* per cent below the limit */
+#define SHARE_EARLY	 6u
+#define LIMIT_ROOM	 3u /* per cent below the limit */
 #define LIMIT_ROOM_LEAST ((uint64_t)1 << 20)
 #define SWEEP_ROOM	 ((uint64_t)1 << 20) /* sweeping ends so much before the trigger */
 #define SWEEP_LEAST	 ((uint64_t)8 << 10) /* and has so much at least */
 #define RUNWAY_LEAST	 ((uint64_t)64 << 10)
 #define TRIGGER_PARTS	 64u /* of the way from marked to goal: */
+#define TRIGGER_EARLY	 32u
 #define TRIGGER_FIRST	 45u
 #define TRIGGER_LAST	 61u
 #define WORK_LEAST	 1000u /* an estimate of less is noise */
@@ -161,7 +163,7 @@ static uint64_t runway(const struct loam_pacer *p)
 	for (unsigned i = 0; i < LOAM_PACER_HISTORY; i++)
 		cons_mark = most_of(cons_mark, p->cons_mark[i]);
 	bytes = loam_ratio_times(cons_mark, work);
-	return cut(bytes) * (SHARE - 1);
+	return cut(bytes) * ((p->early ? SHARE_EARLY : SHARE) - 1);
 }
 
 static uint64_t trigger(const struct loam_pacer *p, uint64_t to, uint64_t floor)
@@ -169,7 +171,7 @@ static uint64_t trigger(const struct loam_pacer *p, uint64_t to, uint64_t floor)
 	uint64_t from = p->marked_bytes, way, low, high, run = runway(p);
 
 	way = (to - from) / TRIGGER_PARTS;
-	low = most_of(floor, from + way * TRIGGER_FIRST);
+	low = most_of(floor, from + way * (p->early ? TRIGGER_EARLY : TRIGGER_FIRST));
 	if (!p->taught)
 		return least(low, to);
 	high = from + way * TRIGGER_LAST;
@@ -209,6 +211,12 @@ void loam_pacer_init(struct loam_pacer *p, int percent, uint64_t limit_bytes)
 		.triggered_bytes = LOAM_PACER_NEVER,
 	};
 	set_percent(p, percent);
+	publish(p);
+}
+
+void loam_pacer_set_early(struct loam_pacer *p)
+{
+	p->early = true;
 	publish(p);
 }
 
@@ -254,7 +262,7 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 	store(&p->least_price, 0);
 	publish(p);
 	loam_pacer_revise(p, live_bytes, 0);
-	p->first_price = load(&p->work_per_byte);
+	store(&p->first_price, load(&p->work_per_byte));
 }
 
 /* More is done than was expected: where the goal moves, as the work may grow to max_work. */
@@ -302,7 +310,12 @@ void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t le
 
 	store(&p->max_work, most_of(load(&p->max_work), work));
 	store(&p->expected_work, most_of(load(&p->expected_work), work));
-	store(&p->least_price, p->first_price);
+	store(&p->least_price, load(&p->first_price));
+}
+
+bool loam_pacer_on_time(const struct loam_pacer *p)
+{
+	return load(&p->work_per_byte) / 2 < load(&p->first_price);
 }
 
 uint64_t loam_pacer_assist_work(const struct loam_pacer *p, uint64_t bytes)
@@ -348,6 +361,7 @@ void loam_pacer_commit(struct loam_pacer *p, uint64_t marked_bytes,
 	p->triggered_bytes = LOAM_PACER_NEVER;
 	p->sweep_floor_bytes = 0;
 	store(&p->sweep_pages, 0);
+	store(&p->first_price, 0);
 	store(&p->work_per_byte, 0);
 	store(&p->bytes_per_work, 0);
 	publish(p);

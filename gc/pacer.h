@@ -42,13 +42,15 @@ struct loam_pacer {
 	uint64_t cons_mark[LOAM_PACER_HISTORY]; /* ratio: of the last collections */
 	uint64_t cons_mark_next;		/* which of them is the oldest */
 	bool taught;				/* some are known */
+	bool early;				/* loam_pacer_set_early */
+
 	uint64_t sweep_floor_bytes; /* no collection before: sweeping needs the room; 0: none */
 	uint64_t start_ns;
 	/* owner to write, in loam_pacer_start and _commit; loam_pacer_revise reads them in between */
 	uint64_t triggered_bytes; /* live when marking began; LOAM_PACER_NEVER: no marking */
-	uint64_t first_price;	  /* as work_per_byte, when marking began */
-	/* the same, but atomic, relaxed, for loam_pacer_more */
-	uint64_t expected_work, max_work, least_price;
+				  /* the same, but atomic, relaxed */
+	uint64_t first_price;	  /* as work_per_byte, when marking began; 0: there is none */
+	uint64_t expected_work, max_work, least_price; /* loam_pacer_more writes them too */
 	/* atomic, relaxed, each by itself: a reader may see one of before and one of after a change, and
 	 * all that comes of it is a little work too early or too late. Written by owner (percent, goal,
 	 * trigger, sweep_*) or by anybody who revises. */
@@ -64,6 +66,12 @@ struct loam_pacer {
  * Source: Go's gcControllerState (runtime/mgcpacer.go), as all of the following. Context: owner.
  */
 void loam_pacer_init(struct loam_pacer *p, int percent, uint64_t limit_bytes);
+
+/*
+ * From now on half of the way to the goal may be needed: for a collector that scans what the program writes again, and whose work
+ * so grows with the time it takes. Before any marking. Context: owner.
+ */
+void loam_pacer_set_early(struct loam_pacer *p);
 
 /*
  * How much the heap may grow, in per cent of what is kept and scanned; below 0: as it likes; more
@@ -84,6 +92,12 @@ void loam_pacer_set_memory(struct loam_pacer *p, const struct loam_pacer_memory 
  */
 void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct loam_pacer_work *most,
 		      uint64_t now_ns);
+
+/*
+ * Is the price at most twice what it was when marking began? Then who helps may take turns with who is helped, and all is done in time
+ * still. No marking: false. Context: any.
+ */
+bool loam_pacer_on_time(const struct loam_pacer *p);
 
 /*
  * So much is live now, and so many bytes are scanned since loam_pacer_start: prices follow. Between _start
