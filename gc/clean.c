@@ -30,6 +30,7 @@
 #define PIECE	    ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
 #define PIECES_NS   200000u		 /* and as many of them as can be in this time */
 #define ROUNDS_MOST 24u
+#define LOOK	    256u /* bytes: to find that nothing in a page is marked is as much work */
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
 static struct loam_gc_lock lock; /* after none, before none; inside */
@@ -176,7 +177,8 @@ bool loam_clean_scan_some(struct loam_worker *w)
 		uint64_t page = number * 64 + (unsigned)__builtin_ctzll(word);
 
 		word &= word - 1;
-		loam_mark_page(w, loam_heap.base + (page << LOAM_PAGE_SHIFT));
+				loam_mark_page(w, loam_heap.base + (page << LOAM_PAGE_SHIFT));
+		w->scanned_bytes += LOOK;
 		__atomic_sub_fetch(&pages_left, 1, __ATOMIC_RELAXED);
 	}
 	if (word != 0)
