@@ -177,7 +177,7 @@ bool loam_clean_scan_some(struct loam_worker *w)
 		uint64_t page = number * 64 + (unsigned)__builtin_ctzll(word);
 
 		word &= word - 1;
-				loam_mark_page(w, loam_heap.base + (page << LOAM_PAGE_SHIFT));
+		loam_mark_page(w, loam_heap.base + (page << LOAM_PAGE_SHIFT));
 		w->scanned_bytes += LOOK;
 		__atomic_sub_fetch(&pages_left, 1, __ATOMIC_RELAXED);
 	}

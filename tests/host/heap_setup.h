@@ -130,4 +130,13 @@ static inline int heap_up_stop(void **state)
 #f " in one stop", f, heap_up_stop, heap_down, NULL \
 	}
 
+/* A cycle begins now, though none is due; what comes before it may take several calls. */
+static inline void begin_cycle(void)
+{
+	uint64_t seen = loam_heap.cycles;
+
+	while (!loam_marking() && loam_heap.cycles == seen)
+		loam_collect(seen, LOAM_WHY_GOAL);
+}
+
 #endif

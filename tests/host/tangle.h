@@ -111,7 +111,7 @@ static inline void tangle_down(void)
 static inline void until_marking(void)
 {
 	loam_gc();
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	assert_true(loam_marking());
 }
 

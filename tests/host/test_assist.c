@@ -41,7 +41,7 @@ static void down(void)
 
 static void begin(void)
 {
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	assert_true(loam_marking());
 }
 

@@ -176,7 +176,7 @@ static void stores_past_the_barrier_are_told(void **state)
 	plain(&v[0].edge[0], x[2]);
 	loam_gc();
 	pages = figures().checked_pages;
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	assert_true(loam_marking());
 	finish_marking();
 	assert_int_equal(figures().missed, 4);
@@ -222,7 +222,7 @@ static void what_was_claimed_is_exempt(void **state)
 	vector(4, x, 4);
 	loam_gc();
 	first = loam_alloc_type(&node_type, 1);
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	second = loam_alloc_type(&node_type, 1);
 	assert_true(loam_marking());
 	assert_ptr_equal(second, first + 1);

@@ -36,7 +36,7 @@ static unsigned count_there(void)
 static void begin(void)
 {
 	clear_stack();
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	assert_true(loam_marking() || loam_heap.barrier == LOAM_BARRIER_STOP);
 	loam_heap.busy = false; /* allocations do not help: it goes on when the test says so */
 }
@@ -617,6 +617,40 @@ static void one_thread_marks_alone(void **state)
 	assert_true(alone());
 }
 
+static uint64_t last_pages;
+
+static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		     const struct loam_cycle *c)
+{
+	(void)from_ns;
+	(void)to_ns;
+	if (why == LOAM_STALL_END)
+		last_pages = c->last_pages;
+}
+
+/* A heap that is asked about in pieces: what was written anywhere before the round is told by it, and not in the stop. */
+static void rounds_go_everywhere(void **state)
+{
+	const size_t size = (size_t)1 << 20;
+
+	(void)state;
+	up();
+	for (unsigned i = 0; i < MANY; i++)
+		put(i, size);
+	begin();
+	for (unsigned i = 0; i < MANY; i++) {
+		uintptr_t *words = root[i];
+
+		words[0] = words[size / 2 / sizeof(*words)] = i;
+	}
+	last_pages = UINT64_MAX;
+	loam_gc_on_stall = on_stall;
+	finish();
+	loam_gc_on_stall = NULL;
+	assert_true(last_pages <= MANY / 4);
+	down();
+}
+
 /* A cycle that is asked for frees what was unreachable then, though another was under way. */
 static void asked_for_amid_a_cycle(void **state)
 {
@@ -654,6 +688,7 @@ int main(void)
 		IN_ALL(off_heap_memory_amid_a_cycle),
 		IN_ALL(stores_of_all_kinds),
 		IN_ALL(asked_for_amid_a_cycle),
+		heap_test(rounds_go_everywhere),
 		heap_test(one_thread_marks_alone),
 	};
 

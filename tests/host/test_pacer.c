@@ -280,6 +280,22 @@ static void trigger_and_its_bounds(void **state)
 	near(loam_pacer_trigger(&p), 1190 * MIB, 16);
 }
 
+/* Half of the way may be needed, and a sixth of the machine is to do: five times as much is allocated meanwhile. */
+static void early_triggers(void **state)
+{
+	struct loam_pacer p = collected(100, NO_LIMIT, 640 * MIB);
+
+	(void)state;
+	assert_false(loam_pacer_on_time(&p)); /* nothing is under way */
+	loam_pacer_set_early(&p);
+	assert_int_equal(loam_pacer_trigger(&p), 960 * MIB);
+	cycle(&p, 30 * MIB, 200 * MIB, 500, 640 * MIB);
+	near(loam_pacer_trigger(&p), 1130 * MIB, 4 * KIB);
+	cycle(&p, 90 * MIB, 200 * MIB, 500, 640 * MIB);
+	assert_int_equal(loam_pacer_trigger(&p), 960 * MIB);
+	assert_false(loam_pacer_on_time(&p));
+}
+
 /* The highest cons/mark of five counts, and the sixth last no more. */
 static void five_collections_are_remembered(void **state)
 {
@@ -365,8 +381,10 @@ static void prices(void **state)
 
 	(void)state;
 	price(&p, 90, 100);
+	assert_true(loam_pacer_on_time(&p));
 	loam_pacer_revise(&p, 150 * MIB, 30 * MIB);
 	price(&p, 60, 50);
+	assert_true(loam_pacer_on_time(&p));
 	loam_pacer_revise(&p, 150 * MIB, 90 * MIB); /* almost nothing left */
 	price(&p, 1000 / mib, 50);
 	/* more than was expected: 150 MiB of work by 100 + 100 * 150/90 MiB of heap */
@@ -377,6 +395,7 @@ static void prices(void **state)
 	price(&p, 50, 880.0 / 3 - 280);
 	loam_pacer_revise(&p, 205 * MIB, 60 * MIB);
 	price(&p, 90, 15);
+	assert_false(loam_pacer_on_time(&p));
 	/* past that too: every byte costs all of the rest */
 	loam_pacer_revise(&p, 294 * MIB, 150 * MIB - 5000);
 	assert_int_equal(loam_pacer_assist_work(&p, 1), 5000);
@@ -708,6 +727,7 @@ int main(void)
 		cmocka_unit_test(the_lower_goal_wins),
 		cmocka_unit_test(goal_gives_way),
 		cmocka_unit_test(trigger_and_its_bounds),
+		cmocka_unit_test(early_triggers),
 		cmocka_unit_test(five_collections_are_remembered),
 		cmocka_unit_test(what_teaches_nothing),
 		cmocka_unit_test(prices),

@@ -603,7 +603,7 @@ static void the_last_assist_counts(void **state)
 	begin_test(US);
 	grow((size_t)4 << 20);
 	loam_gc();
-	loam_collect(loam_heap.cycles, LOAM_WHY_GOAL);
+	begin_cycle();
 	assert_true(loam_marking());
 	loam_gc_on_stall = on_stall;
 	before = now;
@@ -617,6 +617,46 @@ static void the_last_assist_counts(void **state)
 	end_test();
 }
 
+static struct {
+	uint64_t to_ns, ns; /* of the last assist that scanned */
+	bool on_time;	    /* when it was over */
+	unsigned rests;
+} turns;
+
+static void on_assist(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		      const struct loam_cycle *c)
+{
+	(void)c;
+	if (why != LOAM_STALL_ASSIST || to_ns - from_ns < 5 * step)
+		return;
+	if (turns.on_time) {
+		/* one look at the clock before and one after that of the assist itself */
+		assert_true(from_ns + 2 * step - turns.to_ns >= 3 * (turns.ns - 2 * step));
+		turns.rests++;
+	}
+	turns.to_ns = to_ns;
+	turns.ns = to_ns - from_ns;
+	turns.on_time = loam_marking() && loam_pacer_on_time(&loam_heap.pacer);
+}
+
+/* While all goes well, who has helped for a while runs for three times as long before it does again. */
+static void who_helps_takes_turns(void **state)
+{
+	(void)state;
+	begin_test(10 * US);
+	grow((size_t)8 << 20);
+	loam_gc();
+	turns.on_time = false;
+	turns.rests = 0;
+	begin_cycle();
+	loam_gc_on_stall = on_assist;
+	while (loam_marking())
+		grow(64);
+	loam_gc_on_stall = NULL;
+	assert_true(turns.rests > 3);
+	end_test();
+}
+
 #define in_all(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
 
 int main(void)
@@ -626,6 +666,7 @@ int main(void)
 		in_all(so_many_are_remembered),
 		in_all(who_marked_is_told),
 		in_all(stalls_are_of_allocations),
+		heap_test_software(who_helps_takes_turns),
 		heap_test(the_last_assist_counts),
 		heap_test_software(the_last_assist_counts),
 		in_all(lines_are_go_s_to_the_digit),
