@@ -324,6 +324,42 @@ static void memory_that_moves_keeps_what_is_known(void **state)
 	}
 }
 
+static uintptr_t moved_to;
+
+/* When a round has told of the page above the gap: what it has still to tell goes into the gap, where it has been. */
+static void move_into_the_gap(void)
+{
+	if (moved_to != 0 || !is_told(window + 10 * MIB + P))
+		return;
+	moved_to = window + 2 * MIB;
+	assert_int_equal(loam_sys_move(window + 12 * MIB, moved_to, 8 * MIB), LOAM_OK);
+}
+
+static void what_moves_amid_a_round_is_told_by_the_look(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		uintptr_t base;
+
+		up(mode);
+		base = ready(24 * MIB, false);
+		assert_int_equal(loam_sys_unused(base + 2 * MIB, 8 * MIB), LOAM_OK);
+		write_to(1, base + 10 * MIB + P);
+		write_to(1, base + 16 * MIB + P);
+		moved_to = 0;
+		fake_between(move_into_the_gap);
+		assert_int_equal(round_over(base, 24 * MIB, false), 1);
+		fake_between(NULL);
+		assert_int_equal(moved_to, base + 2 * MIB);
+		assert_int_equal(look_over(base, 24 * MIB), 1);
+		assert_true(is_told(moved_to + 4 * MIB + P)); /* [DIRTY-5] */
+		assert_int_equal(round_over(base, 24 * MIB, false), 1);
+		assert_int_equal(look_over(base, 24 * MIB), 0);
+		down();
+	}
+}
+
 /* A CPU that holds a lock of mm's writes to tracked memory, to its stack for instance. */
 static void a_write_under_a_lock_is_mended(void **state)
 {
@@ -415,6 +451,7 @@ int main(void)
 		cmocka_unit_test(an_alias_counts),
 		cmocka_unit_test(rights_keep_what_is_known),
 		cmocka_unit_test(memory_that_moves_keeps_what_is_known),
+		cmocka_unit_test(what_moves_amid_a_round_is_told_by_the_look),
 		cmocka_unit_test(a_write_under_a_lock_is_mended),
 		cmocka_unit_test(bad_input),
 	};

@@ -139,7 +139,7 @@ MUTANTS = [
     ("write tracking: aliases are passed by", "mm/dirty.c", "n <= alias_count; n++) {\n\t\tuint64_t va = 0;\n\n\t\tif (span_get(n, base, size, &s))\n\t\t\tva = s.va;\n\t\twhile (va != 0 && va <= s.last) {",
      "n < 1; n++) {\n\t\tuint64_t va = 0;\n\n\t\tif (span_get(n, base, size, &s))\n\t\t\tva = s.va;\n\t\twhile (va != 0 && va <= s.last) {", "dirty", BOTH),
     ("write tracking: a look passes by what moved amid a round", "mm/dirty.c",
-     "(kind == LOAM_PTE_TABLE ? ~0u :", "(kind == LOAM_PTE_TABLE ? (p->clear ? ~0u : LOAM_ATTR_WRITE) :", "dirty_model", BOTH),
+     "(kind == LOAM_PTE_TABLE ? ~0u :", "(kind == LOAM_PTE_TABLE ? (p->clear ? ~0u : LOAM_ATTR_WRITE) :", "test_dirty", BOTH),
     ("write tracking: huge leaves have nothing to tell", "mm/dirty.c",
      "~0u : LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG)", "~0u : LOAM_ATTR_CONTIG)", "dirty", BOTH),
     ("write tracking: a split forgets what was noted at the last moment", "mm/ptab.c",
