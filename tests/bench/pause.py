@@ -178,7 +178,7 @@ def plan(quick):
         for live in (sizes[0], sizes[-1]) if clock == "wall" else ():
             yield clock, cpus, live, True, GARBAGE
     for garbage in (GARBAGE, 2 * GARBAGE, 4 * GARBAGE): # what one CPU has for itself, by what it makes
-        yield "insn", 1, sizes[1], False, garbage
+        yield "insn", 1, sizes[0], False, garbage
 
 
 def data(results):
