@@ -6,7 +6,7 @@
  *   [CLEAN-1] When marking ends, each page that was written since its marked objects were scanned last, has been
  *                told, and they have been scanned again; so have all stacks, registers and roots.
  *
-  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
+ * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
  * heap at a time, so that nobody is kept by it for long; their marked
  * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
  * stops; what was written since that round is scanned in the stop, with the stacks and the roots: at most

@@ -9,7 +9,7 @@
  *
  * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first. The limiter
  * forgives what is owed when a memory limit makes the heap collect all the time.
-  * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
+ * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
  * few milliseconds. Once the price has doubled, or the heap is at its goal, nobody rests: the bound on the heap comes first.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */

@@ -48,9 +48,9 @@ struct loam_pacer {
 	uint64_t start_ns;
 	/* owner to write, in loam_pacer_start and _commit; loam_pacer_revise reads them in between */
 	uint64_t triggered_bytes; /* live when marking began; LOAM_PACER_NEVER: no marking */
-				  /* the same, but atomic, relaxed */
-	uint64_t first_price;	  /* as work_per_byte, when marking began; 0: there is none */
-	uint64_t expected_work, max_work, least_price; /* loam_pacer_more writes them too */
+	/* the same, but atomic, relaxed; the last three are written by loam_pacer_more too */
+	uint64_t first_price; /* as work_per_byte, when marking began; 0: there is none */
+	uint64_t expected_work, max_work, least_price;
 	/* atomic, relaxed, each by itself: a reader may see one of before and one of after a change, and
 	 * all that comes of it is a little work too early or too late. Written by owner (percent, goal,
 	 * trigger, sweep_*) or by anybody who revises. */

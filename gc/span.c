@@ -7,7 +7,7 @@
  * is nobody's, so that a look-up never fails, it only finds a span without slots. A large object has
  * a span of its own, whose `base` may be past the start of its pages.
  *
-  * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number: one word of
+ * Bits of slots stand beside the heap, at the place of the span's first page, packed by slot number: one word of
  * alloc bits and one of mark bits are 64 slots, and stand side by side, for who marks asks both: so one cache line answers. If one
  * such pair is enough, it is in the record, for a free to find both with one look. Else: a heap page has 128 bytes, enough for its
  * 512 slots of 16 bytes. Of larger slots there are at most 256 a page, so behind the pairs there is room for two bits more:
