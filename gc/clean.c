@@ -36,9 +36,8 @@ static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned a
 static struct loam_gc_lock lock; /* after none, before none; inside */
 static uint64_t next_word;	 /* lock: bits before are clear */
 static uint64_t pages_left;	 /* atomic: bits set */
-static uint64_t
-	round_at; /* heap.collecting: the running round has been told of the heap up to here; 0: none runs */
-static uint64_t told; /* heap.collecting: pages of the running round */
+static uint64_t round_at; /* heap.collecting: where the running round goes on; 0: none runs */
+static uint64_t told;	  /* heap.collecting: pages of the running round */
 static struct {
 	uint64_t pages;
 	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */

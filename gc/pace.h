@@ -13,10 +13,11 @@ void loam_pace_end(const struct loam_cycle *c);
 /* The thread has taken `bytes` while marking: how much it is to scan for that; and then, how much it has. */
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
 void loam_pace_did(struct loam_cache *cache, uint64_t work);
-/* The thread has collected for so long: is that enough for now? */
+/* Who has collected for so many ns may stop, and rest: all is on time. */
 bool loam_pace_enough(uint64_t ns);
-/* It has, until just now; may it leave it to later, so soon after that? */
+/* The thread has collected from then to then: its rest begins. */
 void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns);
+/* Its rest is not over yet, and all is on time: it owes nothing. */
 bool loam_pace_rests(struct loam_cache *cache);
 /* Besides what is done, about `bytes` are to be scanned still. heap.collecting is held. */
 void loam_pace_more(uint64_t bytes);

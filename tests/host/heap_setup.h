@@ -98,24 +98,24 @@ __attribute__((noinline, unused, no_sanitize("address"))) static void clear_stac
 		junk[i] = 0;
 }
 
-static inline int heap_up_software(void **state)
+static inline int heap_up_with(void **state, enum loam_barrier barrier)
 {
 	int result;
 
-	heap_config.barrier = LOAM_BARRIER_SOFTWARE;
+	heap_config.barrier = barrier;
 	result = heap_up(state);
 	heap_config.barrier = LOAM_BARRIER_DEFAULT;
 	return result;
 }
 
+static inline int heap_up_software(void **state)
+{
+	return heap_up_with(state, LOAM_BARRIER_SOFTWARE);
+}
+
 static inline int heap_up_stop(void **state)
 {
-	int result;
-
-	heap_config.barrier = LOAM_BARRIER_STOP;
-	result = heap_up(state);
-	heap_config.barrier = LOAM_BARRIER_DEFAULT;
-	return result;
+	return heap_up_with(state, LOAM_BARRIER_STOP);
 }
 
 #define heap_test(f) cmocka_unit_test_setup_teardown(f, heap_up, heap_down)

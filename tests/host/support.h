@@ -60,4 +60,14 @@ void loam_host_on_log(loam_host_log_handler *handler);
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
+/* For tests of write tracking (<loam/sys.h>). */
+#define NEED_TRACKING()                                                                        \
+	do {                                                                                   \
+		if (!loam_sys_dirty_can()) {                                                   \
+			print_message("# SKIPPED: this kernel cannot tell which pages are "    \
+				      "written: 6.7 or later, with userfaultfd, is needed\n"); \
+			skip();                                                                \
+		}                                                                              \
+	} while (0)
+
 #endif

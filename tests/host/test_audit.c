@@ -6,15 +6,6 @@
  */
 #include "tests/host/tangle.h"
 
-#define NEED_AUDIT()                                                                           \
-	do {                                                                                   \
-		if (!loam_sys_dirty_can()) {                                                   \
-			print_message("# SKIPPED: this kernel cannot tell which pages are "    \
-				      "written: 6.7 or later, with userfaultfd, is needed\n"); \
-			skip();                                                                \
-		}                                                                              \
-	} while (0)
-
 static struct loam_gc_audit figures(void)
 {
 	struct loam_gc_audit audit;
@@ -84,7 +75,7 @@ static void graph_with_the_barrier(void **state)
 	struct rng rng = {test_seed()};
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	assert_int_equal(loam_gc_set_check(true), LOAM_OK);
 	tangle_up();
 	for (unsigned i = 0; i < 6; i++) {
@@ -146,7 +137,7 @@ static void stores_past_the_barrier_are_told(void **state)
 	struct node *v;
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	v = vector(40, x, 4);
 	loam_store(&v[0].edge[0], x[0]);
@@ -191,7 +182,7 @@ static void stores_of_both_kinds(void **state)
 	void *x[4];
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	v = vector(40, x, 4);
 	until_marking();
@@ -217,7 +208,7 @@ static void what_was_claimed_is_exempt(void **state)
 	void *x[4];
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	vector(4, x, 4);
 	loam_gc();
@@ -239,7 +230,7 @@ static void the_barrier_s_own_stores(void **state)
 	struct node *v;
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	v = vector(400, x, 4);
 	for (unsigned i = 0; i < 400; i++)
@@ -273,7 +264,7 @@ static void large_block_is_shortened(void **state)
 	struct node *v;
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	v = vector(4, x, 4);
 	loam_store(&v[0].edge[3], block = loam_alloc(1000000));
@@ -294,7 +285,7 @@ static void no_memory_no_audit(void **state)
 	void *x[4];
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	up();
 	v = vector(4, x, 4);
 	loam_sys_set_limit(loam_sys_ready_bytes());
@@ -437,7 +428,7 @@ static void every_kth_store_past_the_barrier(void **state)
 	unsigned n = 0, stores = 0;
 
 	(void)state;
-	NEED_AUDIT();
+	NEED_TRACKING();
 	memset(&model, 0, sizeof(model));
 	memset(held, 0, sizeof(held));
 	assert_int_equal(loam_root_add(held, held + NODES), LOAM_OK);

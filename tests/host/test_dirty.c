@@ -66,15 +66,6 @@ static int down(void **state)
 	return 0;
 }
 
-#define NEED_KERNEL()                                                                          \
-	do {                                                                                   \
-		if (!loam_sys_dirty_can()) {                                                   \
-			print_message("# SKIPPED: this kernel cannot tell which pages are "    \
-				      "written: 6.7 or later, with userfaultfd, is needed\n"); \
-			skip();                                                                \
-		}                                                                              \
-	} while (0)
-
 static void prepare(size_t size, bool huge)
 {
 	assert_int_equal(loam_sys_reserve(0, size, LOAM_HUGE_SIZE, &base), LOAM_OK);
@@ -88,7 +79,7 @@ static void what_is_written_is_told(void **state)
 	uint64_t sum = 0;
 
 	(void)state;
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(8 * MIB, false);
 	assert_int_equal(round_over(base, 8 * MIB), 0);
 	assert_int_equal(loam_sys_used(base + P, 6 * MIB, NULL), LOAM_OK);
@@ -124,7 +115,7 @@ static void what_is_written_is_told(void **state)
 static void memory_that_moves_is_told(void **state)
 {
 	(void)state;
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(16 * MIB, false);
 	assert_int_equal(loam_sys_used(base, 4 * MIB, NULL), LOAM_OK);
 	for (size_t at = 0; at < 4 * MIB; at += P)
@@ -146,7 +137,7 @@ static void memory_that_moves_is_told(void **state)
 static void memory_that_is_tracked_in_part_moves_whole(void **state)
 {
 	(void)state;
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(16 * MIB, false);
 	assert_int_equal(loam_sys_used(base, 4 * MIB, NULL), LOAM_OK);
 	assert_int_equal(round_over(base + 2 * MIB, MIB), 0);
@@ -163,7 +154,7 @@ static void memory_that_is_tracked_in_part_moves_whole(void **state)
 static void huge_pages_are_told(void **state)
 {
 	(void)state;
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(8 * MIB, true);
 	assert_int_equal(loam_sys_used(base, 8 * MIB, NULL), LOAM_OK);
 	for (size_t at = 0; at < 8 * MIB; at += P)
@@ -191,7 +182,7 @@ static void bad_input(void **state)
 		assert_int_equal(loam_sys_dirty_round(base, P, true, visit, told), LOAM_NOTSUP);
 		assert_int_equal(loam_sys_dirty_look(base, P, visit, told), LOAM_NOTSUP);
 	}
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(2 * MIB, false);
 	assert_int_equal(loam_sys_dirty_round(base + 1, P, true, visit, told), LOAM_INVAL);
 	assert_int_equal(loam_sys_dirty_round(base, 0, true, visit, told), LOAM_INVAL);
@@ -248,7 +239,7 @@ static void a_copy_is_whole(void **state)
 	pthread_t writer[3];
 
 	(void)state;
-	NEED_KERNEL();
+	NEED_TRACKING();
 	prepare(sizeof(copy), false);
 	assert_int_equal(loam_sys_used(base, sizeof(copy), NULL), LOAM_OK);
 	for (uintptr_t i = 0; i < 3; i++)

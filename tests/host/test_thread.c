@@ -2,9 +2,8 @@
 /* Many threads on one heap: allocate, share, free across threads, collect. [THREAD-1], [THREAD-2],
  * [WORLD-1] hold or these tests hang or panic; run under TSan as well. */
 #include "mm/sys.h"
-#include "tests/host/heap_setup.h"
+#include "tests/host/thread_setup.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <time.h>
 
@@ -13,19 +12,12 @@
 
 /* Mailboxes between threads: registered roots, exchanged atomically. */
 static uint64_t *mailbox[SHARED];
-static unsigned failures;
 
 struct job {
 	pthread_t thread;
 	uint64_t seed;
 	bool frees;
 };
-
-#define CHECK(c)                                                            \
-	do {                                                                \
-		if (!(c))                                                   \
-			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
-	} while (0)
 
 /* A block knows its size and is filled with its own mark. */
 static uint64_t *make_block(struct rng *rng)
@@ -53,14 +45,8 @@ static void *worker(void *arg)
 	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
 	struct job *job = arg;
 	struct rng rng = {job->seed};
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
 
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
+	attach(thread);
 	for (int i = 0; i < 6000; i++) {
 		uint64_t *p = make_block(&rng), *old;
 
@@ -124,7 +110,7 @@ static void *hold_space_lock(void *arg)
 	uintptr_t irq;
 
 	(void)arg;
-	CHECK(loam_thread_attach(thread, __builtin_frame_address(0)) == LOAM_OK);
+	attach(thread);
 	irq = loam_sys_enter();
 	__atomic_store_n(&masked, true, __ATOMIC_RELEASE);
 	while (nanosleep(&left, &left) != 0)

@@ -4,18 +4,9 @@
  * carries its own pattern; the heap is verified at the end, and nothing is lost: what all freed is
  * free. Run under TSan as well.
  */
-#include "tests/host/heap_setup.h"
+#include "tests/host/thread_setup.h"
 
-#include <pthread.h>
 #include <sched.h>
-
-static unsigned failures;
-
-#define CHECK(c)                                                            \
-	do {                                                                \
-		if (!(c))                                                   \
-			__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED); \
-	} while (0)
 
 /* Run `body` in a thread of its own that is attached; the record is on its heap. */
 struct attached {
@@ -28,14 +19,8 @@ static void *attached_main(void *arg)
 {
 	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
 	struct attached *a = arg;
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
 
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
+	attach(thread);
 	a->body(a->arg);
 	CHECK(loam_thread_detach(thread) == LOAM_OK);
 	memset(thread, 0xee, sizeof(*thread)); /* nobody may touch it any more */
