@@ -445,7 +445,7 @@ MUTANTS = [
     ("pacer: the share of the machine is taken for the ratio to the rest", "gc/pacer.c",
      "loam_ratio(busy, all - busy)", "loam_ratio(busy, all)", "pacer_sim", HOST),
     ("pacer: it begins late although nothing is known", "gc/pacer.c",
-     "\tif (!p->taught)\n", "\tif (0 * p->taught)\n", "pacer", HOST),
+     "\tif (!p->taught)\n", "\tif (false && !p->taught)\n", "pacer", HOST),
     ("pacer: the goal moves out as far as the work asks", "gc/pacer.c",
      "return least(from + cut(grown), to + percent_of(to, percent));", "return from + cut(grown);", "pacer", HOST),
     ("pacer: past the goal only what was expected is reckoned with", "gc/pacer.c",
