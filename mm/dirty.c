@@ -394,23 +394,43 @@ static void tell_table(struct pass *p, const struct span *s, const struct loam_p
 	loam_pt_publish(mmu);
 }
 
-/* How many entries of level 1, from the one in `slot` on and in its table, have nothing to tell; at most `most`. */
+/* The bits of an entry that say where it leads. */
+static uint64_t address_bits(const struct loam_mmu *mmu)
+{
+	return loam_pte_table(mmu, loam_paddr(~(LOAM_PAGE_SIZE - 1)), 0) ^
+	       loam_pte_table(mmu, loam_paddr(0), 0);
+}
+
+/* Has this entry of level 1 nothing to tell? */
+static bool is_quiet(const struct pass *p, uint64_t pte)
+{
+	enum loam_pte_kind kind = loam_pte_kind(p->pt->mmu, pte, LOAM_LEVEL_HUGE);
+
+	return kind == LOAM_PTE_NONE ||
+	       (attr_of(p, pte, LOAM_LEVEL_HUGE) &
+		(kind == LOAM_PTE_TABLE ? ~0u : LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG)) == 0;
+}
+
+/*
+ * How many entries of level 1, from the one in `slot` on and in its table, have nothing to tell; at most `most`. A
+ * stop waits for this, so it is one loop that seldom takes an entry apart: mostly the next one differs from the last in
+ * nothing but where it leads.
+ */
 static unsigned quiet(struct pass *p, const struct loam_ptab_slot *slot, uint64_t most)
 {
-	const struct loam_mmu *mmu = p->pt->mmu;
+	uint64_t matters = ~address_bits(p->pt->mmu), known = loam_pte_none(LOAM_TAG_NONE);
 	unsigned n = 0;
 
 	if (most > LOAM_PT_ENTRIES - slot->index)
 		most = LOAM_PT_ENTRIES - slot->index;
 	for (; n < most; n++) {
 		uint64_t pte = loam_pt_load(slot->table, slot->index + n);
-		enum loam_pte_kind kind = loam_pte_kind(mmu, pte, LOAM_LEVEL_HUGE);
 
-		if (kind == LOAM_PTE_NONE)
+		if (((pte ^ known) & matters) == 0)
 			continue;
-		if ((loam_pte_attr(mmu, pte, LOAM_LEVEL_HUGE) &
-		     (kind == LOAM_PTE_TABLE ? ~0u : LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG)) != 0)
+		if (!is_quiet(p, pte))
 			break;
+		known = pte;
 	}
 	p->entries += n;
 	return n;

@@ -665,6 +665,88 @@ static void asked_for_amid_a_cycle(void **state)
 	down();
 }
 
+/* ---- what is owed a sweep is swept before anything is done with it ---- */
+
+__attribute__((noinline)) static void put_in_a_row(void)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		hidden[i] = put(i, 1000);
+}
+
+/* Is this the first of them in its span? */
+static bool leads(unsigned i)
+{
+	return i == 0 || loam_span_of(~hidden[i]) != loam_span_of(~hidden[i - 1]);
+}
+
+/* All but the first of each span are dropped; marking goes to its end, and nothing is swept. */
+static void mark_the_leaders(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		if (!leads(i))
+			loam_store(&root[i], NULL);
+	}
+	begin();
+	while (loam_marking())
+		(void)loam_gc_work(1);
+	assert_true(loam_sweep_pending());
+	assert_true(count_there() > MANY / 2);
+}
+
+static void a_free_sweeps_first(void **state)
+{
+	(void)state;
+	up();
+	put_in_a_row();
+	mark_the_leaders();
+	for (unsigned i = 0; i < MANY; i++) {
+		if (leads(i))
+			assert_int_equal(loam_free((void *)~hidden[i]), LOAM_OK);
+	}
+	assert_true(loam_sweep_pending());
+	assert_true(count_there() <= FEW);
+	memset(root, 0, sizeof(root));
+	finish();
+	loam_heap_verify();
+	down();
+}
+
+static void *free_leaders(void *arg)
+{
+	static struct loam_thread thread;
+
+	assert_int_equal(loam_thread_attach(&thread, (char *)__builtin_frame_address(0) + 64),
+			 LOAM_OK);
+	for (unsigned i = 0; i < MANY; i++) {
+		if (leads(i))
+			assert_int_equal(loam_free((void *)~hidden[i]), LOAM_OK);
+	}
+	assert_int_equal(loam_thread_detach(&thread), LOAM_OK);
+	return arg;
+}
+
+/* Another thread freed them before the cycle, and the owner hears of it after. */
+static void a_look_at_what_others_freed_sweeps_first(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	up();
+	put_in_a_row();
+	assert_int_equal(pthread_create(&thread, NULL, free_leaders, NULL), 0);
+	pthread_join(thread, NULL);
+	mark_the_leaders();
+	loam_cache_enter(loam_cache_self());
+	loam_remote_collect(loam_cache_self());
+	loam_cache_leave(loam_cache_self());
+	assert_true(loam_sweep_pending());
+	assert_true(count_there() <= FEW);
+	memset(root, 0, sizeof(root));
+	finish();
+	loam_heap_verify();
+	down();
+}
+
 #define IN_ALL(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
 
 int main(void)
@@ -688,6 +770,8 @@ int main(void)
 		IN_ALL(off_heap_memory_amid_a_cycle),
 		IN_ALL(stores_of_all_kinds),
 		IN_ALL(asked_for_amid_a_cycle),
+		IN_ALL(a_free_sweeps_first),
+		IN_ALL(a_look_at_what_others_freed_sweeps_first),
 		heap_test(rounds_go_everywhere),
 		heap_test(one_thread_marks_alone),
 	};
