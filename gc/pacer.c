@@ -19,7 +19,8 @@
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
- * past the goal, all that can be must fit into a tenth more. While written pages are scanned again (LOAM_BARRIER_MMU) the price is
+ * past the goal, all that can be must fit into a tenth more. Written pages that are scanned again (LOAM_BARRIER_MMU) are more work
+ * than was expected, too: the goal moves out in proportion, by a tenth at most, and the price is
  * at least what it was in the beginning: the slower that goes, the more pages are written meanwhile.
  *
  *   [PACER-1] marked <= trigger <= goal, unless both are NEVER.
@@ -256,7 +257,8 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 
 	LOAM_ASSERT(p->triggered_bytes == LOAM_PACER_NEVER);
 	p->triggered_bytes = cut(live_bytes);
-	store(&p->expected_work, p->last.heap_bytes + p->last.stack_bytes + w.global_bytes);
+	p->planned_work = p->last.heap_bytes + p->last.stack_bytes + w.global_bytes;
+	store(&p->expected_work, p->planned_work);
 	store(&p->max_work, w.heap_bytes + w.stack_bytes + w.global_bytes);
 	p->start_ns = now_ns;
 	store(&p->least_price, 0);
@@ -265,16 +267,15 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 	store(&p->first_price, load(&p->work_per_byte));
 }
 
-/* More is done than was expected: where the goal moves, as the work may grow to max_work. */
-static uint64_t extended(const struct loam_pacer *p, uint64_t to, uint64_t percent)
+/* The work is more than was planned: where the goal moves, in proportion, but no further than `most`. */
+static uint64_t extended(const struct loam_pacer *p, uint64_t to, uint64_t work, uint64_t most)
 {
 	uint64_t grown, from = p->triggered_bytes;
 
-	if (to <= from)
+	if (to <= from || work <= p->planned_work)
 		return to;
-	grown = loam_ratio_times(loam_ratio(load(&p->max_work), load(&p->expected_work)),
-				 to - from);
-	return least(from + cut(grown), to + percent_of(to, percent));
+	grown = loam_ratio_times(loam_ratio(work, p->planned_work), to - from);
+	return least(from + cut(grown), to + most);
 }
 
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes)
@@ -284,8 +285,11 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 	int64_t percent = percent_now(p);
 
 	if (work_done_bytes > expected) {
-		to = extended(p, to, percent < 0 ? LOAM_PACER_PERCENT_MAX : (uint64_t)percent);
 		expected = load(&p->max_work);
+		to = extended(p, to, expected,
+			      percent_of(to, percent < 0 ? LOAM_PACER_PERCENT_MAX : (uint64_t)percent));
+	} else {
+		to = extended(p, to, expected, to / OVERSHOOT);
 	}
 	if (live > to) {
 		to += to / OVERSHOOT;

@@ -48,6 +48,7 @@ struct loam_pacer {
 	uint64_t start_ns;
 	/* owner to write, in loam_pacer_start and _commit; loam_pacer_revise reads them in between */
 	uint64_t triggered_bytes; /* live when marking began; LOAM_PACER_NEVER: no marking */
+	uint64_t planned_work;	  /* what was expected then */
 	/* the same, but atomic, relaxed; the last three are written by loam_pacer_more too */
 	uint64_t first_price; /* as work_per_byte, when marking began; 0: there is none */
 	uint64_t expected_work, max_work, least_price;
@@ -107,7 +108,8 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 
 /*
  * It has turned out that besides what is done, about `left_bytes` are to scan, and the longer that takes, the more it
- * will be. From here on the price is no lower than it was when marking began. Source: ours; what is scanned
+ * will be. From here on the price is no lower than it was when marking began; and the goal, in which the rest is to fit, moves out in
+ * proportion, by a tenth at most. Source: ours; what is scanned
  * again (LOAM_BARRIER_MMU) is in no figure that loam_pacer_start gets. Context: owner; others may revise.
  */
 void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t left_bytes);

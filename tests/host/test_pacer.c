@@ -408,6 +408,29 @@ static void prices(void **state)
 	assert_int_equal(loam_pacer_assist_work(&p, 1), 50 * MIB);
 }
 
+/* Written pages, late in the cycle: the room grows as the work does, and the price is not less than the first. */
+static void what_is_scanned_again_gets_room(void **state)
+{
+	struct loam_pacer p = marking(3000);
+
+	(void)state;
+	loam_pacer_more(&p, 85 * MIB, 14 * MIB); /* 99 for 90: 110 for 100 */
+	loam_pacer_revise(&p, 195 * MIB, 85 * MIB);
+	price(&p, 14, 15);
+	assert_true(loam_pacer_on_time(&p));
+	loam_pacer_revise(&p, 150 * MIB, 85 * MIB);
+	price(&p, 90, 100);
+	/* twice as much in all, but a tenth more of heap */
+	loam_pacer_more(&p, 85 * MIB, 95 * MIB);
+	loam_pacer_revise(&p, 195 * MIB, 85 * MIB);
+	price(&p, 95, 25);
+	assert_false(loam_pacer_on_time(&p));
+	/* fewer pages, later: nothing is taken back */
+	loam_pacer_more(&p, 85 * MIB, 5 * MIB);
+	loam_pacer_revise(&p, 195 * MIB, 85 * MIB);
+	price(&p, 95, 25);
+}
+
 static void the_goal_moves_within_percent(void **state)
 {
 	struct loam_pacer_work done = {.heap_bytes = 10 * MIB}, most = {.heap_bytes = 200 * MIB};
@@ -731,6 +754,7 @@ int main(void)
 		cmocka_unit_test(five_collections_are_remembered),
 		cmocka_unit_test(what_teaches_nothing),
 		cmocka_unit_test(prices),
+		cmocka_unit_test(what_is_scanned_again_gets_room),
 		cmocka_unit_test(the_goal_moves_within_percent),
 		cmocka_unit_test(who_pays_is_done_in_time),
 		cmocka_unit_test(sweeping_ends_before_the_trigger),
