@@ -390,19 +390,23 @@ static void try_last_stop(void)
 
 __attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struct effort *e)
 {
-	bool seems;
+	bool seems, last = false;
 
 	loam_cache_enter(cache);
 	seems = loam_marking() && quiet();
 	loam_cache_leave(cache);
-	if (seems && loam_mark_overflowed())
+	if (!seems)
+		return false;
+	if (loam_mark_overflowed())
 		recover(cache);
-	else if (seems && (loam_heap.barrier != LOAM_BARRIER_MMU || clean(cache))) {
-		spent(e);
+	else
+		last = loam_heap.barrier != LOAM_BARRIER_MMU || clean(cache);
+	spent(e);
+	if (last) {
 		try_last_stop();
 		e->since = cycle.done_ns;
 	}
-	return seems;
+	return true;
 }
 
 /* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.

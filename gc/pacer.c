@@ -286,8 +286,9 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 
 	if (work_done_bytes > expected) {
 		expected = load(&p->max_work);
-		to = extended(p, to, expected,
-			      percent_of(to, percent < 0 ? LOAM_PACER_PERCENT_MAX : (uint64_t)percent));
+		to = extended(
+			p, to, expected,
+			percent_of(to, percent < 0 ? LOAM_PACER_PERCENT_MAX : (uint64_t)percent));
 	} else {
 		to = extended(p, to, expected, to / OVERSHOOT);
 	}

@@ -626,8 +626,16 @@ static void the_last_assist_counts(void **state)
 static struct {
 	uint64_t to_ns, ns; /* of the last assist that scanned */
 	bool on_time;	    /* when it was over */
+	bool round;	    /* it had a round in it; */
+	bool next_round;    /* so has the running one */
 	unsigned rests;
 } turns;
+
+/* Of a collector that has rounds, what follows on one. */
+static bool with_rounds(void)
+{
+	return loam_heap.barrier == LOAM_BARRIER_MMU;
+}
 
 static void on_assist(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 		      const struct loam_cycle *c)
@@ -635,13 +643,19 @@ static void on_assist(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 	bool on_time = loam_marking() && loam_pacer_on_time(&loam_heap.pacer);
 
 	(void)c;
+	if (why == LOAM_STALL_ROUND) {
+		now += 30 * step; /* so long it took */
+		turns.next_round = true;
+	}
 	if (why != LOAM_STALL_ASSIST || to_ns - from_ns < 10 * step)
 		return;
-	if (turns.on_time && on_time) {
+	if (turns.on_time && on_time && turns.round == with_rounds()) {
 		/* looks at the clock lie between its own and ours */
 		assert_true(from_ns + 5 * step - turns.to_ns >= 3 * (turns.ns - 5 * step));
 		turns.rests++;
 	}
+	turns.round = turns.next_round;
+	turns.next_round = false;
 	turns.to_ns = to_ns;
 	turns.ns = to_ns - from_ns;
 	turns.on_time = on_time;
@@ -657,14 +671,15 @@ static void who_helps_takes_turns(void **state)
 			 LOAM_OK); /* dear: else nobody owes so soon again */
 	grow((size_t)8 << 20);
 	loam_gc();
-	turns.on_time = false;
-	turns.rests = 0;
+	memset(&turns, 0, sizeof(turns));
 	begin_cycle();
+	for (void **p = list; p != NULL; p = p[0])
+		p[1] = NULL; /* all pages are written */
 	loam_gc_on_stall = on_assist;
 	while (loam_marking())
 		grow(64);
 	loam_gc_on_stall = NULL;
-	assert_true(turns.rests > 3);
+	assert_true(turns.rests > (with_rounds() ? 0 : 3));
 	byte_ns = 0;
 
 	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
@@ -680,6 +695,7 @@ int main(void)
 		in_all(so_many_are_remembered),
 		in_all(who_marked_is_told),
 		in_all(stalls_are_of_allocations),
+		heap_test(who_helps_takes_turns),
 		heap_test_software(who_helps_takes_turns),
 		heap_test(the_last_assist_counts),
 		heap_test_software(the_last_assist_counts),

@@ -424,6 +424,8 @@ MUTANTS = [
      "\tif (loam_host_masked > 0)\n", "\tif (loam_host_masked > 99)\n", "test_thread", HOST),
     ("a round asks about the first piece of the heap", "gc/clean.c",
      "\t\tround_at += bytes;\n", "\t\tround_at = end;\n", "test_cycle", HOST),
+    ("assist: a round is for nothing", "gc/collect.c",
+     "\tspent(e);\n\tif (last) {\n", "\tif (last) {\n\t\tspent(e);\n", "test_trace", HOST),
     ("assist: nobody rests", "gc/pace.c",
      "cache->rest_until_ns = to_ns + (to_ns - from_ns) * REST;", "cache->rest_until_ns = to_ns;", "test_trace", HOST),
     ("pacer: it is on time whatever the price", "gc/pacer.c",
