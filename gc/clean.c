@@ -9,8 +9,8 @@
  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
  * heap at a time, so that nobody is kept by it for long; their marked
  * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
- * stops; what was written since that round is scanned in the stop, with the stacks and the roots: at most
- * LOAM_CLEAN_LAST pages, or the world runs on for another round. A program that writes faster than pages can be
+ * stops; what was written since that round is scanned in the stop, with the stacks and the roots: few pages, too, and after
+ * ROUNDS_PATIENT at most LOAM_CLEAN_LAST, or the world runs on for another round. A program that writes faster than pages can be
  * scanned again is stopped after ROUNDS_MOST all the same.
  *
  * Huge leaves are told whole, and scanned whole: so those stay huge that were filled before the cycle, or early in it. What a
@@ -24,13 +24,14 @@
  */
 #include "gc/mark.h"
 
-#define FEW	    16u /* pages: scanned in one go, so soon that the last stop can follow */
-#define MORE	    64u /* the same, if it has not come to that in ROUNDS_FEW */
-#define ROUNDS_FEW  8u
-#define PIECE	    ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
-#define PIECES_NS   200000u		 /* and as many of them as can be in this time */
-#define ROUNDS_MOST 24u
-#define LOOK	    256u /* bytes: to find that nothing in a page is marked is as much work */
+#define FEW	       16u /* pages: scanned in one go, so soon that the last stop can follow */
+#define MORE	       64u /* the same, if it has not come to that in ROUNDS_FEW */
+#define ROUNDS_FEW     8u
+#define PIECE	       ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
+#define PIECES_NS      200000u		    /* and as many of them as can be in this time */
+#define ROUNDS_PATIENT 16u
+#define ROUNDS_MOST    24u
+#define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
 static struct loam_gc_lock lock; /* after none, before none; inside */
@@ -215,7 +216,7 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 		next_word = 0;
 		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note, NULL);
 		pages_left = told;
-	} else if (last.pages <= LOAM_CLEAN_LAST) {
+	} else if (!loam_clean_too_many(last.pages, rounds)) {
 		for (uint64_t i = 0; i < last.pages; i++)
 			loam_mark_page(w, h->base + ((uintptr_t)last.page[i] << LOAM_PAGE_SHIFT));
 	}
@@ -225,7 +226,7 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds)
 {
-	return pages > LOAM_CLEAN_LAST && rounds < ROUNDS_MOST;
+	return pages > (rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST) && rounds < ROUNDS_MOST;
 }
 
 /* ---- start and end ---- */

@@ -4,9 +4,7 @@
  * carried to its end by donated time. [CYCLE-1], [CYCLE-2], [BARRIER-1], [SWEEP-2], [SWEEP-4], [CLEAN-1], [WORK-3].
  */
 #include "gc/mark.h"
-#include "tests/host/heap_setup.h"
-
-#include <pthread.h>
+#include "tests/host/thread_setup.h"
 
 #define MANY 40u /* of which a dead word of the stack may keep FEW */
 #define FEW  3u
@@ -460,15 +458,9 @@ static void exchanges_delete_too(void **state)
 static void *come_and_go(void *unused)
 {
 	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
-	pthread_attr_t attr;
-	void *low;
-	size_t size;
 
 	(void)unused;
-	pthread_getattr_np(pthread_self(), &attr);
-	pthread_attr_getstack(&attr, &low, &size);
-	pthread_attr_destroy(&attr);
-	assert_int_equal(loam_thread_attach(thread, (char *)low + size), LOAM_OK);
+	attach(thread);
 	for (unsigned i = 0; i < MANY; i++) {
 		void *p = root[i];
 
@@ -575,8 +567,7 @@ static void *be_attached(void *arg)
 	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
 	bool *over = arg;
 
-	assert_int_equal(loam_thread_attach(thread, (char *)__builtin_frame_address(0) + 64),
-			 LOAM_OK);
+	attach(thread);
 	__atomic_store_n(over, false, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(over, __ATOMIC_ACQUIRE))
 		;
@@ -618,6 +609,7 @@ static void one_thread_marks_alone(void **state)
 }
 
 static uint64_t last_pages;
+static unsigned again;
 
 static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 		     const struct loam_cycle *c)
@@ -626,6 +618,7 @@ static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 	(void)to_ns;
 	if (why == LOAM_STALL_END)
 		last_pages = c->last_pages;
+	again += why == LOAM_STALL_AGAIN;
 }
 
 /* A heap that is asked about in pieces: what was written anywhere before the round is told by it, and not in the stop. */
@@ -648,6 +641,31 @@ static void rounds_go_everywhere(void **state)
 	finish();
 	loam_gc_on_stall = NULL;
 	assert_true(last_pages <= MANY / 4);
+	down();
+}
+
+static void write_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		((void **)root[i])[0] = NULL;
+}
+
+/* Few pages are scanned in the stop; when it finds many, another round goes first. */
+static void the_last_stop_is_for_few_pages(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	up();
+	for (unsigned i = 0; i < MANY; i++)
+		put(i, 8192);
+	begin();
+	again = 0;
+	before_stop = write_many;
+	loam_gc_on_stall = on_stall;
+	finish();
+	loam_gc_on_stall = NULL;
+	assert_int_equal(again, 1);
+	assert_true(last_pages <= 16);
 	down();
 }
 
@@ -693,16 +711,21 @@ static void mark_the_leaders(void)
 	assert_true(count_there() > MANY / 2);
 }
 
+static void free_leaders(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		if (leads(i))
+			assert_int_equal(loam_free((void *)~hidden[i]), LOAM_OK);
+	}
+}
+
 static void a_free_sweeps_first(void **state)
 {
 	(void)state;
 	up();
 	put_in_a_row();
 	mark_the_leaders();
-	for (unsigned i = 0; i < MANY; i++) {
-		if (leads(i))
-			assert_int_equal(loam_free((void *)~hidden[i]), LOAM_OK);
-	}
+	free_leaders();
 	assert_true(loam_sweep_pending());
 	assert_true(count_there() <= FEW);
 	memset(root, 0, sizeof(root));
@@ -711,16 +734,12 @@ static void a_free_sweeps_first(void **state)
 	down();
 }
 
-static void *free_leaders(void *arg)
+static void *come_and_free(void *arg)
 {
 	static struct loam_thread thread;
 
-	assert_int_equal(loam_thread_attach(&thread, (char *)__builtin_frame_address(0) + 64),
-			 LOAM_OK);
-	for (unsigned i = 0; i < MANY; i++) {
-		if (leads(i))
-			assert_int_equal(loam_free((void *)~hidden[i]), LOAM_OK);
-	}
+	attach(&thread);
+	free_leaders();
 	assert_int_equal(loam_thread_detach(&thread), LOAM_OK);
 	return arg;
 }
@@ -733,7 +752,7 @@ static void a_look_at_what_others_freed_sweeps_first(void **state)
 	(void)state;
 	up();
 	put_in_a_row();
-	assert_int_equal(pthread_create(&thread, NULL, free_leaders, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, come_and_free, NULL), 0);
 	pthread_join(thread, NULL);
 	mark_the_leaders();
 	loam_cache_enter(loam_cache_self());
@@ -773,6 +792,7 @@ int main(void)
 		IN_ALL(a_free_sweeps_first),
 		IN_ALL(a_look_at_what_others_freed_sweeps_first),
 		heap_test(rounds_go_everywhere),
+		heap_test(the_last_stop_is_for_few_pages),
 		heap_test(one_thread_marks_alone),
 	};
 

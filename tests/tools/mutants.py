@@ -424,6 +424,8 @@ MUTANTS = [
      "\tif (loam_host_masked > 0)\n", "\tif (loam_host_masked > 99)\n", "test_thread", HOST),
     ("a round asks about the first piece of the heap", "gc/clean.c",
      "\t\tround_at += bytes;\n", "\t\tround_at = end;\n", "test_cycle", HOST),
+    ("the last stop scans as many pages as it may", "gc/clean.c",
+     "(rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST)", "LOAM_CLEAN_LAST", "test_cycle", HOST),
     ("assist: a round is for nothing", "gc/collect.c",
      "\tspent(e);\n\tif (last) {\n", "\tif (last) {\n\t\tspent(e);\n", "test_trace", HOST),
     ("assist: nobody rests", "gc/pace.c",
