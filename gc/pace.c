@@ -11,6 +11,8 @@
  * forgives what is owed when a memory limit makes the heap collect all the time.
  * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
  * few milliseconds. Once the price has doubled, or the heap is at its goal, nobody rests: the bound on the heap comes first.
+ * Past it each allocation would have to pay for all that is left, and wait for as long. It pays for 1 MiB, or 16 times its size: the heap
+ * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -22,6 +24,8 @@
 #define LEAST_WORK  ((uint64_t)64 << 10) /* of an assist; what is left over is credit */
 #define CREDIT_MOST ((uint64_t)64 << 10) /* bytes: who allocates so much scans so much at least */
 #define DEBT_WORK   ((uint64_t)64 << 10) /* of an assist: what is owed from before, at most */
+#define MOST_WORK   ((uint64_t)1 << 20)	 /* of an assist, whatever the price, */
+#define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
 #define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
 #define REST	    3u /* and then runs so many times as long: it keeps 75 per cent of its time */
 #define LATE \
@@ -235,6 +239,7 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 		return 0;
 	work = least(loam_pacer_assist_work(pacer, (uint64_t)-cache->credit),
 		     loam_pacer_assist_work(pacer, bytes) + DEBT_WORK);
+	work = least(work, bytes < MOST_WORK / MOST_PRICE ? MOST_WORK : bytes * MOST_PRICE);
 	if (work == 0)
 		return 0;
 	used = use_donated(work);

@@ -87,6 +87,23 @@ static void all_kinds_pay(void **state)
 	down();
 }
 
+/* Past the goal each byte costs all that is left; but nobody waits for all of that. */
+static void nobody_pays_for_all(void **state)
+{
+	struct loam_cache *cache = loam_cache_self();
+
+	(void)state;
+	up();
+	begin();
+	loam_live_add(4 * (int64_t)LIVE);
+	loam_pace_revise();
+	assert_true(loam_pacer_assist_work(&loam_heap.pacer, 64) > LIVE / 2);
+	assert_int_equal(loam_pace_owed(cache, 64), 1 << 20);
+	assert_int_equal(loam_pace_owed(cache, 1 << 18), 16 << 18);
+	loam_live_add(-4 * (int64_t)LIVE);
+	down();
+}
+
 static void the_limiter_hears_of_time(void **state)
 {
 	uint64_t start, before;
@@ -110,6 +127,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test_software(all_kinds_pay),
+		heap_test_software(nobody_pays_for_all),
 		heap_test_software(the_limiter_hears_of_time),
 	};
 

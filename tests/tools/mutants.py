@@ -428,6 +428,8 @@ MUTANTS = [
      "(rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST)", "LOAM_CLEAN_LAST", "test_cycle", HOST),
     ("assist: a round is for nothing", "gc/collect.c",
      "\tspent(e);\n\tif (last) {\n", "\tif (last) {\n\t\tspent(e);\n", "test_trace", HOST),
+    ("assist: past the goal one allocation pays for all", "gc/pace.c",
+     "bytes < MOST_WORK / MOST_PRICE ? MOST_WORK : bytes * MOST_PRICE", "UINT64_MAX", "assist", HOST),
     ("assist: nobody rests", "gc/pace.c",
      "cache->rest_until_ns = to_ns + (to_ns - from_ns) * REST;", "cache->rest_until_ns = to_ns;", "test_trace", HOST),
     ("pacer: it is on time whatever the price", "gc/pacer.c",
