@@ -126,18 +126,8 @@ static inline __attribute__((always_inline)) void *make(size_t bytes)
 	return HEAP_COLLECTED ? p : memset(p, 0, bytes);
 }
 
-/* By the command in GC_WARM, if there is one: tests/bench/warm.py. */
-static void warm(void)
-{
-	const char *command = getenv("GC_WARM");
-
-	if (command != NULL && system(command) != 0)
-		die("GC_WARM failed");
-}
-
 static void begin_timing(void)
 {
-	warm();
 	cpu_begun_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	begun_ns = clock_ns(CLOCK_MONOTONIC);
 }

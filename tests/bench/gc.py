@@ -8,12 +8,13 @@ The workloads are told in tests/bench/gc.c. Each figure is of a fresh process, b
 subjects take turns, round by round, and the best round of each counts, for each metric by itself. `CPUs` says how
 much of them a program got: one CPU of which less than 0.9 was there was shared with something else, and then CPU
 time is what can be compared. A stall may be the machine's own: mimalloc, which never stops, shows how long those are.
-Before the clock starts memory is touched and given back (warm.py), so that no subject pays for what a virtual machine's host is asked for.
+Before each run memory is touched and given back, so that no subject pays for what a virtual machine's host is asked for.
 
 Go's longest stop is an upper bound (tests/bench/gc_go/main.go); loam's and bdwgc's are measured from outside.
 Peak memory is that of the process, with all that a subject keeps beside its heap.
 """
 import argparse
+import mmap
 import os
 import pathlib
 import statistics
@@ -25,7 +26,6 @@ import heap  # noqa: E402  (the path above comes first)
 SUBJECTS = ("loam", "go", "bdwgc", "mimalloc")
 FLOOR = "mimalloc"
 TIMEOUT = 600
-WARM = pathlib.Path(__file__).resolve().parent / "warm.py"
 WARM_MIB = 1536
 CURVE_SIZES = [4 ** k for k in range(7)]
 CURVE_OPS = 2_000_000
@@ -105,10 +105,20 @@ class Workload:
                            name, f"{value:.4f}", unit)
 
 
+def warm(mib):
+    """Touch so much memory and give it back. Where the host of a virtual machine takes back what is free, the first touch of
+    2 MiB waits for that host, 5 ms have been seen: longer than anything that is measured here."""
+    with mmap.mmap(-1, int(mib) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        for page in range(0, len(memory), mmap.PAGESIZE):
+            memory[page] = 1
+
+
 def run(programs, subject, name, cpus, args, need=WARM_MIB):
+    warm(need)
     there = sorted(os.sched_getaffinity(0))[:cpus]
     # bdwgc would mark with a thread for each CPU of the machine
-    env = dict(os.environ, GC_NPROCS=str(cpus), GC_MARKERS=str(cpus), GC_WARM=f"{sys.executable} {WARM} {int(need)}")
+    env = dict(os.environ, GC_NPROCS=str(cpus), GC_MARKERS=str(cpus))
     return heap.run_once([programs / f"gc-{subject}", name, cpus, *args], TIMEOUT, env=env,
                          preexec_fn=lambda: os.sched_setaffinity(0, there))
 
@@ -155,6 +165,13 @@ def mib_name(mib):
     return f"{mib} MiB" if mib < 1024 else f"{mib // 1024} GiB"
 
 
+def available_mib():
+    for line in open("/proc/meminfo", encoding="ascii"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
 def curve(programs, there, cpus, quick):
     """{MiB: Workload}"""
     columns = (("cpu/op", "", ".1f"), ("stop", "", ".3f"), ("worst", "", ".2f"), ("peak", "", ".1f"))
@@ -163,7 +180,7 @@ def curve(programs, there, cpus, quick):
         w = out[mib] = Workload(f"curve-{mib}MiB", "", cpus, 1, [mib, CURVE_OPS], columns)
         for _ in range(1 if quick or mib >= 1024 else 3):
             for subject in (s for s in SUBJECTS if s in there and s not in w.bad):
-                need, have = mib * CURVE_NEED[subject] + 128, heap.available_mib() * 0.9
+                need, have = mib * CURVE_NEED[subject] + 128, available_mib() * 0.9
                 if need > have:
                     w.bad[subject] = f"skipped: needs {need:.0f} MiB, {have:.0f} are there"
                 else:

@@ -29,6 +29,13 @@ AIM = 1.5
 NEED = {"none": 1.1, "loam": 1.3, "mimalloc": 1.3, "loam-gc": 2.7, "bdwgc": 2.7, "go": 2.7}
 
 
+def available_mib():
+    for line in open("/proc/meminfo", encoding="ascii"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
 def size_name(mib):
     return f"{mib} MiB" if mib < 1024 else f"{mib // 1024} GiB"
 
@@ -41,7 +48,7 @@ def measure(programs, workload, rounds, top):
         f = heap.Figures("", f"{workload}-{mib}MiB", 1, there)
         for n in range(rounds):
             for subject in f.runs:
-                need, have = mib * NEED[subject] + 64, heap.available_mib() * 0.9
+                need, have = mib * NEED[subject] + 64, available_mib() * 0.9
                 if need > have:
                     f.bad[subject] = "skipped"
                     print(f"{size_name(mib)} of {subject} skipped: needs {need:.0f} MiB, {have:.0f} are there")

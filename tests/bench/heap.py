@@ -90,13 +90,6 @@ def run_once(argv, timeout=TIMEOUT, **options):
     return {k: v if k == "version" else float(v) for k, v in found.items()}
 
 
-def available_mib():
-    for line in open("/proc/meminfo", encoding="ascii"):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / 1024
-    return 0
-
-
 def machine():
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
                 if line.startswith("model name")), platform.machine())

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -86,17 +85,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// By the command in GC_WARM, if there is one: tests/bench/warm.py.
-func warm() {
-	if command := os.Getenv("GC_WARM"); command != "" {
-		if exec.Command("sh", "-c", command).Run() != nil {
-			die("GC_WARM failed")
-		}
-	}
-}
-
 func beginTiming() {
-	warm()
 	cpuBegun = cpuTime()
 	begun = time.Now()
 }
