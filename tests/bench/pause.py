@@ -189,8 +189,8 @@ def data(results):
             yield f"{metric},{name},{r.live},{r[metric]:.1f}"
         if r.garbage != MUCH and (r.clock == "insn" or r.live == max(x.live for x in results)):
             for ms in WINDOWS_MS:
-                yield f"stops and assists,{name},{ms},{utilisation(r.taken, ms):.1f}"
-                yield f"progress,{name},{ms},{utilisation(r.late, ms):.1f}"
+                yield f"stops and assists,{name} MiB/s {r.live} MiB,{ms},{utilisation(r.taken, ms):.1f}"
+                yield f"progress,{name} MiB/s {r.live} MiB,{ms},{utilisation(r.late, ms):.1f}"
 
 
 def label(arch, _image, clock, cpus, live, near, garbage):
