@@ -472,16 +472,22 @@ static void *come_and_go(void *unused)
 	return NULL;
 }
 
-static void a_thread_comes_and_goes_amid_a_cycle(void **state)
+/* From begin to end. */
+static void in_a_thread(void *(*run)(void *arg))
 {
 	pthread_t thread;
 
+	assert_int_equal(pthread_create(&thread, NULL, run, NULL), 0);
+	pthread_join(thread, NULL);
+}
+
+static void a_thread_comes_and_goes_amid_a_cycle(void **state)
+{
 	(void)state;
 	up();
 	put_many();
 	begin();
-	assert_int_equal(pthread_create(&thread, NULL, come_and_go, NULL), 0);
-	pthread_join(thread, NULL);
+	in_a_thread(come_and_go);
 	finish();
 	assert_int_equal(count_there(), MANY);
 	down();
@@ -747,13 +753,10 @@ static void *come_and_free(void *arg)
 /* Another thread freed them before the cycle, and the owner hears of it after. */
 static void a_look_at_what_others_freed_sweeps_first(void **state)
 {
-	pthread_t thread;
-
 	(void)state;
 	up();
 	put_in_a_row();
-	assert_int_equal(pthread_create(&thread, NULL, come_and_free, NULL), 0);
-	pthread_join(thread, NULL);
+	in_a_thread(come_and_free);
 	mark_the_leaders();
 	loam_cache_enter(loam_cache_self());
 	loam_remote_collect(loam_cache_self());

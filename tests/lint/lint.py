@@ -30,7 +30,7 @@ HOSTED = ("arch/host/",)
 HOOKS = {"panic", "log", "cpu_id", "cpu_count", "ipi", "now_ns", "thread", "thread_set", "world_stop", "world_start",
          "thread_parked", "stacks"}
 MEM = {"memcpy", "memmove", "memset", "memcmp"}
-FORBIDDEN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+FORBIDDEN = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 OUTSIDE = re.compile(r"(?<![\w.])/(wor[k]|home|tmp)/|\.\./shared|\.librar[y]")
 
 
