@@ -725,6 +725,17 @@ static void free_leaders(void)
 	}
 }
 
+/* Their spans were, and so the others are gone; but not the whole heap. */
+static void only_leaders_were_swept(void)
+{
+	assert_true(loam_sweep_pending());
+	assert_true(count_there() <= FEW);
+	memset(root, 0, sizeof(root));
+	finish();
+	loam_heap_verify();
+	down();
+}
+
 static void a_free_sweeps_first(void **state)
 {
 	(void)state;
@@ -732,12 +743,7 @@ static void a_free_sweeps_first(void **state)
 	put_in_a_row();
 	mark_the_leaders();
 	free_leaders();
-	assert_true(loam_sweep_pending());
-	assert_true(count_there() <= FEW);
-	memset(root, 0, sizeof(root));
-	finish();
-	loam_heap_verify();
-	down();
+	only_leaders_were_swept();
 }
 
 static void *come_and_free(void *arg)
@@ -761,12 +767,7 @@ static void a_look_at_what_others_freed_sweeps_first(void **state)
 	loam_cache_enter(loam_cache_self());
 	loam_remote_collect(loam_cache_self());
 	loam_cache_leave(loam_cache_self());
-	assert_true(loam_sweep_pending());
-	assert_true(count_there() <= FEW);
-	memset(root, 0, sizeof(root));
-	finish();
-	loam_heap_verify();
-	down();
+	only_leaders_were_swept();
 }
 
 #define IN_ALL(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
