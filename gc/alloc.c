@@ -135,14 +135,15 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 {
 	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
 	struct loam_heap *h = &loam_heap;
+	struct loam_shortage shortage = loam_shortage();
 
 	if (size > LOAM_ALLOC_MAX || pages > UINT32_MAX)
 		return NULL;
 	if (__builtin_expect(h->efence && align <= LOAM_GRANULE, 0))
 		return loam_fence_alloc(cache, size, scan);
-	for (unsigned attempt = 0; attempt < 3; attempt++) {
+	for (bool first = true;; first = false) {
 		uint64_t seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
-		bool due = attempt == 0 && !loam_marking() &&
+		bool due = first && !loam_marking() &&
 			   __atomic_load_n(&h->live, __ATOMIC_RELAXED) + (int64_t)size >=
 				   __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED);
 		struct loam_span *span =
@@ -158,13 +159,11 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 			__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
 		}
-		if (attempt == 2)
-			break;
-		loam_cache_leave(cache);
-		loam_collect(seen, attempt == 1 ? LOAM_WHY_SHORTAGE : LOAM_WHY_GOAL);
-		loam_cache_enter(cache);
+		if (first)
+			loam_collect_goal(cache, seen);
+		else if (!loam_shortage_helped(cache, &shortage))
+			return NULL;
 	}
-	return NULL;
 }
 
 /* Of the slots that have been claimed since there were so many: what a thread pays for, for it comes by here once

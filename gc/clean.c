@@ -28,7 +28,7 @@
 #define MORE	       64u /* the same, if it has not come to that in ROUNDS_FEW */
 #define ROUNDS_FEW     8u
 #define PIECE	       ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
-#define PIECES_NS      200000u		    /* and as many of them as can be in this time */
+#define PIECES_NS      500000u		    /* and as many of them as can be in this time */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */

@@ -32,7 +32,7 @@
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
+#define SLICE_BYTES  ((uint64_t)16 << 10)   /* scanned between two looks at the clock */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)256 << 10)  /* scanned in the last stop before it is given up */
@@ -56,6 +56,7 @@ struct effort {
 	uint64_t since; /* from when on it is not counted yet */
 	bool donated;	/* or for an allocation; */
 	bool asked;	/* or by loam_gc: then the limiter does not mind */
+	bool round;	/* a round was part of it */
 };
 
 /* ---- marking ---- */
@@ -401,6 +402,7 @@ __attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struc
 		recover(cache);
 	else
 		last = loam_heap.barrier != LOAM_BARRIER_MMU || clean(cache);
+	e->round = loam_heap.barrier == LOAM_BARRIER_MMU;
 	spent(e);
 	if (last) {
 		try_last_stop();
@@ -522,7 +524,7 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 			break;
 	}
 	loam_pace_did(cache, done);
-	loam_pace_helped(cache, start, e.since);
+	loam_pace_helped(cache, start, e.since, e.round);
 	loam_record_stall(start);
 }
 
@@ -589,35 +591,61 @@ static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why wh
 	loam_sweep_finish(cache);
 }
 
-void loam_collect(uint64_t seen, enum loam_why why)
+/* Of a cycle that has begun, what became unreachable since is left. */
+static uint64_t fresh(void)
 {
-	struct loam_cache *cache = loam_cache_self();
+	return __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) + 1 + loam_marking();
+}
+
+void loam_collect_goal(struct loam_cache *cache, uint64_t seen)
+{
 	uint64_t start = loam_host_now_ns();
 
-	if (why == LOAM_WHY_GOAL) {
-		if (loam_pace_rests(cache))
-			return;
-		begin(cache, seen, why);
-		loam_pace_helped(cache, start, loam_host_now_ns());
-		loam_record_stall(start);
-		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
+	if (loam_pace_rests(cache))
 		return;
-	}
-	/* of a cycle that has begun, what became unreachable since is left */
-	complete(cache, __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) + 1 + loam_marking(),
-		 why);
-	if (why == LOAM_WHY_SHORTAGE) {
+	loam_cache_leave(cache); /* stoppable while somebody else collects */
+	begin(cache, seen, LOAM_WHY_GOAL);
+	loam_pace_helped(cache, start, loam_host_now_ns(), false);
+	loam_record_stall(start);
+	tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
+	loam_cache_enter(cache);
+}
+
+struct loam_shortage loam_shortage(void)
+{
+	return (struct loam_shortage){.fresh = fresh()};
+}
+
+bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s)
+{
+	uint64_t start = loam_host_now_ns();
+	uint64_t cycles = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
+
+	if (s->all)
+		return false;
+	loam_cache_leave(cache);
+	if (cycles < s->fresh) {
+		complete(cache, cycles + 1, LOAM_WHY_SHORTAGE);
+	} else {
+		loam_sweep_finish(cache);
 		scavenge_all(cache);
-		loam_record_stall(start);
-		return;
+		s->all = true;
 	}
+	loam_record_stall(start);
+	loam_cache_enter(cache);
+	return true;
+}
+
+static void collect_asked(struct loam_cache *cache)
+{
+	complete(cache, fresh(), LOAM_WHY_ASKED);
 	while (scavenge_some(cache))
 		;
 }
 
 void loam_gc(void)
 {
-	loam_collect(0, LOAM_WHY_ASKED);
+	collect_asked(loam_cache_self());
 }
 
 uint64_t loam_release(void)
@@ -659,7 +687,7 @@ void loam_stress(struct loam_cache *cache)
 	if (__atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress != 0)
 		return;
 	if (bytes == 0)
-		loam_collect(0, LOAM_WHY_ASKED);
+		collect_asked(cache);
 	else if (loam_marking())
 		(void)mark_step(cache, bytes, &e, &did);
 	else if (!sweep_some(cache))

@@ -270,10 +270,22 @@ static inline bool loam_marking(void)
 	return __atomic_load_n(&loam_heap.phase, __ATOMIC_RELAXED) == LOAM_PHASE_MARK;
 }
 
-/* Collect. `seen` is heap.cycles as the caller saw it when it decided: if somebody else has
- * collected for the goal since, nothing is done. For the goal a cycle is only begun, if the barrier allows. Called
- * outside. */
-void loam_collect(uint64_t seen, enum loam_why why);
+/* The heap has grown to where a cycle is due: begin one, if the barrier allows that; else have it. `seen` is heap.cycles
+ * as the caller saw it when it decided: if somebody else has collected since, nothing is done. Inside, but not meanwhile. */
+void loam_collect_goal(struct loam_cache *cache, uint64_t seen);
+
+/* What a thread that found no memory has done about it. */
+struct loam_shortage {
+	uint64_t
+		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began */
+	bool all;      /* that is so, and what is free has been given back */
+};
+
+/* A thread begins to look for memory. */
+struct loam_shortage loam_shortage(void);
+/* It found none: the next best is done, from the running cycle's end, which is not far, to the end of a whole cycle; then what
+ * is free but in other places is given back. False: all has been. Inside, but not meanwhile. */
+bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s);
 /* The caller has taken `bytes` while heap.busy: it does its share of what there is to do. Outside. */
 void loam_assist(struct loam_cache *cache, uint64_t bytes);
 static inline int64_t loam_live_add(int64_t bytes)

@@ -29,12 +29,11 @@
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */
 #include "gc/mark.h"
+#include "gc/words.h"
 
 #define AHEAD	 32u
-#define TOGETHER 8u    /* objects; a part of AHEAD */
-#define PIECE	 4096u /* bytes of a root range or a large object */
-#define FIRST	 ((uintptr_t)1)
-#define SECOND	 ((uintptr_t)2)
+#define TOGETHER 8u	    /* objects */
+#define PIECE	 4096u	    /* bytes of a root range or a large object */
 #define MANY	 UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
 
 static bool overflowed; /* atomic */
@@ -80,8 +79,7 @@ void loam_mark_again(uintptr_t addr)
 	flag(loam_span_at_page(loam_page_index(addr)));
 }
 
-/* How an object that waits by itself is written down: its address, and which of the two words of 16 bytes may be pointers; of a
- * large one, none. */
+/* How an object that waits by itself is written down. */
 static inline uintptr_t single(const struct loam_span *span, uint64_t slot)
 {
 	uintptr_t base = span->base + slot * span->slot_bytes;
@@ -89,22 +87,24 @@ static inline uintptr_t single(const struct loam_span *span, uint64_t slot)
 	if (span->magic == 0)
 		return base;
 	if (span->scan == LOAM_SCAN_TYPED)
-		return base | (loam_pointer_bit(span, slot, 1) ? SECOND : FIRST);
-	return base | FIRST | SECOND;
+		return base |
+		       (loam_pointer_bit(span, slot, 1) ? LOAM_WORDS_SECOND : LOAM_WORDS_FIRST);
+	return base | LOAM_WORDS_BOTH;
 }
 
-/* Mark what `word` points to, if anything. `w` NULL: what waits then goes to all. */
-static inline __attribute__((always_inline)) void mark_word(struct loam_worker *w, uintptr_t word)
+/* Mark what `word` points to, if anything; returns the span it points to. `w` NULL: what waits then goes to all. */
+static inline __attribute__((always_inline)) const struct loam_span *
+mark_word(struct loam_worker *w, uintptr_t word)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(word));
 	uint64_t slot = loam_span_slot(span, word), bit = (uint64_t)1 << (slot % 64), *marks, bytes;
 
 	if (slot >= span->slots)
-		return;
+		return span;
 	marks = &span->bits[slot / 64].mark;
 	if ((__atomic_load_n(marks, __ATOMIC_RELAXED) & bit) != 0 ||
 	    !loam_span_slot_used(span, slot) || (set_bits(w, marks, bit) & bit) != 0)
-		return;
+		return span;
 	bytes = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	if (w != NULL)
 		w->marked_bytes += bytes;
@@ -114,11 +114,12 @@ static inline __attribute__((always_inline)) void mark_word(struct loam_worker *
 	if (__builtin_expect(__atomic_load_n(&span->keys, __ATOMIC_RELAXED), 0))
 		loam_special_key_marked(span->base + slot * span->slot_bytes);
 	if (span->scan == LOAM_SCAN_NONE)
-		return;
+		return span;
 	if (loam_span_batched(span))
 		enqueue(w, span, slot);
 	else if (!loam_work_put_object(w, single(span, slot)))
 		flag(span);
+	return span;
 }
 
 void loam_mark_shade(struct loam_worker *w, uintptr_t word)
@@ -129,77 +130,46 @@ void loam_mark_shade(struct loam_worker *w, uintptr_t word)
 
 /* ---- memory ---- */
 
-/* Words of memory that may be anything, and may be poisoned for a sanitizer. */
-LOAM_NO_SANITIZE static void scan_words(struct loam_worker *w, uintptr_t lo, uintptr_t hi)
+/* What was found there is marked. */
+static __attribute__((noinline)) void mark_found(struct loam_worker *w, struct loam_words *words)
 {
-	const uintptr_t *at = (const uintptr_t *)lo;
-	const uintptr_t *end = (const uintptr_t *)loam_align_down(hi, sizeof(*end));
-	uintptr_t base = loam_heap.base;
-	/* relaxed: what the heap has grown by since is marked already */
-	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED);
-
-	w->scanned_bytes += hi - lo;
-	/* much of most memory is zero: four words cost little more than one */
-	while (end - at >= 4) {
-		uintptr_t word[4];
-
-		for (unsigned i = 0; i < 4; i++)
-			word[i] = __atomic_load_n(&at[i], __ATOMIC_RELAXED);
-		if ((word[0] | word[1] | word[2] | word[3]) != 0) {
-			for (unsigned i = 0; i < 4; i++) {
-				if (__builtin_expect(word[i] - base < mapped, 0))
-					mark_word(w, word[i]);
-			}
-		}
-		at += 4;
-	}
-	for (; at < end; at++) {
-		uintptr_t word = __atomic_load_n(at, __ATOMIC_RELAXED);
-
-		if (__builtin_expect(word - base < mapped, 0))
-			mark_word(w, word);
-	}
+	for (unsigned i = 0; i < words->count; i++)
+		mark_word(w, words->found[i]);
+	words->count = 0;
 }
 
-/* Words of [lo, hi), all in one typed slot, which begins at `base`. */
-LOAM_NO_SANITIZE static void scan_typed(struct loam_worker *w, const struct loam_span *span,
-					uintptr_t base, uintptr_t lo, uintptr_t hi)
+/* Words of [lo, hi), a chunk at most, of an object of the span; or of a root or a stack: then it is NULL. */
+static inline __attribute__((always_inline)) void scan_chunk(struct loam_worker *w,
+							     struct loam_words *words,
+							     const struct loam_span *span,
+							     uintptr_t lo, uintptr_t hi)
 {
-	const uint64_t *bits = (const uint64_t *)loam_heap.pointer_bits.base;
-	uint64_t at = (lo - loam_heap.base) / 8, end = (hi - loam_heap.base) / 8;
-
-	w->scanned_bytes += hi - lo;
-	if (span->slot_bytes == LOAM_GRANULE) {
-		const uintptr_t *p = (const uintptr_t *)base;
-
-		loam_mark_shade(
-			w,
-			__atomic_load_n(&p[loam_pointer_bit(span, loam_span_slot(span, base), 1)],
-					__ATOMIC_RELAXED));
-		return;
-	}
-	for (uint64_t next; at < end; at = next) {
-		uint64_t word = bits[at / 64] >> (at % 64);
-
-		next = (at / 64 + 1) * 64;
-		if (next > end)
-			word &= ((uint64_t)1 << (end - at)) - 1;
-		for (; word != 0; word &= word - 1) {
-			uint64_t i = at + (unsigned)__builtin_ctzll(word);
-
-			loam_mark_shade(w, __atomic_load_n((const uintptr_t *)loam_heap.base + i,
-							   __ATOMIC_RELAXED));
-		}
-	}
+	if (__builtin_expect(loam_words_full(words), 0))
+		mark_found(w, words);
+	if (span != NULL && span->scan == LOAM_SCAN_TYPED)
+		loam_words_read_typed(words, span, lo, hi);
+	else
+		loam_words_read(words, lo, hi);
 }
 
-static void scan_part(struct loam_worker *w, const struct loam_span *span, uintptr_t base,
-		      uintptr_t lo, uintptr_t hi)
+/* The same of any length. */
+static void scan_on(struct loam_worker *w, struct loam_words *words, const struct loam_span *span,
+		    uintptr_t lo, uintptr_t hi)
 {
-	if (span->scan == LOAM_SCAN_TYPED)
-		scan_typed(w, span, base, lo, hi);
-	else if (span->scan == LOAM_SCAN_WORDS)
-		scan_words(w, lo, hi);
+	w->scanned_bytes += hi - lo;
+	for (; hi - lo > LOAM_WORDS_CHUNK; lo += LOAM_WORDS_CHUNK)
+		scan_chunk(w, words, span, lo, lo + LOAM_WORDS_CHUNK);
+	scan_chunk(w, words, span, lo, hi);
+}
+
+static void scan_part(struct loam_worker *w, const struct loam_span *span, uintptr_t lo,
+		      uintptr_t hi)
+{
+	struct loam_words words;
+
+	loam_words_begin(&words);
+	scan_on(w, &words, span, lo, hi);
+	mark_found(w, &words);
 }
 
 /* ---- objects that wait ---- */
@@ -215,41 +185,68 @@ static void scan_piece(struct loam_worker *w, uintptr_t at)
 		if (!loam_work_put_object(w, end))
 			flag(span);
 	}
-	scan_part(w, span, span->base, at, end);
+	scan_part(w, span, at, end);
 }
 
-/* Words of it that may be pointers into the heap go to found[]; returns how many, up to two. Whatever the object holds, the CPU
- * has no branch to guess wrong. */
-LOAM_NO_SANITIZE static inline unsigned read_granule(uintptr_t entry, uintptr_t base,
-						     uintptr_t mapped, uintptr_t *found)
-{
-	const uintptr_t *p = (const uintptr_t *)loam_align_down(entry, LOAM_GRANULE);
-	unsigned n;
+/* The span of 16-byte objects without types that was seen last: most point to others nearby. */
+struct nearby {
+	uintptr_t base;
+	uint64_t bytes; /* 0: none was seen */
+	struct loam_slot_bits *bits;
+};
 
-	found[0] = (entry & FIRST) != 0 ? __atomic_load_n(&p[0], __ATOMIC_RELAXED) : 0;
-	n = found[0] - base < mapped;
-	found[n] = (entry & SECOND) != 0 ? __atomic_load_n(&p[1], __ATOMIC_RELAXED) : 0;
-	return n + (found[n] - base < mapped);
+static inline void mark_far(struct loam_worker *w, uintptr_t word, struct nearby *near)
+{
+	const struct loam_span *span = mark_word(w, word);
+
+	if (span->slot_bytes == LOAM_GRANULE && span->scan == LOAM_SCAN_WORDS &&
+	    !__atomic_load_n(&span->keys, __ATOMIC_RELAXED))
+		*near = (struct nearby){span->base, (uint64_t)span->slots * LOAM_GRANULE,
+					span->bits};
 }
 
-/* Scan these: first read all, then look up what they point to, so that many loads are under way at once. */
-static inline void scan_objects(struct loam_worker *w, const uintptr_t *entries, unsigned count)
+/* mark_word, knowing the span. */
+static inline void mark_near(struct loam_worker *w, uintptr_t word, struct nearby *near)
 {
-	uintptr_t base = loam_heap.base, found[2 * TOGETHER];
-	/* relaxed: as in scan_words */
-	uintptr_t mapped = __atomic_load_n(&loam_heap.mapped_bytes, __ATOMIC_RELAXED);
-	unsigned n = 0;
+	uint64_t slot = (word - near->base) / LOAM_GRANULE, bit = (uint64_t)1 << (slot % 64);
+	uint64_t *marks, was;
 
+	if (__builtin_expect(word - near->base >= near->bytes || w->object_count >= w->object_most,
+			     0)) {
+		mark_far(w, word, near);
+		return;
+	}
+	marks = &near->bits[slot / 64].mark;
+	was = __atomic_load_n(marks, __ATOMIC_RELAXED);
+	if ((was & bit) != 0 ||
+	    (__atomic_load_n(&near->bits[slot / 64].alloc, __ATOMIC_ACQUIRE) & bit) == 0)
+		return;
+	if (w->solo)
+		__atomic_store_n(marks, was | bit, __ATOMIC_RELAXED); /* [WORK-3] */
+	else if ((set_bits(w, marks, bit) & bit) != 0)
+		return;
+	w->marked_bytes += LOAM_GRANULE;
+	word = loam_align_down(word, LOAM_GRANULE);
+	w->object[w->object_count++] = word | LOAM_WORDS_BOTH;
+}
+
+/* Scan these. */
+static inline void scan_singles(struct loam_worker *w, struct nearby *near, const uintptr_t *single,
+				unsigned count)
+{
+	struct loam_words words;
+
+	loam_words_begin(&words);
 	for (unsigned i = 0; i < count; i++) {
-		if (__builtin_expect((entries[i] & (FIRST | SECOND)) != 0, 1)) {
-			n += read_granule(entries[i], base, mapped, &found[n]);
+		if (__builtin_expect((single[i] & LOAM_WORDS_BOTH) != 0, 1)) {
+			loam_words_read_single(&words, single[i]);
 			w->scanned_bytes += LOAM_GRANULE;
 		} else {
-			scan_piece(w, entries[i]);
+			scan_piece(w, single[i]);
 		}
 	}
-	for (unsigned i = 0; i < n; i++)
-		mark_word(w, found[i]);
+	for (unsigned i = 0; i < words.count; i++)
+		mark_near(w, words.found[i], near);
 }
 
 /* Single objects, until none waits here or it is enough. Each is asked for some objects before its turn, so that its
@@ -258,20 +255,23 @@ static void drain_objects(struct loam_worker *w)
 {
 	uintptr_t ahead[AHEAD];
 	unsigned first = 0, asked = 0; /* ahead[first] and so many behind it, round and round */
+	struct nearby near = {0};
 
 	for (;;) {
-		unsigned count;
+		unsigned count = w->object_count < AHEAD - asked ? w->object_count : AHEAD - asked;
 
-		while (asked < AHEAD && w->object_count > 0 && !loam_mark_enough(w)) {
-			uintptr_t entry = w->object[--w->object_count];
+		if (loam_mark_enough(w))
+			count = 0;
+		for (; count > 0; count--) {
+			uintptr_t single = w->object[--w->object_count];
 
-			__builtin_prefetch((void *)entry);
-			ahead[(first + asked++) % AHEAD] = entry;
+			__builtin_prefetch((void *)single);
+			ahead[(first + asked++) % AHEAD] = single;
 		}
 		if (asked == 0)
 			return;
 		count = asked < TOGETHER ? asked : TOGETHER;
-		scan_objects(w, &ahead[first], count);
+		scan_singles(w, &near, &ahead[first], count);
 		asked -= count;
 		/* fewer than TOGETHER were the last: so those that follow lie in a row */
 		first = asked == 0 ? 0 : (first + count) % AHEAD;
@@ -286,7 +286,7 @@ void loam_mark_inside(struct loam_worker *w, uintptr_t base)
 	if (loam_mark_is(base) || span->scan == LOAM_SCAN_NONE)
 		return;
 	if (span->magic != 0 || !loam_work_put_object(w, base))
-		scan_part(w, span, base, base,
+		scan_part(w, span, base,
 			  base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED));
 }
 
@@ -302,13 +302,6 @@ static bool is_scanned(const struct loam_span *span, uint64_t slot)
 
 /* ---- spans that wait ---- */
 
-static void scan_slot(struct loam_worker *w, const struct loam_span *span, uint64_t slot)
-{
-	uintptr_t base = span->base + slot * span->slot_bytes;
-
-	scan_part(w, span, base, base, base + span->slot_bytes);
-}
-
 /* The memory of an object that is scanned soon. */
 static inline void ask_for(const struct loam_span *span, uint64_t slot)
 {
@@ -321,16 +314,27 @@ static inline void ask_for(const struct loam_span *span, uint64_t slot)
 static void scan_waiting(struct loam_worker *w, const struct loam_span *span, uint32_t word,
 			 uint64_t waiting)
 {
-	uint64_t asked = waiting;
+	uint64_t asked = waiting, size = span->slot_bytes;
+	uintptr_t base = span->base + (uintptr_t)word * 64 * size;
+	struct loam_words words;
 
+	loam_words_begin(&words);
+	if (size <= LOAM_WORDS_CHUNK)
+		w->scanned_bytes += loam_popcount(waiting) * size;
 	for (unsigned i = 0; i < AHEAD && asked != 0; i++, asked &= asked - 1)
 		ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
 	for (; waiting != 0; waiting &= waiting - 1) {
+		uintptr_t at = base + (unsigned)__builtin_ctzll(waiting) * size;
+
 		if (asked != 0)
 			ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
 		asked &= asked - 1;
-		scan_slot(w, span, word * 64 + (unsigned)__builtin_ctzll(waiting));
+		if (size <= LOAM_WORDS_CHUNK)
+			scan_chunk(w, &words, span, at, at + size);
+		else
+			scan_on(w, &words, span, at, at + size);
 	}
+	mark_found(w, &words);
 }
 
 /* Scan what is marked in the span and was not scanned yet, upwards through memory. */
@@ -346,7 +350,8 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 
 		/* [MARK-2] */
 		if ((set_bits(w, &scanned[slot / 64], bit) & bit) == 0)
-			scan_slot(w, span, slot);
+			scan_part(w, span, span->base + slot * span->slot_bytes,
+				  span->base + (slot + 1) * span->slot_bytes);
 		return;
 	}
 	for (uint32_t i = 0; i < loam_span_words(span); i++) {
@@ -403,7 +408,7 @@ void loam_mark_range(struct loam_worker *w, const void *lo, const void *hi)
 				first = t;
 		}
 		if (first == NULL || (uintptr_t)first > from)
-			scan_words(w, from, first != NULL ? (uintptr_t)first : end);
+			scan_part(w, NULL, from, first != NULL ? (uintptr_t)first : end);
 		from = first != NULL ? (uintptr_t)(first + 1) : end;
 	}
 }
@@ -420,19 +425,22 @@ void loam_mark_page(struct loam_worker *w, uintptr_t page)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(page));
 	uintptr_t lo = page > span->base ? page : span->base, hi = page + LOAM_PAGE_SIZE;
+	struct loam_words words;
 	uint64_t first, last;
 
 	if (span->scan == LOAM_SCAN_NONE || span->slots == 0 || hi <= span->base)
 		return;
 	first = loam_span_slot(span, lo);
 	last = loam_span_slot(span, hi - 1);
+	loam_words_begin(&words);
 	for (uint64_t slot = first; slot <= last && slot < span->slots; slot++) {
 		uintptr_t base = span->base + slot * span->slot_bytes,
 			  end = base + span->slot_bytes;
 
 		if (is_scanned(span, slot))
-			scan_part(w, span, base, base > page ? base : page, end < hi ? end : hi);
+			scan_on(w, &words, span, base > page ? base : page, end < hi ? end : hi);
 	}
+	mark_found(w, &words);
 }
 
 /* Scan the marked objects of a span whose turn was lost. */
@@ -446,8 +454,7 @@ static void rescan_span(struct loam_worker *w, struct loam_span *span)
 			uintptr_t base = span->base + slot * span->slot_bytes,
 				  rest = span->slot_bytes - at;
 
-			scan_part(w, span, base, base + at,
-				  base + at + (rest < PIECE ? rest : PIECE));
+			scan_part(w, span, base + at, base + at + (rest < PIECE ? rest : PIECE));
 			loam_mark_drain(w);
 		}
 	}

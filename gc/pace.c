@@ -28,6 +28,8 @@
 #define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
 #define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
 #define REST	    3u /* and then runs so many times as long: it keeps 75 per cent of its time */
+#define REST_ROUND \
+	5u /* the same after a part of a round: the last one is followed by the last stop, in one go */
 #define LATE \
 	8u /* of the room of a cycle that is due, but not begun: a part in so many is no matter */
 
@@ -214,9 +216,9 @@ bool loam_pace_enough(uint64_t ns)
 	return ns >= HELP_NS && on_time();
 }
 
-void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns)
+void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns, bool round)
 {
-	cache->rest_until_ns = to_ns + (to_ns - from_ns) * REST;
+	cache->rest_until_ns = to_ns + (to_ns - from_ns) * (round ? REST_ROUND : REST);
 }
 
 bool loam_pace_rests(struct loam_cache *cache)

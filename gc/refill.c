@@ -174,8 +174,9 @@ static bool collection_due(struct loam_bin *bin)
 bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 {
 	unsigned span_class = (unsigned)(bin - cache->bin);
+	struct loam_shortage shortage = loam_shortage();
 
-	for (unsigned attempt = 0;; attempt++) {
+	for (bool first = true;; first = false) {
 		uint64_t seen = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
 
 		if (bin->span != NULL)
@@ -183,15 +184,13 @@ bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 		loam_remote_collect(cache);
 		if (take_partial(bin))
 			break;
-		if (!(attempt == 0 && !loam_marking() && collection_due(bin)) &&
+		if (!(first && !loam_marking() && collection_due(bin)) &&
 		    take_new(cache, bin, span_class))
 			break;
-		if (attempt == 2)
+		if (first)
+			loam_collect_goal(cache, seen);
+		else if (!loam_shortage_helped(cache, &shortage))
 			return false;
-		/* stoppable while somebody else collects; the second time all must go */
-		loam_cache_leave(cache);
-		loam_collect(seen, attempt == 1 ? LOAM_WHY_SHORTAGE : LOAM_WHY_GOAL);
-		loam_cache_enter(cache);
 	}
 	return true;
 }

@@ -43,8 +43,8 @@ class Event:
 def boot(arch, image, clock, cpus, live, near, garbage):
     cycles = 6 if live <= 64 else 2
     cycles = cycles if clock == "wall" else 2 if live <= 64 else 1
-    append = f"job=pause selftest=0 live={live} near={int(near)} garbage={garbage} cycles={cycles}"
-    argv = qemu_run.command(arch, image, "2G", append, None, "max", cpus, ("-icount", "shift=0,sleep=off") if clock == "insn" else ())
+    append = f"job=pause selftest=0 live={live} near={int(near)} garbage={garbage} cycles={cycles} walk={int(clock == 'wall')}"
+    argv = qemu_run.command(arch, image, "4G", append, None, "max", cpus, ("-icount", "shift=0,sleep=off") if clock == "insn" else ())
     out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=LIMIT_SECONDS)
     text = out.stdout.decode(errors="replace").replace("\r", "")
     run = RUN.search(text)
@@ -177,7 +177,7 @@ def plan(quick):
         for live in (sizes[0], sizes[-1]) if clock == "wall" else ():
             yield clock, cpus, live, True, GARBAGE
     # what one CPU has for itself, by what it makes
-    for live, garbage in ((sizes[0], GARBAGE), (sizes[0], 2 * GARBAGE), (sizes[0], 4 * GARBAGE), (sizes[1], GARBAGE)):
+    for live, garbage in [(live, GARBAGE) for live in sizes] + [(sizes[0], 2 * GARBAGE), (sizes[0], 4 * GARBAGE)]:
         yield "insn", 1, live, False, garbage
 
 

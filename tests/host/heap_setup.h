@@ -133,10 +133,14 @@ static inline int heap_up_stop(void **state)
 /* A cycle begins now, though none is due; what comes before it may take several calls. */
 static inline void begin_cycle(void)
 {
+	struct loam_cache *cache = loam_cache_self();
 	uint64_t seen = loam_heap.cycles;
 
-	while (!loam_marking() && loam_heap.cycles == seen)
-		loam_collect(seen, LOAM_WHY_GOAL);
+	while (!loam_marking() && loam_heap.cycles == seen) {
+		loam_cache_enter(cache);
+		loam_collect_goal(cache, seen);
+		loam_cache_leave(cache);
+	}
 }
 
 #endif

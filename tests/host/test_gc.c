@@ -265,6 +265,64 @@ static void wide_object_is_marked(void **state)
 	loam_root_remove(&wide, &wide + 1);
 }
 
+/* What the second word of the i-th cell holds: a pointer to something that leads to i in the end, or to a cell that is free. */
+static void *beside(uint64_t i)
+{
+	static const uint64_t first = 1;
+	static const struct loam_type type = {.size = 16, .ptr_words = 1, .ptr_bits = &first};
+	uint64_t *leaf = i % 6 == 4 ? loam_alloc(64) : loam_alloc_noscan(16);
+	void **cell = i % 6 == 3 ? loam_alloc_type(&type, 1) : loam_alloc(16);
+
+	*leaf = i;
+	loam_store(cell, leaf);
+	if (i % 6 == 0)
+		return leaf;
+	return i % 6 == 1 ? (char *)cell + 15 : (char *)cell;
+}
+
+static uint64_t leads_to(uint64_t i, void *p)
+{
+	return i % 6 == 0 ? *(uint64_t *)p : **(uint64_t **)loam_align_down((uintptr_t)p, 16);
+}
+
+/* Cells of 16 bytes lead to their like, near and far, and to all else: also inside, also to what is free. */
+static void cells_of_two_words(void **state)
+{
+	static void **list, **cell;
+	uint64_t i, kept = 0, n = 6000;
+	struct loam_stats before, after;
+
+	(void)state;
+	assert_int_equal(loam_root_add(&list, &list + 1), LOAM_OK);
+	for (i = 0; i < n; i++) {
+		cell = loam_alloc(16);
+		loam_store(&cell[0], list);
+		loam_store(&list, cell);
+		loam_store(&cell[1], i % 6 == 5 ? loam_alloc(16) : beside(i));
+	}
+	for (cell = list, i = n; i-- > 0; cell = cell[0]) {
+		if (i % 6 == 5)
+			loam_free(cell[1]);
+	}
+	loam_stats_read(&before);
+	clear_stack();
+	loam_gc();
+	loam_stats_read(&after);
+	check_identities();
+	for (cell = list, i = n; i-- > 0; cell = cell[0]) {
+		if (i % 6 == 5)
+			assert_null(loam_object_base(cell[1]));
+		else
+			assert_int_equal(leads_to(i, cell[1]), i);
+		kept++;
+	}
+	assert_int_equal(kept, n);
+	/* the cell that led to a leaf of the first kind is lost; the stack may keep a few */
+	assert_in_range(before.heap_objects - after.heap_objects, n / 6 - 2, n / 6);
+	list = NULL;
+	loam_root_remove(&list, &list + 1);
+}
+
 struct pair {
 	void *pointer;
 	uintptr_t number;
@@ -418,6 +476,7 @@ int main(void)
 		heap_test_software(collect_in_small_steps),
 		heap_test_software(deep_list_is_marked),
 		heap_test_software(wide_object_is_marked),
+		heap_test_software(cells_of_two_words),
 		heap_test(graph_with_tiny_mark_stack),
 		heap_test(collect_at_every_allocation),
 		heap_test(deep_list_is_marked),

@@ -99,6 +99,7 @@ enum loam_err __wrap_loam_sys_collapse(uintptr_t base, size_t size)
 /* ---- the workload: objects in slots, each with its size and a pattern ---- */
 
 #define SLOTS 400u
+#define BLOCK ((size_t)8 << 20)
 
 static unsigned char *slot[SLOTS];
 static size_t slot_size[SLOTS];
@@ -438,6 +439,52 @@ static void set_percent_does_not_put_off(void **state)
 	assert_true(s.num_gc >= 2);
 }
 
+static void *short_root;
+
+/* A block that is garbage when marking begins, or once it has been marked, or none. */
+static __attribute__((noinline)) void drop_one(bool before, bool after)
+{
+	void *volatile held;
+
+	(void)loam_release(); /* so no room is left */
+	held = short_root = loam_alloc_noscan(BLOCK);
+	assert_non_null(held);
+	if (before || after)
+		short_root = NULL;
+	if (before)
+		held = NULL;
+	clear_stack();
+	begin_cycle(); /* which looks at stacks */
+	held = NULL;
+}
+
+/* Who is short of memory while marking goes on waits for the end of that, and only if that was not enough for a whole cycle. */
+static void who_is_short_waits_no_longer_than_needed(void **state)
+{
+	static const struct {
+		bool before, after;
+		uint64_t cycles;
+	} wants[3] = {{true, false, 1}, {false, true, 2}, {false, false, 2}};
+
+	(void)state;
+	assert_int_equal(loam_root_add(&short_root, &short_root + 1), LOAM_OK);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t cycles;
+		void *p;
+
+		drop_one(wants[i].before, wants[i].after);
+		clear_stack();
+		cycles = loam_heap.cycles;
+		arm(1, FROM_HERE, false);
+		p = loam_alloc_noscan(BLOCK);
+		disarm();
+		assert_int_equal(p != NULL, wants[i].before || wants[i].after);
+		assert_int_equal(loam_heap.cycles - cycles, wants[i].cycles);
+		short_root = NULL;
+	}
+	loam_root_remove(&short_root, &short_root + 1);
+}
+
 /* ---- what earlier runs of the above found ---- */
 
 static void expect_nothing_left(void)
@@ -533,6 +580,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(back_end_fails_from_the_nth_on),
 		cmocka_unit_test(init_can_be_called_again),
 		heap_test(set_percent_does_not_put_off),
+		heap_test(who_is_short_waits_no_longer_than_needed),
+		heap_test_software(who_is_short_waits_no_longer_than_needed),
 		cmocka_unit_test(soak_at_16_mib),
 		heap_test(refused_request_costs_nothing),
 		heap_test(pins_that_are_gone_take_no_room),
