@@ -294,6 +294,27 @@ static void ephemerons_live_as_long_as_their_keys(void **state)
 		assert_int_equal(loam_ephemeron_free(e[i]), i == 1 ? LOAM_NOENT : LOAM_OK);
 }
 
+/* Objects of 16 bytes are marked another way than all others: so are keys. */
+static void keys_of_two_words(void **state)
+{
+	static struct loam_ephemeron e[300];
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(e); i++) {
+		void **cell = loam_alloc(16);
+
+		loam_store(cell, root[0]);
+		loam_store(&root[0], cell);
+		assert_int_equal(loam_ephemeron_make(cell, make(i + 1, NULL), &e[i]), LOAM_OK);
+	}
+	collect();
+	for (unsigned i = 0; i < COUNT_OF(e); i++)
+		assert_int_equal(value_id(e[i]), i + 1);
+	clear_root(0);
+	for (unsigned i = 0; i < COUNT_OF(e); i++)
+		assert_int_equal(loam_ephemeron_free(e[i]), LOAM_OK);
+}
+
 /* Key i leads to key i + 1 by way of a value, which itself is the key, or points to it. In a bad order for who goes
  * over all of them again and again. */
 __attribute__((noinline)) static void make_long_chain(struct loam_ephemeron *e)
@@ -504,6 +525,7 @@ int main(void)
 		EACH(weak_get_sees_to_the_sweep),
 		EACH(what_is_written_late_is_kept),
 		EACH(ephemerons_live_as_long_as_their_keys),
+		EACH(keys_of_two_words),
 		EACH(long_chains_of_ephemerons),
 		EACH(ephemerons_while_marking),
 		EACH(at_random),
