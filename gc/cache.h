@@ -59,6 +59,7 @@ struct loam_cache {
 	uint64_t tiny_allocs;
 	int64_t credit;		/* bytes it may allocate before it must help */
 	uint64_t rest_until_ns; /* before that it need not, if all is well: pace.c */
+	uint64_t round_ns;	/* before that it begins no round, if so; 0: none was due */
 
 	uint32_t note_count;	    /* its own; stopped */
 	uintptr_t note[LOAM_NOTES]; /* values that the write barrier has seen: barrier.c */

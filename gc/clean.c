@@ -23,9 +23,11 @@
  * Reference: Boehm, Demers, Shenker, "Mostly Parallel Garbage Collection".
  */
 #include "gc/mark.h"
+#include "gc/pace.h"
 
-#define FEW	       16u /* pages: scanned in one go, so soon that the last stop can follow */
-#define MORE	       64u /* the same, if it has not come to that in ROUNDS_FEW */
+#define FEW 16u /* pages: scanned in one go, so soon that the last stop can follow */
+#define MORE \
+	64u /* the same, if nobody can write meanwhile, or it has not come to that in ROUNDS_FEW */
 #define ROUNDS_FEW     8u
 #define PIECE	       ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
 #define PIECES_NS      500000u		    /* and as many of them as can be in this time */
@@ -124,9 +126,17 @@ bool loam_clean_round_some(uint64_t rounds)
 	return true;
 }
 
+bool loam_clean_running(void)
+{
+	return round_at != 0;
+}
+
+/* While the only thread scans, nobody writes. */
 bool loam_clean_few(uint64_t rounds)
 {
-	return told <= (rounds < ROUNDS_FEW ? FEW : MORE) || rounds >= ROUNDS_MOST;
+	bool many = loam_pace_threads() > 1 && rounds < ROUNDS_FEW;
+
+	return told <= (many ? FEW : MORE) || rounds >= ROUNDS_MOST;
 }
 
 uint64_t loam_clean_pages(void)

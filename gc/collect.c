@@ -56,7 +56,6 @@ struct effort {
 	uint64_t since; /* from when on it is not counted yet */
 	bool donated;	/* or for an allocation; */
 	bool asked;	/* or by loam_gc: then the limiter does not mind */
-	bool round;	/* a round was part of it */
 };
 
 /* ---- marking ---- */
@@ -134,7 +133,7 @@ static void begin_thread(struct loam_cache *t)
 	t->tiny = t->tiny_end = 0;
 	t->free_id = LOAM_NO_ID;
 	t->credit = 0;
-	t->rest_until_ns = 0;
+	t->rest_until_ns = t->round_ns = 0;
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		const struct loam_bin *bin = &t->bin[i];
 
@@ -398,11 +397,13 @@ __attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struc
 	loam_cache_leave(cache);
 	if (!seems)
 		return false;
+	if (loam_heap.barrier == LOAM_BARRIER_MMU && !e->donated && !e->asked &&
+	    !loam_clean_running() && loam_pace_before_round(cache))
+		return false;
 	if (loam_mark_overflowed())
 		recover(cache);
 	else
 		last = loam_heap.barrier != LOAM_BARRIER_MMU || clean(cache);
-	e->round = loam_heap.barrier == LOAM_BARRIER_MMU;
 	spent(e);
 	if (last) {
 		try_last_stop();
@@ -524,7 +525,7 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 			break;
 	}
 	loam_pace_did(cache, done);
-	loam_pace_helped(cache, start, e.since, e.round);
+	loam_pace_helped(cache, start, e.since);
 	loam_record_stall(start);
 }
 
@@ -605,7 +606,7 @@ void loam_collect_goal(struct loam_cache *cache, uint64_t seen)
 		return;
 	loam_cache_leave(cache); /* stoppable while somebody else collects */
 	begin(cache, seen, LOAM_WHY_GOAL);
-	loam_pace_helped(cache, start, loam_host_now_ns(), false);
+	loam_pace_helped(cache, start, loam_host_now_ns());
 	loam_record_stall(start);
 	tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 	loam_cache_enter(cache);
@@ -681,7 +682,7 @@ void loam_gc_set_steps(uint64_t n, uint64_t bytes)
 void loam_stress(struct loam_cache *cache)
 {
 	struct loam_heap *h = &loam_heap;
-	struct effort e = {.since = loam_host_now_ns()};
+	struct effort e = {.since = loam_host_now_ns(), .asked = true};
 	uint64_t bytes = h->step_bytes, did;
 
 	if (__atomic_add_fetch(&h->stress_count, 1, __ATOMIC_RELAXED) % h->stress != 0)

@@ -44,6 +44,8 @@ void loam_mark_recover(struct loam_worker *w);
 bool loam_clean_begin_some(void);
 /* A part of a round, the cycle's `rounds`th. True: that was the last part, and what the round told is to be scanned. Outside. */
 bool loam_clean_round_some(uint64_t rounds);
+/* A part of one has been done, and there are more. */
+bool loam_clean_running(void);
 /* That was little. */
 bool loam_clean_few(uint64_t rounds);
 bool loam_clean_left(void);

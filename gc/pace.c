@@ -28,8 +28,8 @@
 #define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
 #define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
 #define REST	    3u /* and then runs so many times as long: it keeps 75 per cent of its time */
-#define REST_ROUND \
-	5u /* the same after a part of a round: the last one is followed by the last stop, in one go */
+#define REST_ROUND_NS \
+	UINT64_C(5000000) /* before a round, for it may end with the last stop, all in one go */
 #define LATE \
 	8u /* of the room of a cycle that is due, but not begun: a part in so many is no matter */
 
@@ -216,9 +216,23 @@ bool loam_pace_enough(uint64_t ns)
 	return ns >= HELP_NS && on_time();
 }
 
-void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns, bool round)
+void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns)
 {
-	cache->rest_until_ns = to_ns + (to_ns - from_ns) * (round ? REST_ROUND : REST);
+	uint64_t until = to_ns + (to_ns - from_ns) * REST;
+
+	cache->rest_until_ns = until > cache->round_ns ? until : cache->round_ns;
+}
+
+bool loam_pace_before_round(struct loam_cache *cache)
+{
+	uint64_t now = loam_host_now_ns();
+
+	if (cache->round_ns == 0)
+		cache->round_ns = now + REST_ROUND_NS;
+	if (now < cache->round_ns && on_time())
+		return true;
+	cache->round_ns = 0;
+	return false;
 }
 
 bool loam_pace_rests(struct loam_cache *cache)

@@ -15,8 +15,10 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
 void loam_pace_did(struct loam_cache *cache, uint64_t work);
 /* Who has collected for so many ns may stop, and rest: all is on time. */
 bool loam_pace_enough(uint64_t ns);
-/* The thread has collected from then to then, a `round` perhaps: its rest begins. */
-void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns, bool round);
+/* The thread has collected from then to then: its rest begins. */
+void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns);
+/* It could begin a round, but rests first: all is on time. */
+bool loam_pace_before_round(struct loam_cache *cache);
 /* Its rest is not over yet, and all is on time: it owes nothing. */
 bool loam_pace_rests(struct loam_cache *cache);
 /* Besides what is done, about `bytes` are to be scanned still. heap.collecting is held. */

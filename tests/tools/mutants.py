@@ -450,7 +450,7 @@ MUTANTS = [
     ("assist: past the goal one allocation pays for all", "gc/pace.c",
      "bytes < MOST_WORK / MOST_PRICE ? MOST_WORK : bytes * MOST_PRICE", "UINT64_MAX", "assist", HOST),
     ("assist: nobody rests", "gc/pace.c",
-     "cache->rest_until_ns = to_ns + (to_ns - from_ns) * (round ? REST_ROUND : REST);", "cache->rest_until_ns = to_ns;", "test_trace", HOST),
+     "uint64_t until = to_ns + (to_ns - from_ns) * REST;", "uint64_t until = to_ns;", "test_trace", HOST),
     ("pacer: it is on time whatever the price", "gc/pacer.c",
      "return load(&p->work_per_byte) / 2 < load(&p->first_price);", "return load(&p->first_price) > 0;", "pacer", HOST),
     ("pacer: half of the way is more than is needed", "gc/pacer.c",
