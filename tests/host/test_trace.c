@@ -699,6 +699,41 @@ static void who_helps_takes_turns(void **state)
 	end_test();
 }
 
+static uint64_t round_to_ns;
+
+static void on_round(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		     const struct loam_cycle *c)
+{
+	(void)c;
+	if (why != LOAM_STALL_ROUND || !loam_marking())
+		return;
+	if (round_to_ns != 0 && loam_pacer_on_time(&loam_heap.pacer)) {
+		assert_true(from_ns - round_to_ns >= 5 * MS);
+		turns.rests++;
+	}
+	round_to_ns = to_ns;
+}
+
+/* Who allocates begins no round before it has run for a while: the round may end with the last stop, in one go. */
+static void there_is_rest_before_a_round(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	begin_test(20 * US);
+	grow((size_t)8 << 20);
+	loam_gc();
+	begin_cycle();
+	for (void **p = list; p != NULL; p = p[0])
+		p[1] = NULL; /* all pages are written: there will be a second round */
+	round_to_ns = turns.rests = 0;
+	loam_gc_on_stall = on_round;
+	while (loam_marking())
+		grow(64);
+	loam_gc_on_stall = NULL;
+	assert_true(turns.rests > 0);
+	end_test();
+}
+
 #define in_all(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
 
 int main(void)
@@ -712,6 +747,7 @@ int main(void)
 		heap_test(the_last_assist_counts),
 		heap_test_software(the_last_assist_counts),
 		heap_test(rounds_take_time_too),
+		heap_test(there_is_rest_before_a_round),
 		in_all(lines_are_go_s_to_the_digit),
 		in_all(each_level_prints_its_lines),
 		in_all(the_pacer_says_what_it_did),
