@@ -10,7 +10,8 @@
  * heap at a time, so that nobody is kept by it for long; their marked
  * objects are scanned again while the program runs on, and so forth, until a round finds few. Then the world
  * stops; what was written since that round is scanned in the stop, with the stacks and the roots: few pages, too, and after
- * ROUNDS_PATIENT at most LOAM_CLEAN_LAST, or the world runs on for another round. A program that writes faster than pages can be
+ * ROUNDS_PATIENT at most LOAM_CLEAN_LAST, or the world runs on for another round. While the only thread there is scans,
+ * nobody writes: more pages are few then. A program that writes faster than pages can be
  * scanned again is stopped after ROUNDS_MOST all the same.
  *
  * Huge leaves are told whole, and scanned whole: so those stay huge that were filled before the cycle, or early in it. What a
