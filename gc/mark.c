@@ -421,24 +421,50 @@ LOAM_NO_SANITIZE void loam_mark_words_apart(uintptr_t lo, uintptr_t hi)
 
 /* ---- what was scanned, and is to be scanned once more ---- */
 
+/* Of 16 bytes, with one bit for both words: read one by one. */
+static bool single_typed(const struct loam_span *span)
+{
+	return span->scan == LOAM_SCAN_TYPED && span->slot_bytes == LOAM_GRANULE;
+}
+
+static bool all_marked(const struct loam_span *span, uint64_t first, uint64_t last)
+{
+	for (uint64_t i = first / 64; i <= last / 64; i++) {
+		uint64_t lo = i == first / 64 ? first % 64 : 0,
+			 hi = i == last / 64 ? last % 64 : 63;
+		uint64_t want = ~(uint64_t)0 >> (63 - hi) & ~(uint64_t)0 << lo;
+
+		if ((__atomic_load_n(&span->bits[i].mark, __ATOMIC_RELAXED) & want) != want)
+			return false;
+	}
+	return true;
+}
+
 void loam_mark_page(struct loam_worker *w, uintptr_t page)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(page));
+	uint64_t size = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	uintptr_t lo = page > span->base ? page : span->base, hi = page + LOAM_PAGE_SIZE;
 	struct loam_words words;
 	uint64_t first, last;
 
-	if (span->scan == LOAM_SCAN_NONE || span->slots == 0 || hi <= span->base)
+	if (hi > span->base + span->slots * size)
+		hi = span->base + span->slots * size;
+	if (span->scan == LOAM_SCAN_NONE || hi <= lo)
 		return;
 	first = loam_span_slot(span, lo);
 	last = loam_span_slot(span, hi - 1);
 	loam_words_begin(&words);
-	for (uint64_t slot = first; slot <= last && slot < span->slots; slot++) {
-		uintptr_t base = span->base + slot * span->slot_bytes,
-			  end = base + span->slot_bytes;
+	if (all_marked(span, first, last) && !single_typed(span)) { /* mostly: they are as one */
+		scan_on(w, &words, span, lo, hi);
+	} else {
+		for (uint64_t slot = first; slot <= last; slot++) {
+			uintptr_t base = span->base + slot * size, end = base + size;
 
-		if (is_scanned(span, slot))
-			scan_on(w, &words, span, base > page ? base : page, end < hi ? end : hi);
+			if (is_scanned(span, slot))
+				scan_on(w, &words, span, base > lo ? base : lo,
+					end < hi ? end : hi);
+		}
 	}
 	mark_found(w, &words);
 }

@@ -339,6 +339,14 @@ static unsigned count_written(struct pass *p, struct loam_paddr table, unsigned 
 	return n;
 }
 
+/* The bits of an entry, a small leaf or a table's, that say where it leads. Entries that differ in nothing else have the same to
+ * tell: seldom is one taken apart. */
+static uint64_t address_bits(const struct loam_mmu *mmu)
+{
+	return loam_pte_table(mmu, loam_paddr(~(LOAM_PAGE_SIZE - 1)), 0) ^
+	       loam_pte_table(mmu, loam_paddr(0), 0);
+}
+
 /* What was written of [va, last], all in one table of level 0. */
 static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr table, uint64_t va,
 		       uint64_t last)
@@ -347,13 +355,19 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 	unsigned i = loam_pt_index(mmu, va, LOAM_LEVEL_PAGE), n;
 	unsigned end = i + (unsigned)((last - va) >> LOAM_PAGE_SHIFT) + 1, out = 0;
 	uint64_t base = va - i * LOAM_PAGE_SIZE;
+	uint64_t matters = ~address_bits(mmu), known = loam_pte_none(LOAM_TAG_NONE);
 
 	p->entries += end - i;
 	while (i < end) {
 		uint64_t pte = loam_pt_load(table, i);
 		uint32_t attr;
 
+		if (((pte ^ known) & matters) == 0) {
+			i++;
+			continue;
+		}
 		if (loam_pte_kind(mmu, pte, LOAM_LEVEL_PAGE) != LOAM_PTE_LEAF) {
+			known = pte;
 			i++;
 			continue;
 		}
@@ -365,6 +379,7 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 				out += tell_run(p, s, table, i, base + i * LOAM_PAGE_SIZE);
 			i += LOAM_CONTIG_ENTRIES;
 		} else if (attr == 0) {
+			known = pte;
 			i++;
 		} else {
 			n = count_written(p, table, i, end);
@@ -392,13 +407,6 @@ static void tell_table(struct pass *p, const struct span *s, const struct loam_p
 		(void)loam_pt_cas(slot->table, slot->index, slot->pte,
 				  loam_pte_table(mmu, table, 0));
 	loam_pt_publish(mmu);
-}
-
-/* The bits of an entry that say where it leads. */
-static uint64_t address_bits(const struct loam_mmu *mmu)
-{
-	return loam_pte_table(mmu, loam_paddr(~(LOAM_PAGE_SIZE - 1)), 0) ^
-	       loam_pte_table(mmu, loam_paddr(0), 0);
 }
 
 /* Has this entry of level 1 nothing to tell? */

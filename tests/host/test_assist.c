@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who allocates amid a cycle does its share: for all that it claims, and also when the limiter has limited. There is no donated
- * time in that.
+ * time here.
  */
 #include "gc/pace.h"
-#include "tests/host/thread_setup.h"
+#include "tests/host/heap_setup.h"
 
 #define LIVE ((size_t)16 << 20)
 
@@ -123,75 +123,12 @@ static void the_limiter_hears_of_time(void **state)
 	down();
 }
 
-static uint64_t rounds;
-
-static void on_stall(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
-		     const struct loam_cycle *c)
-{
-	(void)from_ns;
-	(void)to_ns;
-	if (why == LOAM_STALL_END)
-		rounds = c->rounds;
-}
-
-/* Rounds of a cycle in which 40 pages are written before the first: more than are scanned in one go while others may write. */
-static uint64_t count_rounds(void)
-{
-	struct cell *cell = cells;
-
-	begin();
-	for (unsigned i = 0; i < 40; i++) {
-		cell->words[0] = i;
-		for (unsigned k = 0; k < 4096 / sizeof(*cell); k++)
-			cell = cell->next;
-	}
-	loam_gc_on_stall = on_stall;
-	while (loam_marking()) /* which writes nothing */
-		(void)loam_gc_work(1);
-	loam_gc_on_stall = NULL;
-	return rounds;
-}
-
-static void *be_attached(void *over)
-{
-	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
-
-	attach(thread);
-	__atomic_store_n((bool *)over, false, __ATOMIC_RELEASE);
-	while (!__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE))
-		;
-	CHECK(loam_thread_detach(thread) == LOAM_OK);
-	free(thread);
-	return NULL;
-}
-
-/* While the only thread scans nobody writes: it needs no second round. */
-static void one_round_is_enough_for_one_thread(void **state)
-{
-	pthread_t thread;
-	bool over = true;
-
-	(void)state;
-	NEED_TRACKING();
-	up();
-	assert_int_equal(count_rounds(), 1);
-	assert_int_equal(pthread_create(&thread, NULL, be_attached, &over), 0);
-	while (__atomic_load_n(&over, __ATOMIC_ACQUIRE))
-		;
-	assert_true(count_rounds() >= 2);
-	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
-	pthread_join(thread, NULL);
-	assert_int_equal(failures, 0);
-	down();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test_software(all_kinds_pay),
 		heap_test_software(nobody_pays_for_all),
 		heap_test_software(the_limiter_hears_of_time),
-		heap_test(one_round_is_enough_for_one_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
