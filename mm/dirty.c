@@ -347,6 +347,16 @@ static uint64_t address_bits(const struct loam_mmu *mmu)
 	       loam_pte_table(mmu, loam_paddr(0), 0);
 }
 
+/* Do four entries from `i` on differ from `known` in nothing that matters? */
+static inline bool four_alike(struct loam_paddr table, unsigned i, uint64_t known, uint64_t matters)
+{
+	uint64_t differ = (loam_pt_load(table, i) ^ known) | (loam_pt_load(table, i + 1) ^ known) |
+			  (loam_pt_load(table, i + 2) ^ known) |
+			  (loam_pt_load(table, i + 3) ^ known);
+
+	return (differ & matters) == 0;
+}
+
 /* What was written of [va, last], all in one table of level 0. */
 static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr table, uint64_t va,
 		       uint64_t last)
@@ -359,9 +369,14 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 
 	p->entries += end - i;
 	while (i < end) {
-		uint64_t pte = loam_pt_load(table, i);
+		uint64_t pte;
 		uint32_t attr;
 
+		if (end - i >= 4 && four_alike(table, i, known, matters)) {
+			i += 4;
+			continue;
+		}
+		pte = loam_pt_load(table, i);
 		if (((pte ^ known) & matters) == 0) {
 			i++;
 			continue;
@@ -432,8 +447,13 @@ static unsigned quiet(struct pass *p, const struct loam_ptab_slot *slot, uint64_
 	if (most > LOAM_PT_ENTRIES - slot->index)
 		most = LOAM_PT_ENTRIES - slot->index;
 	for (; n < most; n++) {
-		uint64_t pte = loam_pt_load(slot->table, slot->index + n);
+		uint64_t pte;
 
+		while (most - n >= 4 && four_alike(slot->table, slot->index + n, known, matters))
+			n += 4;
+		if (n == most)
+			break;
+		pte = loam_pt_load(slot->table, slot->index + n);
 		if (((pte ^ known) & matters) == 0)
 			continue;
 		if (!is_quiet(p, pte))
