@@ -11,7 +11,8 @@ Two clocks. "wall" is the host's: whatever the host does beside this is in it. A
 taken off stands still, and if the world is to stop it is waited for: so stops are told with and without that wait, and a second of CPUs
 that only read the clock tells how far it jumps. "insn" counts instructions, one as a nanosecond (QEMU's icount): no noise,
 the same each time, whatever runs beside it, but no caches or TLBs either, and one CPU only: two would take turns, each waiting
-its turn out for the other, so that a stop takes what a turn does.
+its turn out for the other, so that a stop takes what a turn does. There the program counts instead of following links: as much
+to that clock, and ten times as fast.
 """
 import argparse
 import bisect
