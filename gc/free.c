@@ -53,7 +53,7 @@ static const char *judge(struct loam_cache *cache, struct loam_span *span, uintp
 	if ((__atomic_load_n(&span->remote_bits[slot / 64], __ATOMIC_RELAXED) & bit) != 0)
 		return "freed already, and waits for its owner or the sweep";
 	*err = LOAM_BUSY;
-	if (span->special && loam_pin_count((void *)addr) > 0)
+	if (__atomic_load_n(&span->special, __ATOMIC_RELAXED) && loam_pin_count((void *)addr) > 0)
 		return "pinned: loam_unpin comes first";
 	return NULL;
 }
@@ -128,7 +128,7 @@ static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 	} while (owner == 0 && span->magic != 0 && !loam_marking() &&
 		 (loam_central_adopt(cache, span), true));
 	bin = loam_bin_of(cache, span); /* before: the span may be gone afterwards */
-	if (span->special)
+	if (__atomic_load_n(&span->special, __ATOMIC_RELAXED))
 		loam_specials_drop(addr);
 	if (loam_marking()) {
 		err = free_later(bin, span, slot);

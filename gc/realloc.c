@@ -137,7 +137,7 @@ void *loam_realloc(void *p, size_t size)
 			memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
-	if (span->special && must_stay(p))
+	if (__atomic_load_n(&span->special, __ATOMIC_RELAXED) && must_stay(p))
 		return NULL;
 	to = move_large(span, size);
 	if (to != NULL)

@@ -549,7 +549,7 @@ MUTANTS = [
      "\t\tnumber = s->next;\n\t\tpush_locked(s);", "\t\tnumber = s->next;\n\t\ts->next = *from;\n\t\t*from = loam_special_number(s) + 1;",
      "test_special", HOST),
     ("an explicit free leaves finalizers to the sweep", "gc/free.c",
-     "\tif (span->special)\n\t\tloam_specials_drop(addr);\n", "", "test_special", HOST),
+     "\tif (__atomic_load_n(&span->special, __ATOMIC_RELAXED))\n\t\tloam_specials_drop(addr);\n", "", "test_special", HOST),
     ("weak pointers are read before the sweep that clears them", "gc/weak.c",
      "\tloam_sweep_ensure(cache, loam_span_at_page(loam_page_index(*object)));\n", "", "test_special", HOST),
     ("what a weak pointer gives while marking is not marked", "gc/weak.c",
