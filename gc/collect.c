@@ -32,7 +32,7 @@
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES  ((uint64_t)16 << 10)   /* scanned between two looks at the clock */
+#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)256 << 10)  /* scanned in the last stop before it is given up */

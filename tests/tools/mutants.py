@@ -270,7 +270,7 @@ MUTANTS = [
     ("small slots that were used are not zeroed", "gc/alloc.c",
      "0, run * bin->slot_bytes);", "0, 0);", "test_heap", HOST),
     ("what is pinned can be freed", "gc/free.c",
-     "\tif (span->special && loam_pin_count(", "\tif (false && loam_pin_count(", "objects", HOST),
+     "\tif (__atomic_load_n(&span->special, __ATOMIC_RELAXED) && loam_pin_count(", "\tif (false && loam_pin_count(", "objects", HOST),
     ("an interior pointer can be freed", "gc/free.c",
      "\tif (addr != span->base + slot * span->slot_bytes)\n", "\tif (false)\n", "test_heap", HOST),
     ("pages that had memory are taken for zero", "gc/pageheap.c",
