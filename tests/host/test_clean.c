@@ -145,19 +145,6 @@ static uint64_t count_rounds(void)
 	return rounds;
 }
 
-static void *be_attached(void *over)
-{
-	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
-
-	attach(thread);
-	__atomic_store_n((bool *)over, false, __ATOMIC_RELEASE);
-	while (!__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE))
-		;
-	CHECK(loam_thread_detach(thread) == LOAM_OK);
-	free(thread);
-	return NULL;
-}
-
 /* While the only thread scans nobody writes: it needs no second round. */
 static void one_round_is_enough_for_one_thread(void **state)
 {

@@ -568,20 +568,6 @@ static void stores_of_all_kinds(void **state)
 	down();
 }
 
-static void *be_attached(void *arg)
-{
-	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
-	bool *over = arg;
-
-	attach(thread);
-	__atomic_store_n(over, false, __ATOMIC_RELEASE);
-	while (!__atomic_load_n(over, __ATOMIC_ACQUIRE))
-		;
-	assert_int_equal(loam_thread_detach(thread), LOAM_OK);
-	free(thread);
-	return NULL;
-}
-
 static bool alone(void)
 {
 	static const uint32_t never;

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static unsigned failures; /* atomic */
 
@@ -27,6 +28,20 @@ static inline void attach(struct loam_thread *thread)
 	pthread_attr_getstack(&attr, &low, &size);
 	pthread_attr_destroy(&attr);
 	CHECK(loam_thread_attach(thread, (char *)low + size) == LOAM_OK);
+}
+
+/* A thread that is attached from when it makes *over false until somebody makes it true again. */
+__attribute__((unused)) static void *be_attached(void *over)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	attach(thread);
+	__atomic_store_n((bool *)over, false, __ATOMIC_RELEASE);
+	while (!__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE))
+		;
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
 }
 
 #endif
