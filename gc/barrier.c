@@ -19,7 +19,8 @@
  *
  * A thread can be stopped at any instruction of loam_store. If marking begins there, between the look at the
  * flag and the store, the value that is overwritten without a note is in a register, and so found among
- * the roots. Once it has seen the flag, the thread is inside to the store's end.
+ * the roots. Once it has seen the flag, the thread is inside to the store's end. The audit would take that store for one
+ * past the barrier; so with an audit a thread is always inside while it stores.
  * Model: tests/model/hybrid.pml. References: Yuasa, "Real-time garbage collection on general-purpose machines"; Go proposal 17503.
  */
 #include "gc/check.h"
@@ -30,7 +31,19 @@ void *memset(void *dst, int c, size_t n);
 
 #define CHUNK ((size_t)64 << 10) /* zeroed without a look whether to stop */
 
+enum {
+	NOTES = 1, /* what is overwritten is noted */
+	AUDIT = 2, /* no store goes by without a call, even while nothing is noted */
+};
+
 uint32_t loam_barrier_on; /* stopped to write; atomic */
+
+void loam_barrier_set(bool notes)
+{
+	uint32_t on = (notes ? NOTES : 0) | (loam_audit_on() ? AUDIT : 0);
+
+	__atomic_store_n(&loam_barrier_on, on, __ATOMIC_RELAXED);
+}
 
 void loam_notes_flush(struct loam_cache *cache)
 {
@@ -50,7 +63,7 @@ static void note(struct loam_cache *cache, uintptr_t value)
 
 static bool noting(void)
 {
-	return __atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) != 0;
+	return (__atomic_load_n(&loam_barrier_on, __ATOMIC_RELAXED) & NOTES) != 0;
 }
 
 void loam_store_noted(void *slot, void *value)

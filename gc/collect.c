@@ -172,8 +172,7 @@ static void begin_stopped(void *arg, const void *sp)
 	loam_audit_begin();
 	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->busy, true, __ATOMIC_RELAXED);
-	if (h->barrier == LOAM_BARRIER_SOFTWARE)
-		__atomic_store_n(&loam_barrier_on, loam_audit_on() ? 2 : 1, __ATOMIC_RELAXED);
+	loam_barrier_set(h->barrier == LOAM_BARRIER_SOFTWARE);
 }
 
 static void end_thread(struct loam_cache *t)
@@ -198,7 +197,7 @@ static void end_marking(const void *sp)
 	if (LOAM_DEBUG >= 3)
 		loam_mark_check();
 	loam_audit_end();
-	__atomic_store_n(&loam_barrier_on, 0, __ATOMIC_RELAXED);
+	loam_barrier_set(false);
 	__atomic_store_n(&h->phase, LOAM_PHASE_OFF, __ATOMIC_RELAXED);
 	for (struct loam_cache *t = h->threads; t != NULL; t = t->next)
 		end_thread(t);

@@ -255,6 +255,8 @@ static inline bool loam_sweep_pending(void)
 }
 
 /* ---- barrier.c ---- */
+/* From now, what is overwritten is noted, or is not. Stopped, or nobody stores yet. */
+void loam_barrier_set(bool notes);
 /* Mark what a thread has noted. Inside, or stopped. */
 void loam_notes_flush(struct loam_cache *cache);
 

@@ -117,7 +117,6 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 	if (h->initialised)
 		return LOAM_EXIST;
 	loam_sizeclass_init();
-	loam_barrier_on = 0; /* the last heap may have ended while it marked */
 	*h = (struct loam_heap){
 		.percent = config->gc_percent != 0 ? config->gc_percent : 100,
 		.limit = UINT64_MAX,
@@ -129,6 +128,7 @@ enum loam_err loam_gc_init(const struct loam_config *config)
 		.start_ns = loam_host_now_ns(),
 	};
 	loam_audit_want(config->audit);
+	loam_barrier_set(false); /* the last heap may have ended while it marked */
 	err = reserve_heap(h);
 	if (err != LOAM_OK)
 		return err;

@@ -173,7 +173,7 @@ enum loam_barrier {
 	LOAM_BARRIER_STOP,
 };
 
-/* Not 0 while loam_store has to do more than store where a pointer was; 2: in any case. loam's alone. */
+/* Not 0 while loam_store has to do more than store where a pointer was; above 1: in any case. loam's alone. */
 extern uint32_t loam_barrier_on;
 void loam_store_noted(void *slot, void *value);
 

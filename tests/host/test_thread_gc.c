@@ -9,6 +9,9 @@
 #include "tests/host/thread_setup.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define MUTATORS 3
 #define DONORS	 2
@@ -200,6 +203,66 @@ static void graphs_survive_marking(void **state)
 	assert_true(stats.heap_objects < 40);
 }
 
+static struct {
+	void **slot; /* in a page of its own */
+	enum { NOWHERE, AMID, BEGUN } state;
+} store;
+
+/* Whoever is to write to the slot waits here: till marking has begun, or is found to wait for the store's end. */
+static void on_write(int sig)
+{
+	(void)sig;
+	__atomic_store_n(&store.state, AMID, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < 1000 && __atomic_load_n(&store.state, __ATOMIC_ACQUIRE) != BEGUN;
+	     i++)
+		usleep(100);
+	mprotect(store.slot, LOAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
+}
+
+static void *begin_amid(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	(void)unused;
+	attach(thread);
+	while (__atomic_load_n(&store.state, __ATOMIC_ACQUIRE) != AMID)
+		sched_yield();
+	begin_cycle();
+	__atomic_store_n(&store.state, BEGUN, __ATOMIC_RELEASE);
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+/* Had loam_store asked, and not stored yet, when marking began, then it did no wrong: the audit must not tell it. */
+static void marking_begins_amid_a_store(void **state)
+{
+	struct sigaction old, act = {.sa_handler = on_write};
+	struct loam_gc_audit audit;
+	pthread_t thread;
+
+	(void)state;
+	failures = 0;
+	assert_int_equal(loam_root_add(slots, slots + MUTATORS), LOAM_OK);
+	slots[0][0] = loam_alloc(4 * LOAM_PAGE_SIZE);
+	store.slot = (void **)slots[0][0] + LOAM_PAGE_SIZE / sizeof(void *);
+	store.state = NOWHERE;
+	*store.slot = slots[0][0];
+	assert_int_equal(pthread_create(&thread, NULL, begin_amid, NULL), 0);
+	sigaction(SIGSEGV, &act, &old);
+	assert_int_equal(mprotect(store.slot, LOAM_PAGE_SIZE, PROT_READ), 0);
+	loam_store(store.slot, NULL);
+	sigaction(SIGSEGV, &old, NULL);
+	pthread_join(thread, NULL);
+	loam_gc();
+	assert_int_equal(failures, 0);
+	loam_gc_audit_read(&audit);
+	assert_int_equal(audit.missed, 0);
+	assert_true(audit.cycles > 0 || !loam_audit_on());
+	assert_int_equal(loam_root_remove(slots, slots + MUTATORS), LOAM_OK);
+	memset(slots, 0, sizeof(slots));
+}
+
 /* What one thread allocates another frees, while yet others sweep. */
 static void *pass_on(void *arg)
 {
@@ -274,6 +337,8 @@ int main(void)
 		heap_test(graphs_survive_marking),
 		heap_test_software(graphs_survive_marking),
 		cmocka_unit_test_setup_teardown(graphs_survive_marking, heap_up_audit, heap_down),
+		cmocka_unit_test_setup_teardown(marking_begins_amid_a_store, heap_up_audit,
+						heap_down),
 		heap_test(frees_by_others_and_sweeps),
 		heap_test_software(frees_by_others_and_sweeps),
 	};
