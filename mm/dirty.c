@@ -347,13 +347,18 @@ static uint64_t address_bits(const struct loam_mmu *mmu)
 	       loam_pte_table(mmu, loam_paddr(0), 0);
 }
 
-/* Do four entries from `i` on differ from `known` in nothing that matters? */
-static inline bool four_alike(struct loam_paddr table, unsigned i, uint64_t known, uint64_t matters)
-{
-	uint64_t differ = (loam_pt_load(table, i) ^ known) | (loam_pt_load(table, i + 1) ^ known) |
-			  (loam_pt_load(table, i + 2) ^ known) |
-			  (loam_pt_load(table, i + 3) ^ known);
+#define TOGETHER 8u /* entries that are compared at once */
 
+/* Do so many entries from `i` on differ from `known` in nothing that matters? */
+static inline bool alike(struct loam_paddr table, uint64_t i, uint64_t known, uint64_t matters)
+{
+	/* so a loop has one address that moves */
+	struct loam_paddr at = loam_paddr(table.raw + i * sizeof(known));
+	uint64_t differ = 0;
+
+#pragma GCC unroll 8
+	for (unsigned n = 0; n < TOGETHER; n++)
+		differ |= loam_pt_load(at, n) ^ known;
 	return (differ & matters) == 0;
 }
 
@@ -372,8 +377,8 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 		uint64_t pte;
 		uint32_t attr;
 
-		if (end - i >= 4 && four_alike(table, i, known, matters)) {
-			i += 4;
+		if (end - i >= TOGETHER && alike(table, i, known, matters)) {
+			i += TOGETHER;
 			continue;
 		}
 		pte = loam_pt_load(table, i);
@@ -436,32 +441,35 @@ static bool is_quiet(const struct pass *p, uint64_t pte)
 
 /*
  * How many entries of level 1, from the one in `slot` on and in its table, have nothing to tell; at most `most`. A
- * stop waits for this, so it is one loop that seldom takes an entry apart: mostly the next one differs from the last in
- * nothing but where it leads.
+ * stop waits for this, so it is one loop that seldom takes an entry apart: mostly the next one differs from one of the last two
+ * kinds, tables and huge leaves, in nothing but where it leads.
  */
 static unsigned quiet(struct pass *p, const struct loam_ptab_slot *slot, uint64_t most)
 {
-	uint64_t matters = ~address_bits(p->pt->mmu), known = loam_pte_none(LOAM_TAG_NONE);
-	unsigned n = 0;
+	uint64_t matters = ~address_bits(p->pt->mmu);
+	uint64_t known = loam_pte_none(LOAM_TAG_NONE), before = known, n = 0, end;
 
 	if (most > LOAM_PT_ENTRIES - slot->index)
 		most = LOAM_PT_ENTRIES - slot->index;
-	for (; n < most; n++) {
-		uint64_t pte;
-
-		while (most - n >= 4 && four_alike(slot->table, slot->index + n, known, matters))
-			n += 4;
-		if (n == most)
-			break;
-		pte = loam_pt_load(slot->table, slot->index + n);
-		if (((pte ^ known) & matters) == 0)
+	while (n < most) {
+		if (most - n >= TOGETHER && alike(slot->table, slot->index + n, known, matters)) {
+			n += TOGETHER;
 			continue;
-		if (!is_quiet(p, pte))
-			break;
-		known = pte;
+		}
+		for (end = most - n < TOGETHER ? most : n + TOGETHER; n < end; n++) {
+			uint64_t pte = loam_pt_load(slot->table, slot->index + (unsigned)n);
+
+			if (((pte ^ known) & matters) == 0)
+				continue;
+			if (((pte ^ before) & matters) != 0 && !is_quiet(p, pte))
+				goto out;
+			before = known;
+			known = pte;
+		}
 	}
+out:
 	p->entries += n;
-	return n;
+	return (unsigned)n;
 }
 
 /* From `va` on: one entry of level 1 (or a leaf of 1 GiB) that has something to tell, or STEP that have not; a
