@@ -13,7 +13,7 @@
  * The comparison is exact, for nothing is freed or used anew while marking goes on ([SWEEP-2]): an address means the same
  * object at both ends. Objects younger than that are black, and need no barrier; so they are exempt, with the slots that were
  * claimed for them already. What loam itself writes to an old object goes by the barrier (realloc.c), and what
- * it hands out is zero from the start (heap.exact).
+ * it hands out is zero from the start (heap.exact). A store is before the copy or after it, never under way: barrier.c.
  *
  * What is a pointer: in a typed object the type tells. In an untyped one any word is, if its old value or its new one is the
  * address of an object: so a number that looks like one can be a false alarm, as it can keep garbage.
