@@ -10,10 +10,12 @@
  * Three colours: white is not marked; grey is marked and waits (work.c); black is marked, and scanned or about to be.
  * Slots claimed while marking goes on are black from the start (loam_mark_claimed).
  *
- * There is no recursion. A span with marked objects that were not scanned waits, once, however
- * many they are; when its turn comes, all of them are scanned in the order of memory: so pages are visited
- * few times and for many objects (the idea of Go's Green Tea collector). Objects of 16 bytes and large ones wait on a
- * stack, large ones a piece at a time. When the stacks are full, the object is marked all the same and its span
+ * There is no recursion. What is marked waits in one of two ways. A span with marked objects that were not scanned waits, once,
+ * however many they are; when its turn comes, all of them are scanned in the order of memory: so pages are visited few
+ * times and for many objects (the idea of Go's Green Tea collector). And single objects wait on a stack, the last first: those of 16
+ * bytes, large ones, a piece at a time, and those of the span that is being scanned (near.h), so that what leads from one to the next
+ * and was made in a row costs no turn each. Where pointers lead anywhere it is spans that wait, where they
+ * lead nearby it is objects. When the stacks are full, the object is marked all the same and its span
  * flagged; once nothing waits, the marked objects of flagged spans are scanned again, until no flag
  * is left. Every round marks at least one new object or ends, so it terminates.
  *
@@ -29,29 +31,19 @@
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */
 #include "gc/mark.h"
+#include "gc/near.h"
 #include "gc/words.h"
 
-#define AHEAD	 32u
-#define TOGETHER 8u	    /* objects */
+#define BATCHES	 4u	    /* of single objects that were asked for, */
+#define TOGETHER 16u	    /* so many each */
+#define SOON	 32u	    /* objects of a span that were asked for */
 #define PIECE	 4096u	    /* bytes of a root range or a large object */
 #define MANY	 UINT32_MAX /* of a span's `queue`: more than one slot, or nobody knows */
+_Static_assert(2 * TOGETHER <= LOAM_WORDS_FOUND, "a batch's words have room");
 
 static bool overflowed; /* atomic */
 
 /* ---- one word ---- */
-
-/* Set bits that others may set too; returns what was there. */
-static inline uint64_t set_bits(const struct loam_worker *w, uint64_t *word, uint64_t bits)
-{
-	uint64_t was;
-
-	/* seq_cst: before `queue` is looked at */
-	if (w == NULL || !w->solo)
-		return __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
-	was = __atomic_load_n(word, __ATOMIC_RELAXED); /* [WORK-3] */
-	__atomic_store_n(word, was | bits, __ATOMIC_RELAXED);
-	return was;
-}
 
 static inline void enqueue(struct loam_worker *w, struct loam_span *span, uint64_t slot)
 {
@@ -103,7 +95,8 @@ mark_word(struct loam_worker *w, uintptr_t word)
 		return span;
 	marks = &span->bits[slot / 64].mark;
 	if ((__atomic_load_n(marks, __ATOMIC_RELAXED) & bit) != 0 ||
-	    !loam_span_slot_used(span, slot) || (set_bits(w, marks, bit) & bit) != 0)
+	    !loam_span_slot_used(span, slot) ||
+	    (loam_mark_set_bits(marks, bit, w != NULL && w->solo) & bit) != 0)
 		return span;
 	bytes = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	if (w != NULL)
@@ -130,151 +123,178 @@ void loam_mark_shade(struct loam_worker *w, uintptr_t word)
 
 /* ---- memory ---- */
 
-/* What was found there is marked. */
-static __attribute__((noinline)) void mark_found(struct loam_worker *w, struct loam_words *words)
+/* A scan: whose it is, what was found, and what is nearby. */
+struct scan {
+	struct loam_worker *w;
+	struct loam_near home; /* the batched span that was scanned last */
+	struct loam_near
+		granules; /* the untyped span of 16-byte objects that was pointed to last */
+	struct loam_words words;
+};
+
+static void begin(struct scan *s, struct loam_worker *w)
 {
-	for (unsigned i = 0; i < words->count; i++)
-		mark_word(w, words->found[i]);
-	words->count = 0;
+	s->w = w;
+	s->home = s->granules = (struct loam_near){0};
+	loam_words_begin(&s->words);
+}
+
+static inline __attribute__((always_inline)) void mark_words(struct scan *s, bool solo)
+{
+	const uintptr_t *word = s->words.found, *end = word + s->words.count;
+	struct loam_worker *w = s->w;
+	bool room = w->object_most - w->object_count >= s->words.count;
+
+	while (word < end) {
+		if (room && loam_near_has(&s->granules, *word)) {
+			word = loam_near_mark(&s->granules, w, word, end, solo, true);
+		} else if (room && loam_near_has(&s->home, *word)) {
+			word = loam_near_mark(&s->home, w, word, end, solo, false);
+		} else {
+			const struct loam_span *span = mark_word(w, *word++);
+
+			if (span->slot_bytes == LOAM_GRANULE && span->scan == LOAM_SCAN_WORDS)
+				s->granules = loam_near_of(span);
+		}
+	}
+}
+
+/* What was found is marked. */
+static __attribute__((noinline)) void mark_found(struct scan *s)
+{
+	if (s->w->solo)
+		mark_words(s, true);
+	else
+		mark_words(s, false);
+	s->words.count = 0;
 }
 
 /* Words of [lo, hi), a chunk at most, of an object of the span; or of a root or a stack: then it is NULL. */
-static inline __attribute__((always_inline)) void scan_chunk(struct loam_worker *w,
-							     struct loam_words *words,
-							     const struct loam_span *span,
-							     uintptr_t lo, uintptr_t hi)
+static inline __attribute__((always_inline)) void
+scan_chunk(struct scan *s, const struct loam_span *span, uintptr_t lo, uintptr_t hi)
 {
-	if (__builtin_expect(loam_words_full(words), 0))
-		mark_found(w, words);
+	if (__builtin_expect(loam_words_full(&s->words), 0))
+		mark_found(s);
 	if (span != NULL && span->scan == LOAM_SCAN_TYPED)
-		loam_words_read_typed(words, span, lo, hi);
+		loam_words_read_typed(&s->words, span, lo, hi);
 	else
-		loam_words_read(words, lo, hi);
+		loam_words_read(&s->words, lo, hi);
 }
 
 /* The same of any length. */
-static void scan_on(struct loam_worker *w, struct loam_words *words, const struct loam_span *span,
-		    uintptr_t lo, uintptr_t hi)
+static void scan_on(struct scan *s, const struct loam_span *span, uintptr_t lo, uintptr_t hi)
 {
-	w->scanned_bytes += hi - lo;
+	s->w->scanned_bytes += hi - lo;
 	for (; hi - lo > LOAM_WORDS_CHUNK; lo += LOAM_WORDS_CHUNK)
-		scan_chunk(w, words, span, lo, lo + LOAM_WORDS_CHUNK);
-	scan_chunk(w, words, span, lo, hi);
+		scan_chunk(s, span, lo, lo + LOAM_WORDS_CHUNK);
+	scan_chunk(s, span, lo, hi);
 }
 
 static void scan_part(struct loam_worker *w, const struct loam_span *span, uintptr_t lo,
 		      uintptr_t hi)
 {
-	struct loam_words words;
+	struct scan s;
 
-	loam_words_begin(&words);
-	scan_on(w, &words, span, lo, hi);
-	mark_found(w, &words);
+	begin(&s, w);
+	scan_on(&s, span, lo, hi);
+	mark_found(&s);
 }
 
 /* ---- objects that wait ---- */
 
-/* A piece of a large object; the rest of it waits anew, for anybody. */
-static void scan_piece(struct loam_worker *w, uintptr_t at)
+/* One whose span knows how it is scanned. Of a large one a piece; the rest waits anew, for anybody. */
+static void scan_single(struct scan *s, uintptr_t at)
 {
 	struct loam_span *span = loam_span_at_page(loam_page_index(at));
-	uintptr_t end = span->base + __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
+	uintptr_t size = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED), end;
 
-	if (end - at > PIECE) {
-		end = at + PIECE;
-		if (!loam_work_put_object(w, end))
-			flag(span);
+	if (span->magic != 0) {
+		if (s->home.base != span->base)
+			s->home = loam_near_of(span);
+		end = at + size;
+	} else {
+		end = span->base + size;
+		if (end - at > PIECE) {
+			end = at + PIECE;
+			if (!loam_work_put_object(s->w, end))
+				flag(span);
+		}
 	}
-	scan_part(w, span, at, end);
+	scan_on(s, span, at, end);
 }
 
-/* The span of 16-byte objects without types that was seen last: most point to others nearby. */
-struct nearby {
-	uintptr_t base;
-	uint64_t bytes; /* 0: none was seen */
-	struct loam_slot_bits *bits;
+/* Single objects that were asked for. */
+struct batch {
+	unsigned count;
+	uintptr_t tags; /* those that all of them have */
+	uintptr_t single[TOGETHER];
 };
 
-static inline void mark_far(struct loam_worker *w, uintptr_t word, struct nearby *near)
+/* The last ones that wait: so that their memory is on the way while others are scanned. */
+static inline void ask(struct loam_worker *w, struct batch *b)
 {
-	const struct loam_span *span = mark_word(w, word);
+	unsigned count = w->object_count < TOGETHER ? w->object_count : TOGETHER;
+	const uintptr_t *from = &w->object[w->object_count - count];
+	uintptr_t tags = LOAM_WORDS_BOTH;
 
-	if (span->slot_bytes == LOAM_GRANULE && span->scan == LOAM_SCAN_WORDS &&
-	    !__atomic_load_n(&span->keys, __ATOMIC_RELAXED))
-		*near = (struct nearby){span->base, (uint64_t)span->slots * LOAM_GRANULE,
-					span->bits};
+	LOAM_ASSERT(w->object_count <= w->object_most);
+	for (size_t i = 0; i < count; i++) {
+		__builtin_prefetch((void *)from[i]);
+		tags &= b->single[i] = from[i];
+	}
+	w->object_count -= count;
+	b->count = count;
+	b->tags = tags;
 }
 
-/* mark_word, knowing the span. */
-static inline void mark_near(struct loam_worker *w, uintptr_t word, struct nearby *near)
+/* Scan those that were asked for. */
+static inline void scan_batch(struct scan *s, const struct batch *b)
 {
-	uint64_t slot = (word - near->base) / LOAM_GRANULE, bit = (uint64_t)1 << (slot % 64);
-	uint64_t *marks, was;
-
-	if (__builtin_expect(word - near->base >= near->bytes || w->object_count >= w->object_most,
-			     0)) {
-		mark_far(w, word, near);
+	if (__builtin_expect(b->tags == LOAM_WORDS_BOTH, 1)) {
+		loam_words_read_singles(&s->words, b->single, b->count);
+		s->w->scanned_bytes += b->count * LOAM_GRANULE;
 		return;
 	}
-	marks = &near->bits[slot / 64].mark;
-	was = __atomic_load_n(marks, __ATOMIC_RELAXED);
-	if ((was & bit) != 0 ||
-	    (__atomic_load_n(&near->bits[slot / 64].alloc, __ATOMIC_ACQUIRE) & bit) == 0)
-		return;
-	if (w->solo)
-		__atomic_store_n(marks, was | bit, __ATOMIC_RELAXED); /* [WORK-3] */
-	else if ((set_bits(w, marks, bit) & bit) != 0)
-		return;
-	w->marked_bytes += LOAM_GRANULE;
-	word = loam_align_down(word, LOAM_GRANULE);
-	w->object[w->object_count++] = word | LOAM_WORDS_BOTH;
-}
+	for (unsigned i = 0; i < b->count; i++) {
+		uintptr_t single = b->single[i], bytes = loam_words_bytes(single);
 
-/* Scan these. */
-static inline void scan_singles(struct loam_worker *w, struct nearby *near, const uintptr_t *single,
-				unsigned count)
-{
-	struct loam_words words;
-
-	loam_words_begin(&words);
-	for (unsigned i = 0; i < count; i++) {
-		if (__builtin_expect((single[i] & LOAM_WORDS_BOTH) != 0, 1)) {
-			loam_words_read_single(&words, single[i]);
-			w->scanned_bytes += LOAM_GRANULE;
+		if (bytes == 0) {
+			scan_single(s, single);
+			continue;
+		}
+		s->w->scanned_bytes += bytes;
+		if (__builtin_expect(loam_words_full(&s->words), 0))
+			mark_found(s);
+		if (bytes == LOAM_GRANULE) {
+			loam_words_read_single(&s->words, single);
 		} else {
-			scan_piece(w, single[i]);
+			single = loam_align_down(single, LOAM_GRANULE);
+			loam_words_read(&s->words, single, single + bytes);
 		}
 	}
-	for (unsigned i = 0; i < words.count; i++)
-		mark_near(w, words.found[i], near);
 }
 
-/* Single objects, until none waits here or it is enough. Each is asked for some objects before its turn, so that its
- * memory is on the way while others are scanned. */
-static void drain_objects(struct loam_worker *w)
+/* Single objects, until none waits here or it is enough; what was found before is marked first. Each is asked for three batches
+ * before its turn. */
+static void drain_objects(struct scan *s)
 {
-	uintptr_t ahead[AHEAD];
-	unsigned first = 0, asked = 0; /* ahead[first] and so many behind it, round and round */
-	struct nearby near = {0};
+	struct batch batch[BATCHES], *b = batch;
+	struct loam_worker *w = s->w;
 
+	for (unsigned i = 0; i < BATCHES; i++)
+		batch[i].count = 0;
 	for (;;) {
-		unsigned count = w->object_count < AHEAD - asked ? w->object_count : AHEAD - asked;
-
-		if (loam_mark_enough(w))
-			count = 0;
-		for (; count > 0; count--) {
-			uintptr_t single = w->object[--w->object_count];
-
-			__builtin_prefetch((void *)single);
-			ahead[(first + asked++) % AHEAD] = single;
+		mark_found(s);
+		/* fill up, as far as the one that was filled first */
+		for (unsigned i = 0; i < BATCHES && b->count == 0; i++) {
+			if (w->object_count > 0 && !loam_mark_enough(w))
+				ask(w, b);
+			b = b + 1 < batch + BATCHES ? b + 1 : batch;
 		}
-		if (asked == 0)
+		if (b->count == 0)
 			return;
-		count = asked < TOGETHER ? asked : TOGETHER;
-		scan_singles(w, &near, &ahead[first], count);
-		asked -= count;
-		/* fewer than TOGETHER were the last: so those that follow lie in a row */
-		first = asked == 0 ? 0 : (first + count) % AHEAD;
+		scan_batch(s, b);
+		b->count = 0;
 	}
 }
 
@@ -311,17 +331,15 @@ static inline void ask_for(const struct loam_span *span, uint64_t slot)
 		__builtin_prefetch((void *)(at + i));
 }
 
-static void scan_waiting(struct loam_worker *w, const struct loam_span *span, uint32_t word,
+static void scan_waiting(struct scan *s, const struct loam_span *span, uint32_t word,
 			 uint64_t waiting)
 {
 	uint64_t asked = waiting, size = span->slot_bytes;
 	uintptr_t base = span->base + (uintptr_t)word * 64 * size;
-	struct loam_words words;
 
-	loam_words_begin(&words);
 	if (size <= LOAM_WORDS_CHUNK)
-		w->scanned_bytes += loam_popcount(waiting) * size;
-	for (unsigned i = 0; i < AHEAD && asked != 0; i++, asked &= asked - 1)
+		s->w->scanned_bytes += loam_popcount(waiting) * size;
+	for (unsigned i = 0; i < SOON && asked != 0; i++, asked &= asked - 1)
 		ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
 	for (; waiting != 0; waiting &= waiting - 1) {
 		uintptr_t at = base + (unsigned)__builtin_ctzll(waiting) * size;
@@ -330,28 +348,28 @@ static void scan_waiting(struct loam_worker *w, const struct loam_span *span, ui
 			ask_for(span, word * 64 + (unsigned)__builtin_ctzll(asked));
 		asked &= asked - 1;
 		if (size <= LOAM_WORDS_CHUNK)
-			scan_chunk(w, &words, span, at, at + size);
+			scan_chunk(s, span, at, at + size);
 		else
-			scan_on(w, &words, span, at, at + size);
+			scan_on(s, span, at, at + size);
 	}
-	mark_found(w, &words);
 }
 
-/* Scan what is marked in the span and was not scanned yet, upwards through memory. */
-static void scan_span(struct loam_worker *w, struct loam_span *span)
+/* Scan what is marked in the span and was not scanned yet, upwards through memory. What was found last is not marked yet. */
+static void scan_span(struct scan *s, struct loam_span *span)
 {
 	/* seq_cst: before the mark bits are read; what is marked meanwhile is for the next turn */
 	uint32_t queue = __atomic_exchange_n(&span->queue, 0, __ATOMIC_SEQ_CST);
 	uint64_t *scanned = loam_span_scan_bits(span);
 	bool some = false;
 
+	s->home = loam_near_of(span);
 	if (queue != MANY) {
 		uint64_t slot = queue - 1, bit = (uint64_t)1 << (slot % 64);
 
 		/* [MARK-2] */
-		if ((set_bits(w, &scanned[slot / 64], bit) & bit) == 0)
-			scan_part(w, span, span->base + slot * span->slot_bytes,
-				  span->base + (slot + 1) * span->slot_bytes);
+		if ((loam_mark_set_bits(&scanned[slot / 64], bit, s->w->solo) & bit) == 0)
+			scan_on(s, span, span->base + slot * span->slot_bytes,
+				span->base + (slot + 1) * span->slot_bytes);
 		return;
 	}
 	for (uint32_t i = 0; i < loam_span_words(span); i++) {
@@ -361,14 +379,14 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 		if (waiting == 0)
 			continue;
 		/* the rest waits again; but never all of it, or a busy stopper could keep it waiting for ever */
-		if (some && loam_mark_enough(w)) {
+		if (some && loam_mark_enough(s->w)) {
 			if (__atomic_exchange_n(&span->queue, MANY, __ATOMIC_SEQ_CST) == 0)
-				loam_work_put_span(w, loam_span_number(span));
+				loam_work_put_span(s->w, loam_span_number(span));
 			return;
 		}
 		waiting &=
 			~__atomic_fetch_or(&scanned[i], waiting, __ATOMIC_RELAXED); /* [MARK-2] */
-		scan_waiting(w, span, i, waiting);
+		scan_waiting(s, span, i, waiting);
 		some = true;
 	}
 }
@@ -376,10 +394,12 @@ static void scan_span(struct loam_worker *w, struct loam_span *span)
 /* Single objects first, everybody's: the longer a span waits, the more of it is scanned at once. */
 bool loam_mark_drain(struct loam_worker *w)
 {
+	struct scan s;
 	uint32_t number;
 
+	begin(&s, w);
 	for (;;) {
-		drain_objects(w);
+		drain_objects(&s);
 		if (loam_mark_enough(w))
 			return true;
 		if (loam_work_get_objects(w))
@@ -387,7 +407,7 @@ bool loam_mark_drain(struct loam_worker *w)
 		number = loam_work_get_span(w);
 		if (number == 0)
 			return false;
-		scan_span(w, loam_span_record(number));
+		scan_span(&s, loam_span_record(number));
 	}
 }
 
@@ -445,7 +465,7 @@ void loam_mark_page(struct loam_worker *w, uintptr_t page)
 	struct loam_span *span = loam_span_at_page(loam_page_index(page));
 	uint64_t size = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
 	uintptr_t lo = page > span->base ? page : span->base, hi = page + LOAM_PAGE_SIZE;
-	struct loam_words words;
+	struct scan s;
 	uint64_t first, last;
 
 	if (hi > span->base + span->slots * size)
@@ -454,19 +474,18 @@ void loam_mark_page(struct loam_worker *w, uintptr_t page)
 		return;
 	first = loam_span_slot(span, lo);
 	last = loam_span_slot(span, hi - 1);
-	loam_words_begin(&words);
+	begin(&s, w);
 	if (all_marked(span, first, last) && !single_typed(span)) { /* mostly: they are as one */
-		scan_on(w, &words, span, lo, hi);
+		scan_on(&s, span, lo, hi);
 	} else {
 		for (uint64_t slot = first; slot <= last; slot++) {
 			uintptr_t base = span->base + slot * size, end = base + size;
 
 			if (is_scanned(span, slot))
-				scan_on(w, &words, span, base > lo ? base : lo,
-					end < hi ? end : hi);
+				scan_on(&s, span, base > lo ? base : lo, end < hi ? end : hi);
 		}
 	}
-	mark_found(w, &words);
+	mark_found(&s);
 }
 
 /* Scan the marked objects of a span whose turn was lost. */

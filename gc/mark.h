@@ -22,6 +22,19 @@ static inline bool loam_mark_is(uintptr_t object)
 	return loam_span_slot_marked(span, slot);
 }
 
+/* Set bits that others may set too, unless `solo` ([WORK-3]); returns what was there. */
+static inline uint64_t loam_mark_set_bits(uint64_t *word, uint64_t bits, bool solo)
+{
+	uint64_t was;
+
+	/* seq_cst: before `queue` is looked at; partner: scan_span */
+	if (!solo)
+		return __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+	was = __atomic_load_n(word, __ATOMIC_RELAXED);
+	__atomic_store_n(word, was | bits, __ATOMIC_RELAXED);
+	return was;
+}
+
 /* Mark the object that `word` points to, if it does. */
 void loam_mark_shade(struct loam_worker *w, uintptr_t word);
 /* Mark what the object at `base` points to, but not itself. */

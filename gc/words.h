@@ -101,11 +101,30 @@ LOAM_NO_SANITIZE static inline void loam_words_read_typed(struct loam_words *w,
 	w->count = n;
 }
 
-/* How an object of 16 bytes that waits by itself is written down: its address, and which of its two words may be pointers. Of
- * any other, neither. */
-#define LOAM_WORDS_FIRST  ((uintptr_t)1)
-#define LOAM_WORDS_SECOND ((uintptr_t)2)
-#define LOAM_WORDS_BOTH	  (LOAM_WORDS_FIRST | LOAM_WORDS_SECOND)
+/*
+ * How an object that waits by itself is written down: its address, and in the lower bits which of its words may be pointers. Of
+ * 16 bytes: the first, the second or both. Others up to a chunk, all of them: how many granules, less one. 0: its span knows.
+ */
+#define LOAM_WORDS_FIRST  ((uintptr_t)13)
+#define LOAM_WORDS_SECOND ((uintptr_t)14)
+#define LOAM_WORDS_BOTH	  ((uintptr_t)15)
+_Static_assert(LOAM_WORDS_CHUNK / LOAM_GRANULE - 1 < LOAM_WORDS_FIRST, "a chunk has a code");
+
+/* Of an untyped object of so many, more than 16. */
+static inline uintptr_t loam_words_code(uint64_t bytes)
+{
+	return bytes > LOAM_WORDS_CHUNK ? 0 : bytes / LOAM_GRANULE - 1;
+}
+
+/* How many bytes are read; 0: its span knows. */
+static inline uintptr_t loam_words_bytes(uintptr_t single)
+{
+	uintptr_t code = single % LOAM_GRANULE;
+
+	if (code == 0)
+		return 0;
+	return code >= LOAM_WORDS_FIRST ? LOAM_GRANULE : (code + 1) * LOAM_GRANULE;
+}
 
 /* Not full. */
 LOAM_NO_SANITIZE static inline void loam_words_read_single(struct loam_words *w, uintptr_t single)
@@ -115,14 +134,34 @@ LOAM_NO_SANITIZE static inline void loam_words_read_single(struct loam_words *w,
 	uintptr_t second = __atomic_load_n(&p[1], __ATOMIC_RELAXED);
 	unsigned n = w->count;
 
-	if (__builtin_expect((single & LOAM_WORDS_BOTH) != LOAM_WORDS_BOTH, 0)) {
-		first &= -(single & LOAM_WORDS_FIRST);
-		second &= -((single & LOAM_WORDS_SECOND) / LOAM_WORDS_SECOND);
+	if (__builtin_expect(single % LOAM_GRANULE != LOAM_WORDS_BOTH, 0)) {
+		first &= -(single & 1);
+		second &= -(single / 2 & 1);
 	}
 	w->found[n] = first;
 	n += first - w->base < w->mapped;
 	w->found[n] = second;
 	w->count = n + (second - w->base < w->mapped);
+}
+
+/* The same of many, all of whose words may be pointers. Not full. */
+LOAM_NO_SANITIZE static inline void loam_words_read_singles(struct loam_words *w,
+							    const uintptr_t *single, size_t count)
+{
+	uintptr_t base = w->base, mapped = w->mapped, *found = w->found;
+	size_t n = w->count;
+
+	for (const uintptr_t *end = single + count; single < end; single++) {
+		const uintptr_t *p = (const uintptr_t *)loam_align_down(*single, LOAM_GRANULE);
+		uintptr_t first = __atomic_load_n(&p[0], __ATOMIC_RELAXED);
+		uintptr_t second = __atomic_load_n(&p[1], __ATOMIC_RELAXED);
+
+		found[n] = first;
+		n += first - base < mapped;
+		found[n] = second;
+		n += second - base < mapped;
+	}
+	w->count = (unsigned)n;
 }
 
 #endif
