@@ -59,6 +59,7 @@ struct loam_cache {
 	uint64_t tiny_allocs;
 	int64_t credit;		/* bytes it may allocate before it must help */
 	uint64_t rest_until_ns; /* before that it need not, if all is well: pace.c */
+	int64_t look_credit;	/* and looks at the clock when its credit is no more than that */
 	uint64_t round_ns;	/* before that it begins no round, if so; 0: none was due */
 
 	uint32_t note_count;	    /* its own; stopped */

@@ -167,7 +167,6 @@ static void begin_stopped(void *arg, const void *sp)
 	mark_stacks(w, sp);
 	loam_worker_give(w);
 	cycle.live_begun = (uint64_t)h->live;
-	cycle.pages_used = h->pages.used;
 	loam_pace_begin(cycle.stack_bytes);
 	loam_audit_begin();
 	__atomic_store_n(&h->phase, LOAM_PHASE_MARK, __ATOMIC_RELAXED);
@@ -209,7 +208,7 @@ static void end_marking(const void *sp)
 	cycle.live_after = h->marked;
 	h->goal_last = cycle.goal;
 	loam_pace_end(&cycle);
-	loam_scavenge_goal(cycle.goal, cycle.pages_used);
+	loam_scavenge_goal(cycle.goal, h->pages.used);
 	LOAM_VERIFY(loam_heap_verify_stopped());
 }
 

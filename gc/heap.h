@@ -297,7 +297,7 @@ static inline int64_t loam_live_add(int64_t bytes)
 
 /* ---- scavenge.c ---- */
 /* A collection has ended: what to keep until the next. `last_goal`: bytes at which it was due; `used`: heap
- * pages in use when it began. */
+ * pages in use when marking ended. */
 void loam_scavenge_goal(uint64_t last_goal, uint64_t used);
 /* `pages` are about to become Ready: give as many back first, if the heap is past a goal. Inside. */
 void loam_scavenge_before(uint64_t pages);
@@ -322,7 +322,6 @@ struct loam_cycle {
 	uint64_t goal;	      /* for live_marked; 0: none */
 	uint64_t stack_bytes; /* scanned, when they were last */
 	uint64_t global_bytes, scanned_bytes; /* roots; all that was scanned */
-	uint64_t pages_used;		      /* heap pages in spans when it began */
 	uint64_t stood_ns;		      /* since when all others stand, in the latest stop */
 	uint64_t rounds;     /* LOAM_BARRIER_MMU: in which written pages were scanned again */
 	uint64_t last_pages; /* of them in the last stop */

@@ -28,7 +28,8 @@
 #define MOST_WORK   ((uint64_t)1 << 20)	 /* of an assist, whatever the price, */
 #define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
 #define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
-#define REST	    3u /* and then runs so many times as long: it keeps 75 per cent of its time */
+#define REST	    3u	 /* and then runs so many times as long: it keeps 75 per cent of its time */
+#define LOOK_BYTES  4096 /* who rests allocates so much between two looks at the clock */
 #define REST_ROUND_NS \
 	UINT64_C(5000000) /* before a round, for it may end with the last stop, all in one go */
 #define LATE \
@@ -222,6 +223,7 @@ void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns
 	uint64_t until = to_ns + (to_ns - from_ns) * REST;
 
 	cache->rest_until_ns = until > cache->round_ns ? until : cache->round_ns;
+	cache->look_credit = cache->credit - LOOK_BYTES;
 }
 
 bool loam_pace_before_round(struct loam_cache *cache)
@@ -252,7 +254,16 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 	uint64_t work, used;
 
 	cache->credit -= (int64_t)bytes;
-	if (cache->credit >= 0 || loam_pace_rests(cache) || limiting())
+	if (cache->credit >= 0)
+		return 0;
+	if (cache->rest_until_ns != 0) {
+		if (cache->credit > cache->look_credit)
+			return 0;
+		cache->look_credit = cache->credit - LOOK_BYTES;
+		if (loam_pace_rests(cache))
+			return 0;
+	}
+	if (limiting())
 		return 0;
 	work = least(loam_pacer_assist_work(pacer, (uint64_t)-cache->credit),
 		     loam_pacer_assist_work(pacer, bytes) + DEBT_WORK);
