@@ -6,6 +6,7 @@
 #include "tests/host/heap_setup.h"
 
 #include <loam/stack.h>
+#include <sys/mman.h>
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -233,6 +234,29 @@ static void memory_that_is_not_there_is_moved_to(void **state)
 	assert_int_equal(ready(), before + MIB); /* of two, one was there */
 }
 
+/* ---- frames ---- */
+
+static bool has_frame(void *page)
+{
+	unsigned char there;
+
+	assert_int_equal(mincore(page, LOAM_PAGE_SIZE, &there), 0);
+	return there & 1;
+}
+
+/* On Linux memory comes as it is touched; what the heap makes Ready by small pieces is there at once. */
+static void small_pieces_have_their_frames(void **state)
+{
+	char *large = loam_alloc_raw(16 * MIB);
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		block[i] = loam_alloc_noscan(8192);
+		assert_true(has_frame(block[i]) && has_frame((char *)block[i] + LOAM_PAGE_SIZE));
+	}
+	assert_false(has_frame(large + 8 * MIB));
+}
+
 /* ---- what is kept ---- */
 
 static void the_scavenger_keeps_a_tenth_more_than_is_used(void **state)
@@ -325,6 +349,7 @@ int main(void)
 		pageheap_test(old_bytes_never_come_back),
 		pageheap_test(memory_that_is_there_is_copied_to),
 		pageheap_test(memory_that_is_not_there_is_moved_to),
+		pageheap_test(small_pieces_have_their_frames),
 		pageheap_test(the_scavenger_keeps_a_tenth_more_than_is_used),
 		pageheap_test(what_is_in_use_is_never_too_much),
 		cmocka_unit_test_setup_teardown(what_was_taken_while_it_marked_is_kept, up_software,
