@@ -289,13 +289,15 @@ uint32_t loam_work_get_span(struct loam_worker *w)
 
 bool loam_work_get_objects(struct loam_worker *w)
 {
+	uint64_t most = BATCH < all.limit ? BATCH : all.limit, count;
+
 	if (__atomic_load_n(&all.count, __ATOMIC_RELAXED) == 0)
 		return false;
 	loam_gc_lock(&all.lock);
-	while (all.count > 0 && w->object_count < BATCH && w->object_count < all.limit) {
-		w->object[w->object_count++] = all.object[all.count - 1];
-		__atomic_store_n(&all.count, all.count - 1, __ATOMIC_SEQ_CST);
-	}
+	count = all.count;
+	while (count > 0 && w->object_count < most)
+		w->object[w->object_count++] = all.object[--count];
+	__atomic_store_n(&all.count, count, __ATOMIC_SEQ_CST);
 	loam_gc_unlock(&all.lock);
 	return true;
 }
