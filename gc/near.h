@@ -44,6 +44,49 @@ static inline bool loam_near_has(const struct loam_near *n, uintptr_t word)
 	return word - n->base < n->bytes;
 }
 
+/*
+ * Mark a slot. False: it is marked, or not in use. By bytes if nobody else does ([WORK-3]): most neighbours share a word, and
+ * a CPU reads a word that was just written later than its other bytes.
+ */
+static inline __attribute__((always_inline)) bool loam_near_set(const struct loam_near *n,
+								uint64_t slot, bool solo)
+{
+	if (solo) {
+		uint8_t *alloc = (uint8_t *)n->bits + slot / 8 + (slot / 8 & ~(uint64_t)7);
+		uint8_t *mark = alloc + offsetof(struct loam_slot_bits, mark);
+		uint32_t bit = (uint32_t)1 << (slot % 8),
+			 was = __atomic_load_n(mark, __ATOMIC_RELAXED);
+
+		if ((was & bit) != 0 || (__atomic_load_n(alloc, __ATOMIC_ACQUIRE) & bit) == 0)
+			return false;
+		__atomic_store_n(mark, (uint8_t)(was | bit), __ATOMIC_RELAXED);
+	} else {
+		struct loam_slot_bits *bits = &n->bits[slot / 64];
+		uint64_t bit = (uint64_t)1 << (slot % 64);
+
+		if ((__atomic_load_n(&bits->mark, __ATOMIC_RELAXED) & bit) != 0 ||
+		    (__atomic_load_n(&bits->alloc, __ATOMIC_ACQUIRE) & bit) == 0 ||
+		    (loam_mark_set_bits(&bits->mark, bit, false) & bit) != 0)
+			return false;
+	}
+	return true;
+}
+_Static_assert(sizeof(struct loam_slot_bits) == 16 && offsetof(struct loam_slot_bits, mark) == 8,
+	       "8 bytes of one kind, and 8 of the other; the lowest first");
+
+/* Take the scan bit of a slot that has just been marked. False: it is taken, by who scans the span. */
+static inline __attribute__((always_inline)) bool loam_near_scan(const struct loam_near *n,
+								 uint64_t slot, bool solo)
+{
+	if (solo) {
+		((uint8_t *)n->scanned)[slot / 8] |= (uint8_t)(1u << (slot % 8));
+		return true;
+	}
+	return (loam_mark_set_bits(&n->scanned[slot / 64], (uint64_t)1 << (slot % 64), false) >>
+			(slot % 64) &
+		1) == 0;
+}
+
 /* What the words point to is marked, and waits, up to the first that points elsewhere; returns where that is. There is room
  * for all to wait. `solo`: the worker's; `granule`: the span is of 16-byte objects without types, which is not batched. */
 static inline __attribute__((always_inline)) const uintptr_t *
@@ -56,23 +99,15 @@ loam_near_mark(const struct loam_near *n, struct loam_worker *w, const uintptr_t
 	for (; word < end && loam_near_has(n, *word); word++) {
 		uint64_t at = *word - n->base;
 		uint64_t slot = granule ? at / LOAM_GRANULE : at * n->magic >> 32;
-		uint64_t bit = (uint64_t)1 << (slot % 64), was;
-		struct loam_slot_bits *bits = &n->bits[slot / 64];
 
-		was = __atomic_load_n(&bits->mark, __ATOMIC_RELAXED);
-		if ((was & bit) != 0 ||
-		    (__atomic_load_n(&bits->alloc, __ATOMIC_ACQUIRE) & bit) == 0)
-			continue;
-		if (solo) /* [WORK-3] */
-			__atomic_store_n(&bits->mark, was | bit, __ATOMIC_RELAXED);
-		else if ((loam_mark_set_bits(&bits->mark, bit, false) & bit) != 0)
+		if (!loam_near_set(n, slot, solo))
 			continue;
 		if (granule)
 			*waits++ = *word | LOAM_WORDS_BOTH;
-		else if ((loam_mark_set_bits(&n->scanned[slot / 64], bit, solo) & bit) == 0)
+		else if (loam_near_scan(n, slot, solo))
 			*waits++ = (n->base + slot * size) | n->code;
 		else
-			others++; /* it is the span's turn, too */
+			others++;
 	}
 	w->object_count += (uint32_t)(waits - first);
 	w->marked_bytes += ((uint64_t)(waits - first) + others) * size;

@@ -25,6 +25,7 @@
 void *memset(void *dst, int c, size_t n);
 
 #define STRETCH 64u /* heap pages swept at a time */
+#define AHEAD	24u /* words of bits, or twice as many: six lines of a cache that were asked for */
 
 static void bury(const struct loam_span *span, uint32_t word, uint64_t dead)
 {
@@ -71,12 +72,14 @@ static uint64_t revive(struct loam_span *span, uint32_t word, uint64_t dead, uin
 static void sweep_bits(struct loam_span *span)
 {
 	bool special = __atomic_load_n(&span->special, __ATOMIC_RELAXED);
-	uint32_t live = 0;
+	uint32_t live = 0, died = 0, freed_marked = 0;
 
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
 		uint64_t used = loam_span_alloc_word(span, w), freed = 0,
 			 marked = span->bits[w].mark, dead;
 
+		__builtin_prefetch(&span->bits[w + AHEAD]);
+		__builtin_prefetch(&span->remote_bits[w + 2 * AHEAD]);
 		/* acquire: the last writes to what was freed come before its reuse */
 		if (__atomic_load_n(&span->remote_bits[w], __ATOMIC_RELAXED) != 0)
 			freed = __atomic_exchange_n(&span->remote_bits[w], 0, __ATOMIC_SEQ_CST) &
@@ -90,12 +93,14 @@ static void sweep_bits(struct loam_span *span)
 		live += loam_popcount(used & ~dead);
 		if (dead == 0)
 			continue;
-		count_dead(span, loam_popcount(dead & ~freed), loam_popcount(freed & marked));
+		died += loam_popcount(dead & ~freed);
+		freed_marked += loam_popcount(freed & marked);
 		bury(span, w, dead);
 		span->needzero = true;
 		loam_span_set_word(span, w, used & ~dead);
 	}
 	span->used = (uint16_t)live;
+	count_dead(span, died, freed_marked);
 }
 
 /* Where the swept span belongs now. `ours`: the caller owned it. Last, for then it can be somebody's. */
