@@ -51,7 +51,8 @@ OF_ALL_ROUNDS = ("worst", "touch", "stop")
 
 
 class Workload:
-    def __init__(self, name, title, cpus, threads, args, columns, floor=True):
+    def __init__(self, name, title, cpus, threads, args, columns, floor=True, times=1):
+        self.times = times  # so many rounds for each of a longer one
         self.name, self.title, self.cpus, self.threads, self.args, self.columns = name, title, cpus, threads, args, columns
         self.subjects = SUBJECTS if floor else SUBJECTS[:-1]
         self.runs, self.bad = {}, {}
@@ -145,7 +146,7 @@ def workloads(quick):
                        GRAPH + COLLECTED, cpus == 1)
     for name, what, garbage in (("gcbench", "", 0), ("gcbench-garbage", " with garbage between nodes", 1)):
         yield Workload(name, f"GCBench on 2 threads{what}, to be collected at 2.5 x what is live", 2, 2, [2, garbage],
-                       TIME + (live,) + COLLECTED)
+                       TIME + (live,) + COLLECTED, times=3)
 
 
 def aim(what, value, limit, unit="", also=None):
@@ -224,7 +225,7 @@ def main():
     rounds = 2 if args.quick else 3
     there = [s for s in SUBJECTS if os.access(args.programs / f"gc-{s}", os.X_OK)]
     cpus = len(os.sched_getaffinity(0))
-    print(f"{heap.machine()}; best of {rounds} rounds (median), .. the worst of them; pinned")
+    print(f"{heap.machine()}; best of {rounds} rounds, GCBench {3 * rounds} (median), .. the worst of them; pinned")
     figures = []
     for w in workloads(args.quick):
         if args.only not in w.name:
@@ -232,7 +233,7 @@ def main():
         if w.cpus > cpus:
             print(f"\n{w.title}: skipped, there is one CPU")
             continue
-        for _ in range(rounds):
+        for _ in range(rounds * w.times):
             for subject in (s for s in w.subjects if s in there and s not in w.bad):
                 w.add(subject, run(args.programs, subject, w.name.split("-")[0], w.cpus, w.args))
         w.show()
