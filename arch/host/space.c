@@ -9,9 +9,9 @@
  *
  *   [HOST-1] A page's protection agrees with its state: accessible just when Ready.
  *
- * Where huge leaves are wanted, and so the memory too, what becomes Ready by pieces of up to 2 MiB has frames from the start,
- * as on the machine. One fault for each page, and a second with a flush on all CPUs where a page is read before it is
- * written, cost more; large pieces come as they are touched.
+ * Where huge leaves are wanted, and so the memory too, what becomes Ready by pieces of less than 2 MiB has frames from the
+ * start, as on the machine: one fault for each page, and a second with a flush on all CPUs where a page is read before it
+ * is written, cost more. Larger pieces come as they are touched, 2 MiB at a time.
  *
  * Huge leaves: the kernel's to make. Aligned 2 MiB of a hugepage region that become Ready at once
  * are advised with MADV_HUGEPAGE and reported as huge leaves; MADV_COLLAPSE serves collapse.
@@ -319,7 +319,7 @@ enum loam_err loam_space_commit(uintptr_t base, size_t size, uint64_t prepared_b
 			page_state[page_of(at)] = PAGE_READY;
 		at += LOAM_PAGE_SIZE;
 	}
-	if (size <= LOAM_HUGE_SIZE && loam_vspace_find(base)->hugepage)
+	if (size < LOAM_HUGE_SIZE && loam_vspace_find(base)->hugepage)
 		madvise((void *)base, size, MADV_POPULATE_WRITE);
 	return LOAM_OK;
 }

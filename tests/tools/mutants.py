@@ -239,7 +239,7 @@ MUTANTS = [
      "test_pageheap", HOST),
     ("the scavenger's goal is less than what is in use", "gc/scavenge.c", "\tif (keep < h->pages.used)\n\t\tkeep = h->pages.used;\n", "",
      "test_pageheap", HOST),
-    ("Linux: Ready memory has no frames", "arch/host/space.c", "size <= LOAM_HUGE_SIZE && loam_vspace_find(base)", "size < LOAM_PAGE_SIZE && loam_vspace_find(base)",
+    ("Linux: Ready memory has no frames", "arch/host/space.c", "size < LOAM_HUGE_SIZE && loam_vspace_find(base)", "size < LOAM_PAGE_SIZE && loam_vspace_find(base)",
      "test_pageheap", HOST),
     ("the scavenger forgets what the last cycle used", "gc/scavenge.c", "keep = last_goal > 0 ?", "keep = last_goal > UINT64_MAX - 1 ?",
      "test_pageheap", HOST),
