@@ -208,7 +208,7 @@ static void end_marking(const void *sp)
 	cycle.live_after = h->marked;
 	h->goal_last = cycle.goal;
 	loam_pace_end(&cycle);
-	loam_scavenge_goal(cycle.goal, h->pages.used);
+	loam_scavenge_goal(cycle.goal);
 	LOAM_VERIFY(loam_heap_verify_stopped());
 }
 

@@ -296,9 +296,8 @@ static inline int64_t loam_live_add(int64_t bytes)
 }
 
 /* ---- scavenge.c ---- */
-/* A collection has ended: what to keep until the next. `last_goal`: bytes at which it was due; `used`: heap
- * pages in use when marking ended. */
-void loam_scavenge_goal(uint64_t last_goal, uint64_t used);
+/* Marking has ended, nothing is swept yet: what to keep until it ends again. `last_goal`: bytes at which it was due. */
+void loam_scavenge_goal(uint64_t last_goal);
 /* `pages` are about to become Ready: give as many back first, if the heap is past a goal. Inside. */
 void loam_scavenge_before(uint64_t pages);
 /* May so many pages become Ready before they are wanted? Not if a goal would be passed, or memory is short. */

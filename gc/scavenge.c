@@ -64,14 +64,14 @@ static uint64_t over_limit(uint64_t more)
 	return have > most ? (have - most + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT : 0;
 }
 
-void loam_scavenge_goal(uint64_t last_goal, uint64_t used)
+void loam_scavenge_goal(uint64_t last_goal)
 {
 	struct loam_heap *h = &loam_heap;
 	uint64_t goal = loam_pacer_goal(&h->pacer),
 		 next = goal == LOAM_PACER_NEVER ? h->marked : goal, keep;
 
 	/* what was in use, holes and all, at the last collection's goal; scaled to the next one's; a tenth more */
-	keep = last_goal > 0 ? used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;
+	keep = last_goal > 0 ? h->pages.used * (next / 4096 + 1) / (last_goal / 4096 + 1) : 0;
 	if (keep < next >> LOAM_HEAP_PAGE_SHIFT)
 		keep = next >> LOAM_HEAP_PAGE_SHIFT;
 	if (keep < h->pages.used)
