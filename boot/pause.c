@@ -37,7 +37,7 @@
 #define LIMIT_NS   UINT64_C(90000000000)
 #define DONATE_NS  UINT64_C(1000000)
 #define NEAR_DUE   ((uint64_t)1 << 20) /* bytes */
-#define EVENTS	   262144u
+#define EVENTS	   524288u
 #define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15) /* odd */
 
 struct node {

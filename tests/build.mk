@@ -174,6 +174,7 @@ heap_subjects  := loam loam-gc mimalloc jemalloc glibc bdwgc none
 count_subjects := loam mimalloc jemalloc glibc
 heap_libs_loam     = $(call outdir,host)/libloam.a
 heap_libs_loam-gc  = $(call outdir,host)/libloam.a
+heap_libs_loam-4k  = $(call outdir,host)/libloam.a
 heap_libs_mimalloc = -lmimalloc
 heap_libs_jemalloc = -ljemalloc
 heap_libs_bdwgc    = -lgc
@@ -193,10 +194,11 @@ $(BUILD)/bench/heap-go: tests/bench/heap_go/main.go
 	$(Q)GO111MODULE=off GOTOOLCHAIN=local GOPROXY=off go build -o $@ $<
 
 # Collectors: a program a subject, all from one source; the names loam has already are found in its headers.
-gc_subjects := loam bdwgc mimalloc
+gc_subjects := loam loam-4k bdwgc mimalloc
 gc_has = $(if $(shell grep -l '\<$(1)\>' include/loam/*.h),1,0)
 gc_flags_loam = -DLOAM_BENCH_BARRIER=$(call gc_has,LOAM_BARRIER_SOFTWARE) -DLOAM_BENCH_STORE=$(call gc_has,loam_store) \
 	-DLOAM_BENCH_PAUSE_MAX=$(call gc_has,pause_max_ns) -Wl,--wrap=loam_host_world_stop,--wrap=loam_host_world_start
+gc_flags_loam-4k = $(gc_flags_loam)
 $(BUILD)/bench/gc-%: tests/bench/gc.c tests/bench/subject/gc-%.h $(wildcard tests/bench/subject/*.h include/loam/*.h) $(call outdir,host)/libloam.a
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  LD      $@"

@@ -13,7 +13,10 @@
  * idle loop would; on one the allocating threads do all the work. The stop is measured around the
  * host's calls (the linker wraps them), and is what loam itself tells if that is longer.
  */
-#define HEAP_NAME      "loam"
+#ifndef HEAP_NAME
+#define HEAP_NAME	 "loam"
+#define LOAM_NO_HUGEPAGE false
+#endif
 #define HEAP_COLLECTED 1
 #include "tests/bench/subject/loam.h"
 #include "tests/bench/subject/loam_gc.h"
@@ -82,7 +85,7 @@ static void *loam_help(void *arg)
 
 static inline void heap_gc_begin(struct heap_thread *t, void *base, unsigned cpus, unsigned percent)
 {
-	struct loam_config config = {.gc_percent = (int)percent};
+	struct loam_config config = {.gc_percent = (int)percent, .no_hugepage = LOAM_NO_HUGEPAGE};
 
 	loam_bench_barrier(&config);
 	loam_percent = (int)percent;
