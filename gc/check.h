@@ -5,6 +5,14 @@
 
 #include "gc/heap.h"
 
+/* Here a test may hold a thread up, for others to go first. LOAM_DEBUG 0: nothing. */
+#if LOAM_DEBUG >= 1
+extern void (*loam_at_place)(const char *place);
+#define LOAM_PLACE(place) (loam_at_place != NULL ? loam_at_place(place) : (void)0)
+#else
+#define LOAM_PLACE(place) ((void)0)
+#endif
+
 /* ---- checkmark.c ---- */
 LOAM_MUST_USE enum loam_err loam_checkmark_init(bool on);
 void loam_checkmark_reset(void);

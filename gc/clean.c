@@ -20,9 +20,14 @@
  * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, if anything there is scanned at all;
  * whoever marks takes a word of them.
  *
- * Concurrency: rounds with heap.collecting held; bits under `lock`. Model: tests/model/dirty.pml.
+ * A program may have rounds of its own, of other memory: while one runs none can begin here, and a last stop comes to nothing; both are
+ * tried again.
+ *
+ * Concurrency: rounds with heap.collecting held. Between rounds bits are taken under `lock`; during one nobody takes any, for
+ * it begins when none are left and whoever looked for some has gone (collect.c, quiet). Models: tests/model/dirty.pml, quiet.pml.
  * Reference: Boehm, Demers, Shenker, "Mostly Parallel Garbage Collection".
  */
+#include "gc/check.h"
 #include "gc/mark.h"
 #include "gc/pace.h"
 
@@ -38,8 +43,8 @@
 
 static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned again */
 static struct loam_gc_lock lock; /* after none, before none; inside */
-static uint64_t next_word;	 /* lock: bits before are clear */
-static uint64_t pages_left;	 /* atomic: bits set */
+static uint64_t next_word;	 /* lock, or a round: bits before are clear */
+static uint64_t pages_left;	 /* atomic: bits set, or in somebody's hand */
 static uint64_t round_at; /* heap.collecting: where the running round goes on; 0: none runs */
 static uint64_t told;	  /* heap.collecting: pages of the running round */
 static struct {
@@ -84,7 +89,7 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 	(void)size;
 }
 
-/* The running round goes on for some time; true: it has been everywhere. */
+/* The running round goes on for some time, unless the program has one; true: it has been everywhere. */
 static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
 {
 	struct loam_heap *h = &loam_heap;
@@ -98,6 +103,8 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 			break;
 		bytes = end - round_at < PIECE ? end - round_at : PIECE;
 		err = loam_sys_dirty_round(h->base + round_at, bytes, split, visit, NULL);
+		if (err == LOAM_BUSY)
+			return false;
 		LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
 		round_at += bytes;
 		if (round_at < end && loam_host_now_ns() - start >= PIECES_NS)
@@ -120,6 +127,7 @@ bool loam_clean_round_some(uint64_t rounds)
 	if (round_at == 0)
 		told = 0;
 	next_word = 0;
+	LOAM_PLACE("a round begins");
 	if (!round_some(note, rounds > 1))
 		return false;
 	/* release: the bits come first; partner: loam_clean_scan_some */
@@ -147,7 +155,8 @@ uint64_t loam_clean_pages(void)
 
 bool loam_clean_left(void)
 {
-	return loam_clean_pages() != 0;
+	/* seq_cst: before `active` is asked; partner: loam_clean_scan_some, in an active slice */
+	return __atomic_load_n(&pages_left, __ATOMIC_SEQ_CST) != 0;
 }
 
 /* The next word with bits, and its number; 0: there is none. */
@@ -178,9 +187,10 @@ bool loam_clean_scan_some(struct loam_worker *w)
 {
 	uint64_t number, word;
 
-	/* acquire: partner of the release in loam_clean_few */
-	if (__atomic_load_n(&pages_left, __ATOMIC_ACQUIRE) == 0)
+	/* seq_cst: acquire, partner of the release in loam_clean_round_some; and after `active` was raised */
+	if (__atomic_load_n(&pages_left, __ATOMIC_SEQ_CST) == 0)
 		return false;
+	LOAM_PLACE("pages are left");
 	word = take_word(&number);
 	if (word == 0)
 		return false;
@@ -221,6 +231,8 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 	last.pages = 0;
 	if (h->mapped_bytes != 0)
 		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note_last, NULL);
+	if (err == LOAM_BUSY)
+		return LOAM_CLEAN_UNKNOWN;
 	if (err == LOAM_OK && last.pages > LOAM_CLEAN_LAST && rounds >= ROUNDS_MOST) {
 		/* no more patience: as a round, but in the stop */
 		told = 0;
@@ -237,6 +249,8 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds)
 {
+	if (pages == LOAM_CLEAN_UNKNOWN)
+		return true;
 	return pages > (rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST) && rounds < ROUNDS_MOST;
 }
 

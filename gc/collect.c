@@ -42,6 +42,10 @@ static struct loam_cycle cycle;
 
 static const uint32_t never_stop;
 
+#if LOAM_DEBUG >= 1
+void (*loam_at_place)(const char *place);
+#endif
+
 void (*loam_gc_on_stall)(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 			 const struct loam_cycle *c);
 
@@ -72,11 +76,17 @@ static bool mark_some(struct loam_worker *w)
 	}
 }
 
-/* Does nothing wait, and does nobody mark? Inside: a guess. Stopped: exact. */
+/*
+ * Does nothing wait, and does nobody mark? Inside: a guess, but for pages. Stopped: exact. Who takes of what is left is active until it has
+ * given what it found: so that is asked first. And once no pages were left and then nobody was active, nobody looks for pages until a
+ * round tells of more. Model: tests/model/quiet.pml.
+ */
 static bool quiet(void)
 {
-	return loam_work_none() && !loam_roots_left() && !loam_pins_left() &&
-	       !loam_specials_left() && !loam_clean_left();
+	if (loam_clean_left() || loam_roots_left() || loam_pins_left() || loam_specials_left())
+		return false;
+	LOAM_PLACE("nothing is left");
+	return loam_work_none();
 }
 
 /* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
@@ -220,8 +230,10 @@ static void end_stopped(void *arg, const void *sp)
 	bool more = false;
 
 	if (loam_heap.barrier == LOAM_BARRIER_MMU) {
-		cycle.last_pages = loam_clean_last(w, cycle.rounds);
-		more = loam_clean_too_many(cycle.last_pages, cycle.rounds);
+		uint64_t pages = loam_clean_last(w, cycle.rounds);
+
+		more = loam_clean_too_many(pages, cycle.rounds);
+		cycle.last_pages = pages == LOAM_CLEAN_UNKNOWN ? 0 : pages;
 		if (!more) {
 			mark_stacks(w, sp);
 			loam_roots_scan_again(w);
@@ -374,6 +386,7 @@ static void try_last_stop(void)
 {
 	uint64_t done = FINISH_BYTES, start = loam_host_now_ns();
 
+	LOAM_PLACE("the last stop");
 	scrub_stack();
 	loam_host_world_stop();
 	cycle.stood_ns = loam_host_now_ns();
@@ -416,22 +429,13 @@ static bool end(struct loam_cache *cache, struct effort *e)
 {
 	bool did;
 
+	LOAM_PLACE("found nothing");
 	if (!loam_gc_trylock(&loam_heap.collecting))
 		return false;
 	scrub_stack();
 	did = end_locked(cache, e);
 	loam_gc_unlock(&loam_heap.collecting);
 	return did;
-}
-
-static bool scavenge_some(struct loam_cache *cache)
-{
-	bool more;
-
-	loam_cache_enter(cache);
-	more = loam_scavenge_some();
-	loam_cache_leave(cache);
-	return more;
 }
 
 static bool sweep_some(struct loam_cache *cache)
@@ -457,10 +461,16 @@ static bool mark_step(struct loam_cache *cache, uint64_t bytes, struct effort *e
 /* Give memory back; when there is no more to do at all, allocations need not ask any more. */
 static bool scavenge_step(struct loam_cache *cache)
 {
-	bool more = scavenge_some(cache);
+	bool more;
 
-	if (!more && !loam_sweep_pending() && !loam_marking())
+	loam_cache_enter(cache);
+	more = loam_scavenge_some();
+	/* inside, all of it: no cycle begins in between, which would never be helped */
+	if (!more && !loam_sweep_pending() && !loam_marking()) {
+		LOAM_PLACE("nothing to do");
 		__atomic_store_n(&loam_heap.busy, false, __ATOMIC_RELAXED);
+	}
+	loam_cache_leave(cache);
 	return more;
 }
 
@@ -590,10 +600,14 @@ static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why wh
 	loam_sweep_finish(cache);
 }
 
-/* Of a cycle that has begun, what became unreachable since is left. */
+/* The cycle after which all is free that is unreachable now: what has become so since the running one began, that one leaves. Inside:
+ * no cycle ends between the two questions. */
 static uint64_t fresh(void)
 {
-	return __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) + 1 + loam_marking();
+	uint64_t over = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
+
+	LOAM_PLACE("which cycle");
+	return over + 1 + loam_marking();
 }
 
 void loam_collect_goal(struct loam_cache *cache, uint64_t seen)
@@ -637,8 +651,13 @@ bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s)
 
 static void collect_asked(struct loam_cache *cache)
 {
-	complete(cache, fresh(), LOAM_WHY_ASKED);
-	while (scavenge_some(cache))
+	uint64_t cycles;
+
+	loam_cache_enter(cache);
+	cycles = fresh();
+	loam_cache_leave(cache);
+	complete(cache, cycles, LOAM_WHY_ASKED);
+	while (scavenge_step(cache))
 		;
 }
 

@@ -52,7 +52,8 @@ bool loam_mark_overflowed(void);
 void loam_mark_recover(struct loam_worker *w);
 
 /* ---- clean.c: LOAM_BARRIER_MMU ---- */
-#define LOAM_CLEAN_LAST 64u /* pages that are scanned again in the last stop, at most */
+#define LOAM_CLEAN_LAST	   64u /* pages that are scanned again in the last stop, at most */
+#define LOAM_CLEAN_UNKNOWN UINT64_MAX
 /* A cycle is about to begin: notes are cleared, a part of them a call. True: all are. Outside. */
 bool loam_clean_begin_some(void);
 /* A part of a round, the cycle's `rounds`th. True: that was the last part, and what the round told is to be scanned. Outside. */
@@ -65,9 +66,9 @@ bool loam_clean_left(void);
 /* How many pages are to be scanned still. */
 uint64_t loam_clean_pages(void);
 bool loam_clean_scan_some(struct loam_worker *w);
-/* In the stop: scan what was written since the last round; returns how many pages were. */
+/* In the stop: scan what was written since the last round; returns how many pages were, or LOAM_CLEAN_UNKNOWN. */
 uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);
-/* They were too many: they have not been scanned, another round is due. */
+/* They were too many, or not known: they have not been scanned, another round is due. */
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds);
 /* The heap is going to have so many pages. heap.pages.lock is held. */
 LOAM_MUST_USE enum loam_err loam_clean_grow(uint64_t pages);

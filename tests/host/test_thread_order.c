@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Orders of events that once went wrong: the main thread is held up at a place (LOAM_PLACE) until another thread has gone first, or
+ * cannot, since it has to wait for us.
+ */
+#include "gc/check.h"
+#include "gc/mark.h"
+#include "tests/host/thread_setup.h"
+
+#include <unistd.h>
+
+#define CELLS	 4096u
+#define PATIENCE 1000 /* of 100 us: who has not gone by then waits for us */
+
+static struct {
+	void (*job)(void); /* atomic: what the other thread is to do now; NULL: it is done */
+	bool over;	   /* atomic */
+	pthread_t thread;
+	bool running, held_at_pages; /* the latter: atomic */
+} other;
+static __thread bool is_other;
+
+static void *be_other(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+	void (*job)(void);
+
+	attach(thread);
+	is_other = true;
+	__atomic_store_n(&other.running, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&other.over, __ATOMIC_ACQUIRE)) {
+		job = __atomic_load_n(&other.job, __ATOMIC_ACQUIRE);
+		if (job == NULL) {
+			usleep(50);
+			continue;
+		}
+		job();
+		__atomic_store_n(&other.job, NULL, __ATOMIC_RELEASE);
+	}
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return unused;
+}
+
+static void tell_other(void (*job)(void))
+{
+	__atomic_store_n(&other.job, job, __ATOMIC_RELEASE);
+}
+
+/* Wait for the other thread; with an end. */
+static void wait_a_while(void)
+{
+	for (int i = 0; i < PATIENCE && __atomic_load_n(&other.job, __ATOMIC_ACQUIRE) != NULL; i++)
+		usleep(100);
+}
+
+static void wait_for_other(void)
+{
+	while (__atomic_load_n(&other.job, __ATOMIC_ACQUIRE) != NULL)
+		usleep(100);
+}
+
+static int order_up(void **state, enum loam_barrier barrier)
+{
+	(void)heap_up_with(state, barrier);
+	memset(&other, 0, sizeof(other));
+	assert_int_equal(pthread_create(&other.thread, NULL, be_other, NULL), 0);
+	while (!__atomic_load_n(&other.running, __ATOMIC_ACQUIRE))
+		usleep(50);
+	return 0;
+}
+
+static int order_up_software(void **state)
+{
+	return order_up(state, LOAM_BARRIER_SOFTWARE);
+}
+
+static int order_up_mmu(void **state)
+{
+	return order_up(state, LOAM_BARRIER_DEFAULT);
+}
+
+static int order_down(void **state)
+{
+	loam_at_place = NULL;
+	__atomic_store_n(&other.over, true, __ATOMIC_RELEASE);
+	pthread_join(other.thread, NULL);
+	assert_int_equal(failures, 0);
+	return heap_down(state);
+}
+
+/* ---- once, at one place ---- */
+
+static const char *hold_at;
+static void (*meanwhile)(void);
+
+static void hold(const char *place)
+{
+	if (is_other || hold_at == NULL || strcmp(place, hold_at) != 0)
+		return;
+	hold_at = NULL;
+	tell_other(meanwhile);
+	wait_a_while();
+}
+
+static void hold_once(const char *place, void (*job)(void))
+{
+	meanwhile = job;
+	hold_at = place;
+	loam_at_place = hold;
+}
+
+static void finish_marking(void)
+{
+	while (loam_marking())
+		loam_gc_work(1000);
+}
+
+/* Who finds that there is nothing to do does not switch off help with a cycle that begins just then. */
+static void a_cycle_that_begins_is_helped(void **state)
+{
+	(void)state;
+	loam_gc();
+	hold_once("nothing to do", begin_cycle);
+	while (loam_gc_work(1))
+		;
+	wait_for_other();
+	assert_null(hold_at);
+	assert_true(loam_marking());
+	assert_true(loam_heap.busy);
+	finish_marking();
+}
+
+/* Who asks for a collection amid one gets another whole one, if the first ends just then, too. */
+static void a_cycle_that_ends_is_not_the_one_asked_for(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	begin_cycle();
+	assert_true(loam_marking());
+	before = loam_heap.cycles;
+	hold_once("which cycle", finish_marking);
+	loam_gc();
+	wait_for_other();
+	assert_null(hold_at);
+	assert_int_equal(loam_heap.cycles, before + 2);
+}
+
+/* ---- pages ---- */
+
+static void **cells[CELLS]; /* registered */
+
+static void write_all(void)
+{
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i][0] = NULL;
+}
+
+static void work_a_little(void)
+{
+	(void)loam_gc_work(1);
+}
+
+static void go_round(void)
+{
+	for (unsigned i = 0; i < 100 && !loam_clean_left(); i++)
+		(void)loam_gc_work(1);
+}
+
+static void scan_all_pages(void)
+{
+	static const uint32_t never;
+	struct loam_worker *w = loam_worker_take(UINT64_MAX, &never, false);
+
+	assert_non_null(w);
+	while (loam_clean_left())
+		(void)loam_clean_scan_some(w);
+	loam_worker_give(w);
+}
+
+static unsigned found_nothing;
+
+/* We have found nothing to mark, when the other's round tells of pages. It sees that some are left, and is held up; all are scanned, and we
+ * believe that nothing is left, and begin a round: amid that the other looks for pages. */
+static void hold_for_pages(const char *place)
+{
+	if (is_other) {
+		if (strcmp(place, "pages are left") == 0 && found_nothing == 2) {
+			__atomic_store_n(&other.held_at_pages, true, __ATOMIC_RELEASE);
+			for (int i = 0; i < PATIENCE &&
+					__atomic_load_n(&other.held_at_pages, __ATOMIC_ACQUIRE);
+			     i++)
+				usleep(100);
+		}
+		return;
+	}
+	if (strcmp(place, "found nothing") == 0 && found_nothing == 0) {
+		found_nothing = 1;
+		write_all();
+		tell_other(go_round);
+		wait_for_other();
+		assert_true(loam_clean_pages() >= 128);
+	} else if (strcmp(place, "nothing is left") == 0 && found_nothing == 1 &&
+		   loam_clean_left()) {
+		found_nothing = 2;
+		tell_other(work_a_little);
+		while (!__atomic_load_n(&other.held_at_pages, __ATOMIC_ACQUIRE))
+			usleep(100);
+		scan_all_pages();
+		write_all();
+	} else if (strcmp(place, "a round begins") == 0 && found_nothing == 2) {
+		found_nothing = 3;
+		__atomic_store_n(&other.held_at_pages, false, __ATOMIC_RELEASE);
+		wait_a_while();
+	}
+}
+
+static void no_round_begins_while_somebody_looks_for_pages(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i] = loam_alloc(256);
+	begin_cycle();
+	assert_true(loam_marking());
+	found_nothing = 0;
+	loam_at_place = hold_for_pages;
+	for (unsigned i = 0; i < 10000 && loam_marking(); i++)
+		(void)loam_gc_work(1);
+	assert_true(found_nothing > 0);
+	assert_false(loam_marking());
+	loam_at_place = NULL;
+	memset(cells, 0, sizeof(cells));
+	loam_root_remove(cells, cells + CELLS);
+}
+
+/* ---- the program's own rounds ---- */
+
+#define OWN_PAGES 1024u /* every other is Ready, so that a round goes in as many steps */
+
+static uintptr_t own_memory;
+static bool in_round, enough; /* atomic */
+
+static void visit(void *arg, uintptr_t base, size_t size)
+{
+	(void)arg;
+	(void)base;
+	(void)size;
+	__atomic_store_n(&in_round, true, __ATOMIC_RELEASE);
+}
+
+static void write_own_memory(void)
+{
+	for (uintptr_t i = 0; i < OWN_PAGES; i += 2)
+		*(volatile char *)(own_memory + i * LOAM_PAGE_SIZE) = 1;
+}
+
+static void ask_all_the_time(void)
+{
+	while (!__atomic_load_n(&enough, __ATOMIC_ACQUIRE)) {
+		enum loam_err err;
+
+		write_own_memory();
+		err = loam_sys_dirty_round(own_memory, OWN_PAGES * LOAM_PAGE_SIZE, false, visit,
+					   NULL);
+		CHECK(err == LOAM_OK || err == LOAM_BUSY);
+		usleep(100);
+	}
+}
+
+static unsigned holds;
+
+/* The last stop comes amid a round; the first few of them. */
+static void hold_for_round(const char *place)
+{
+	if (is_other || strcmp(place, "the last stop") != 0 || holds == 0)
+		return;
+	holds--;
+	__atomic_store_n(&in_round, false, __ATOMIC_RELEASE);
+	for (int i = 0; i < PATIENCE && !__atomic_load_n(&in_round, __ATOMIC_ACQUIRE); i++)
+		usleep(100);
+}
+
+static void make_own_memory(void)
+{
+	assert_int_equal(loam_sys_reserve(0, OWN_PAGES * LOAM_PAGE_SIZE, 0, &own_memory), LOAM_OK);
+	assert_int_equal(loam_sys_map(own_memory, OWN_PAGES * LOAM_PAGE_SIZE, LOAM_OWNER_TEST),
+			 LOAM_OK);
+	for (uintptr_t i = 0; i < OWN_PAGES; i += 2) {
+		assert_int_equal(
+			loam_sys_used(own_memory + i * LOAM_PAGE_SIZE, LOAM_PAGE_SIZE, NULL),
+			LOAM_OK);
+	}
+}
+
+/* Rounds of the program and of the collector are in each other's way, and wait for each other. */
+static void the_program_may_have_rounds_of_its_own(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i] = loam_alloc(256);
+	make_own_memory();
+	enough = false;
+	holds = 5;
+	loam_at_place = hold_for_round;
+	tell_other(ask_all_the_time);
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t before = loam_heap.cycles;
+
+		write_all();
+		loam_gc();
+		assert_int_equal(loam_heap.cycles, before + 1);
+	}
+	__atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+	wait_for_other();
+	assert_int_equal(loam_sys_free(own_memory, OWN_PAGES * LOAM_PAGE_SIZE), LOAM_OK);
+	memset(cells, 0, sizeof(cells));
+	loam_root_remove(cells, cells + CELLS);
+}
+
+#define order_test(f, up) cmocka_unit_test_setup_teardown(f, up, order_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		order_test(a_cycle_that_begins_is_helped, order_up_software),
+		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
+		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
+		order_test(the_program_may_have_rounds_of_its_own, order_up_mmu),
+	};
+	return cmocka_run_group_tests_name("thread_order", tests, NULL, NULL);
+}
