@@ -20,14 +20,14 @@
  * is left. Every round marks at least one new object or ends, so it terminates.
  *
  *   [MARK-1] When marking ends, everything that a marked object points to is marked.
- *   [MARK-2] Who sets a scan bit scans that object; nobody else does.
+ *   [MARK-2] Who sets a scan bit scans that object, but for who claims the slot (it is new, and black); nobody else does.
  *
  * Concurrency: mark and scan bits are set by atomic operations, by any number of workers and by threads that claim
- * slots. A mark bit is set before `queue` is looked at, and `queue` is cleared before mark bits are; both
+ * slots; by plain ones if there is one thread alone ([WORK-3]). A mark bit is set before `queue` is looked at, and `queue` is cleared before mark bits are; both
  * with sequential consistency, so that one of the two sees the other. Memory of objects is read as it stands
  * while the program writes it: barrier.c and clean.c say why nothing is missed. No span is freed and no record used
  * anew while marking goes on ([SWEEP-2]). A slot claimed after its mark bit was found clear is black in the word that the
- * atomic operation sees: it comes after the look at the alloc bits. Nothing here takes a lock but that of work.c, or allocates.
+ * atomic operation sees: it comes after the look at the alloc bits. Nothing here takes a lock but those of work.c and special.c, or allocates.
  * Reference: Boehm and Weiser, "Garbage Collection in an Uncooperative Environment".
  */
 #include "gc/mark.h"
@@ -61,7 +61,8 @@ static inline void enqueue(struct loam_worker *w, struct loam_span *span, uint64
 
 static void flag(struct loam_span *span)
 {
-	__atomic_store_n(&span->rescan, true, __ATOMIC_RELAXED);
+	/* exchanged: the mark bit comes first, and no flag gets lost to a clearing one; partner: rescan_span */
+	(void)__atomic_exchange_n(&span->rescan, true, __ATOMIC_ACQ_REL);
 	/* release: the span's flag comes first; partner: loam_mark_recover */
 	__atomic_store_n(&overflowed, true, __ATOMIC_RELEASE);
 }
@@ -491,7 +492,8 @@ void loam_mark_page(struct loam_worker *w, uintptr_t page)
 /* Scan the marked objects of a span whose turn was lost. */
 static void rescan_span(struct loam_worker *w, struct loam_span *span)
 {
-	__atomic_store_n(&span->rescan, false, __ATOMIC_RELAXED);
+	/* others mark meanwhile: before the mark bits are read; partner: flag */
+	(void)__atomic_exchange_n(&span->rescan, false, __ATOMIC_ACQ_REL);
 	for (uint64_t slot = 0; slot < span->slots; slot++) {
 		if (!is_scanned(span, slot))
 			continue;
@@ -514,7 +516,8 @@ void loam_mark_recover(struct loam_worker *w)
 {
 	(void)__atomic_exchange_n(&overflowed, false, __ATOMIC_ACQUIRE);
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
-		if (__atomic_load_n(&s->rescan, __ATOMIC_RELAXED))
+		/* acquire: partner of flag */
+		if (__atomic_load_n(&s->rescan, __ATOMIC_ACQUIRE))
 			rescan_span(w, s);
 	}
 }
