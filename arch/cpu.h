@@ -5,6 +5,9 @@
  *   loam_irq_save() / loam_irq_restore(flags)   mask interrupts on this CPU, nestable
  *   loam_cpu_relax()                            in a spin loop: let the other side run
  *   loam_cpu_sp()                               this stack pointer, for range checks
+ *   loam_cpu_complete()                         all CPUs see what this one has written, before
+ *                                               it does anything else: also what its MMU does
+ *                                               on its behalf, which fences do not order
  *   loam_cpu_zero_page(p)                       zero 4096 bytes at page-aligned p, the fastest
  *                                               way this CPU has
  *

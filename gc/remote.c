@@ -134,7 +134,8 @@ static uint32_t apply(struct loam_bin *bin, struct loam_span *span)
 	for (uint32_t w = 0; w < loam_span_words(span); w++) {
 		uint64_t freed, used, claimed, good;
 
-		if (__atomic_load_n(&span->remote_bits[w], __ATOMIC_RELAXED) == 0)
+		/* seq_cst: after `posted` was cleared, [REMOTE-1] */
+		if (__atomic_load_n(&span->remote_bits[w], __ATOMIC_SEQ_CST) == 0)
 			continue;
 		/* acquire: the last owner's writes come before ours; seq_cst for [REMOTE-1] */
 		freed = __atomic_exchange_n(&span->remote_bits[w], 0, __ATOMIC_SEQ_CST);

@@ -25,6 +25,8 @@
  */
 #include "gc/heap.h"
 
+#include "arch/cpu.h"
+
 void *memset(void *dst, int c, size_t n);
 
 #define SPAN_PAGES  8u /* a class with many spans gets them as large as this */
@@ -102,6 +104,9 @@ static void set_table(uint64_t page, uint64_t pages, uint32_t number)
 	/* release: partner of the acquire in loam_span_at_page */
 	for (uint64_t i = 0; i < pages; i++)
 		__atomic_store_n(&table()[page + i], number, __ATOMIC_RELEASE);
+	/* A round that is told that a page was written must find its span. No barrier orders what the MMU writes into page tables, but that. */
+	if (loam_heap.barrier == LOAM_BARRIER_MMU)
+		loam_cpu_complete();
 }
 
 /* Fill in the record of a span of these pages; but for what outlives the span. */

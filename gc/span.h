@@ -46,7 +46,7 @@ static inline enum loam_scan loam_span_class_scan(unsigned span_class)
 /* Of 64 slots, side by side: who marks asks both. */
 struct loam_slot_bits {
 	uint64_t alloc; /* written by `owner`, read by all */
-	uint64_t mark;	/* atomic */
+	uint64_t mark;	/* atomic; but [WORK-3] */
 };
 
 /*
@@ -132,8 +132,8 @@ void loam_span_cut_last(struct loam_span *span);
 /* A large span moves to other addresses, memory and all, and becomes `pages` long, which is more; from now on
  * it is scanned word by word if it was scanned. False: no memory, nothing changed. */
 bool loam_span_move(struct loam_span *span, uint64_t pages);
-/* The in-use span behind `span` by address; the first for NULL. Context: stopped, or nobody else
- * is about. */
+/* The in-use span behind `span` by address; the first for NULL. Context: stopped, nobody else is about, or
+ * no span is freed (marking): then new ones may be left out. */
 struct loam_span *loam_span_next(struct loam_span *span);
 /* Give a thread's spare records back. */
 void loam_span_records_flush(struct loam_cache *cache);

@@ -17,8 +17,7 @@
  * Concurrency: a ring has one producer and many consumers: its thread fills a place and then moves `tail`
  * (release); whoever takes reads `head`, the places, and then moves `head` by compare-and-swap, so what
  * was read is taken by one alone. `head` and `tail` wrap at 2^32, and a ring can go round while a thief looks
- * only if its compare-and-swap then fails. The rest is under a lock. All threads here are
- * inside: a stop waits for them, so there every record is given back. Model: tests/model/markdone.pml.
+ * only if its compare-and-swap then fails. The rest is under a lock. Threads here are inside, so in a stop every record is given back, or, if not attached, hold heap.collecting, so none comes. Model: tests/model/markdone.pml.
  */
 #include "gc/heap.h"
 #include "gc/work.h"
@@ -302,15 +301,6 @@ bool loam_work_get_objects(struct loam_worker *w)
 	return true;
 }
 
-void loam_work_share(struct loam_worker *w)
-{
-	if (w->object_count < BATCH || __atomic_load_n(&all.count, __ATOMIC_RELAXED) != 0)
-		return;
-	loam_gc_lock(&all.lock);
-	give_objects_locked(w, w->object_count / 2);
-	loam_gc_unlock(&all.lock);
-}
-
 /* ---- questions ---- */
 
 bool loam_work_none(void)
@@ -319,11 +309,6 @@ bool loam_work_none(void)
 	return __atomic_load_n(&all.active, __ATOMIC_SEQ_CST) == 0 &&
 	       __atomic_load_n(&all.first, __ATOMIC_SEQ_CST) == 0 &&
 	       __atomic_load_n(&all.count, __ATOMIC_SEQ_CST) == 0;
-}
-
-bool loam_work_others(const struct loam_worker *w)
-{
-	return __atomic_load_n(&all.active, __ATOMIC_RELAXED) > (w != NULL);
 }
 
 /* ---- start and end ---- */

@@ -57,13 +57,9 @@ static inline bool loam_work_put_object(struct loam_worker *w, uintptr_t single)
 uint32_t loam_work_get_span(struct loam_worker *w);
 /* Take some of all's objects; false: none. */
 bool loam_work_get_objects(struct loam_worker *w);
-/* Others have nothing: give them some. */
-void loam_work_share(struct loam_worker *w);
 
 /* Does nothing wait, and does nobody mark? A guess while threads run; exact in the stop. */
 bool loam_work_none(void);
-/* Somebody other than `w` marks just now. */
-bool loam_work_others(const struct loam_worker *w);
 
 LOAM_MUST_USE enum loam_err loam_work_init(void);
 void loam_work_reset(void);

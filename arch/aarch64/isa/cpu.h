@@ -32,6 +32,12 @@ static inline uintptr_t loam_cpu_sp(void)
 	return sp;
 }
 
+/* A dmb would not order the table walker's updates of dirty state (Arm ARM, "DSB"). */
+static inline void loam_cpu_complete(void)
+{
+	__asm__ volatile("dsb ish" : : : "memory");
+}
+
 /* DC ZVA writes a whole block of zeros, 4 << DCZID_EL0.BS bytes, if DCZID_EL0.DZP is clear;
  * a pair-store loop serves otherwise. Normal memory only: a frame in the direct map is. */
 static inline void loam_cpu_zero_page(void *page)

@@ -47,6 +47,12 @@ static inline uintptr_t loam_cpu_sp(void)
 	return (uintptr_t)__builtin_frame_address(0);
 }
 
+/* What Linux tells of pages that were written it has from faults, which complete what is before them. */
+static inline void loam_cpu_complete(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline void loam_cpu_zero_page(void *page)
 {
 	memset(page, 0, LOAM_PAGE_SIZE);

@@ -33,6 +33,12 @@ static inline uintptr_t loam_cpu_sp(void)
 	return sp;
 }
 
+/* The walker sets A and D by locked writes, after older stores have left the store buffer; a full fence is as much. */
+static inline void loam_cpu_complete(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* A plain loop of words: beats both string stores under emulation, and modern cores in
  * hardware keep up with it for one page. */
 static inline void loam_cpu_zero_page(void *page)
