@@ -8,8 +8,6 @@
 
 #include <loam/loam.h>
 
-#include "mm/fault.h"
-
 struct loam_mmu;    /* arch/mmu.h */
 struct loam_memmap; /* mm/memmap.h */
 

@@ -9,7 +9,7 @@
  * Order of explanation: the null page, the host's named areas (image sections, stack guards),
  * the window (what loam_sys_* knows), else "nobody's".
  */
-#include "mm/fault.h"
+#include <loam/vm.h>
 
 #include "mm/print.h"
 #include "mm/ptab.h"

@@ -51,6 +51,17 @@ bool loam_fault_handle(const struct loam_fault *fault)
 	return false;
 }
 
+void loam_fault_report(const struct loam_fault *fault)
+{
+	(void)fault;
+}
+
+void loam_fault_areas(const struct loam_fault_area *area, size_t count)
+{
+	(void)area;
+	(void)count;
+}
+
 /* The kernel below keeps the CPUs' TLBs. */
 void loam_cpu_poll(void)
 {

@@ -161,7 +161,8 @@ uint64_t loam_finalizers_run(uint64_t max);
 /*
  * How the collector learns what the program changes while it marks; chosen at loam_init, config.barrier.
  *   MMU       it asks the page tables which pages were written. The program does nothing. Where they tell (see
- *             loam_sys_dirty_can); else as STOP
+ *             loam_sys_dirty_can); else as STOP. The first write to 2 MiB after they were asked traps: the
+ *             kernel's page-fault handler calls loam_fault_handle (<loam/vm.h>), on a stack of its own
  *   SOFTWARE  the program stores pointers by loam_store: into objects of the heap, and into root ranges
  *   STOP      it does not: the world stands still while it marks. The program does nothing
  * DEFAULT is MMU.

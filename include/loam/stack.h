@@ -2,7 +2,8 @@
 /*
  * Stacks: address space with a guard page at both ends, filled as it is touched, given back
  * below the stack pointer on request. A C program has no stack maps, so stacks do not move: they
- * are reserved as large as they may become and cost what they use.
+ * are reserved as large as they may become and cost what they use. Filling is done by the host's
+ * page-fault handler, which runs on another stack and calls loam_fault_handle (<loam/vm.h>).
  */
 #ifndef LOAM_STACK_H
 #define LOAM_STACK_H

@@ -78,7 +78,20 @@ enum loam_access {
 	LOAM_ACCESS_EXEC,
 };
 
-/* A trap, as the host kernel's handler found it. */
+/*
+ * A trap, as the host kernel's handler found it.
+ *
+ *                 x86_64: vector 14           aarch64: ESR_EL1.EC is 0x25 (data) or 0x21 (instruction)
+ *   addr          CR2                         FAR_EL1
+ *   pc, sp        rip, rsp on the stack       ELR_EL1, and the stack pointer before the trap
+ *   access        error code: bit 4 EXEC,     EC 0x21 EXEC, ESR_EL1 bit 6 WRITE, else READ
+ *                 bit 1 WRITE, else READ
+ *   present       error code: bit 0           status, which is ESR_EL1 & 0x3f: 0x08 to 0x0f
+ *   external      false                       status above 0x0f, but for 0x28 to 0x2b
+ *   tlb_conflict  false                       status 0x30
+ *
+ * boot/x86_64/traps.c and boot/aarch64/traps.c are handlers.
+ */
 struct loam_fault {
 	uintptr_t addr; /* that was touched */
 	uintptr_t pc;	/* of the instruction */
@@ -97,6 +110,24 @@ struct loam_fault {
  * mm locks unless this CPU holds one, in which case the answer is false. Context: IRQs off.
  */
 bool loam_fault_handle(const struct loam_fault *fault);
+
+/*
+ * Log what happened, in words: the access, the address, what is there (area, or region of the
+ * window with state, owner and history), and the page walk. Takes no lock and no memory. On Linux
+ * it says nothing. Context: any, locks held.
+ */
+void loam_fault_report(const struct loam_fault *fault);
+
+/* A named stretch of addresses that the host kernel tells the report about. */
+struct loam_fault_area {
+	const char *name; /* "text", "boot stack guard" */
+	uintptr_t base, end;
+	bool guard; /* a touch here is a stack overflow */
+};
+
+/* Tell the report about the host's own areas; `area` stays the caller's and must stay valid.
+ * Context: thread, one CPU running. */
+void loam_fault_areas(const struct loam_fault_area *area, size_t count);
 
 #ifdef __cplusplus
 }

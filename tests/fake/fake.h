@@ -8,9 +8,9 @@
 #define LOAM_TESTS_FAKE_H
 
 #include "arch/mmu.h"
-#include "mm/fault.h"
 
 #include <loam/memmap.h>
+#include <loam/vm.h>
 
 #define FAKE_CPUS   4u
 #define FAKE_RANGES 4u

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks on the fake machine, in every mode of this ISA: guards, growth, and those that are kept
  * when they are freed. Tags: [STACK-1], [POOL-1] to [POOL-3]. */
-#include "mm/fault.h"
 #include "mm/sys.h"
 #include "tests/fake/fake_test.h"
 
