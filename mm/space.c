@@ -72,6 +72,17 @@ static bool window_is_unmapped(uint64_t base, uint64_t last)
 	}
 }
 
+/* Is the root of the tables that are in force kept out of the map? Who forgot it forgot more. */
+static void check_root(void)
+{
+	uint64_t root = loam_space_table.root.raw;
+
+	for (size_t i = 0; i < memmap.count; i++)
+		LOAM_CHECK(root < memmap.range[i].base || root >= memmap.range[i].end,
+			   "loam_config.memmap has the page tables in usable memory: add RESERVED "
+			   "entries for them, the kernel's image, its stacks and boot modules");
+}
+
 static void check_window(const struct loam_config *config)
 {
 	uint64_t base = config->window_base, last = base + (config->window_bytes - 1);
@@ -101,6 +112,7 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *base,
 	err = loam_memmap_sanitise(config->memmap, config->memmap_count, mmu.pa_bits, &memmap);
 	if (err != LOAM_OK)
 		return err;
+	check_root();
 	check_window(config);
 	err = loam_numa_init(config->nodes, config->node_count);
 	if (err != LOAM_OK)

@@ -72,6 +72,10 @@ void loam_mmu_cpu_init(const struct loam_mmu *mmu)
 	uint64_t tcr = SYSREG_READ("tcr_el1");
 	uint64_t mmfr1 = SYSREG_READ("id_aa64mmfr1_el1");
 
+	LOAM_CHECK((SYSREG_READ("mair_el1") & 0xff) == (MAIR_VALUE & 0xff),
+		   "MAIR_EL1 attribute 0 must be write-back (0xff) before loam_init: it sets "
+		   "MAIR_EL1 to "
+		   "0x4444ff, which your page tables must fit");
 	tcr |= mmu->hw_access ? TCR_HA : 0;
 	tcr |= mmu->hw_dirty ? TCR_HD : 0;
 	SYSREG_WRITE("mair_el1", MAIR_VALUE);

@@ -32,7 +32,7 @@ struct loam_config {
 	/* Which memory is on which NUMA node; none given: all on node 0. */
 	const struct loam_node_range *nodes;
 	size_t node_count;
-	/* Virtual address minus physical address of the direct map, which covers all usable RAM. */
+	/* Virtual address minus physical address of the direct map, which covers all usable RAM, writable. */
 	uintptr_t direct_map_offset;
 	/* Virtual addresses that loam may hand out; its own and nobody else's. */
 	uintptr_t window_base;
@@ -65,6 +65,13 @@ struct loam_config {
  * Bring up all layers. Call once, on the boot CPU, with the MMU on; any loam_alloc comes after
  * loam_thread_attach. A configuration that cannot work (map overlapping the window, wrong CPU
  * mode) ends in loam_host_panic with the fix.
+ *
+ * It sets the CPU up as loam's page-table entries want it, and so does loam_cpu_online:
+ *   x86_64   EFER.NXE, CR0.WP, CR4.PGE, CR4.SMEP, CR4.SMAP where the CPU has them; IA32_PAT to 0x0007010600070106: 0
+ *            WB, 1 WC, 2 UC-, 3 UC, and again from 4 on (a CPU begins with 1 and 5 WT)
+ *   aarch64  MAIR_EL1 to 0x4444ff: 0 write-back, 1 and 2 non-cacheable, 3 to 7 nGnRnE; TCR_EL1.HA and HD where the CPU has
+ *            them; SCTLR_EL1.SPAN clear and PSTATE.PAN set
+ * What the kernel's own entries index there must mean the same before, as far as it is in use.
  * Fails: NOMEM, NOVIRT, INVAL, EXIST when called twice. Context: thread, one CPU running.
  */
 LOAM_MUST_USE enum loam_err loam_init(const struct loam_config *config);

@@ -2,6 +2,10 @@
 /*
  * Physical memory as the firmware or the host kernel describes it: plain data, any order,
  * overlapping, wrapping or absurd entries allowed. mm/memmap.c makes sense of it.
+ *
+ * What is USABLE and not RESERVED is loam's from loam_init on, and it writes there. To be RESERVED by the
+ * host, over what the firmware calls usable: the kernel's image, its stacks, the page tables that are in force,
+ * the memory map itself and boot modules if they are read later, firmware tables that are (ACPI, device tree).
  */
 #ifndef LOAM_MEMMAP_H
 #define LOAM_MEMMAP_H

@@ -250,6 +250,27 @@ static void wrong_windows_are_named(void **state)
 	fake_down();
 }
 
+static void try_init_without_root(const struct fake_mode *mode)
+{
+	static struct loam_mem_entry entry[FAKE_RANGES + 1];
+	struct loam_config config = {
+		.memmap = entry, .window_base = mode->mmu.va_min, .window_bytes = 16 << 20};
+
+	config.memmap_count = fake_memmap(entry) - 1; /* the last one is the root */
+	(void)loam_mm_init(&config);
+}
+
+static void usable_page_tables_are_named(void **state)
+{
+	static const struct fake_mode *mode;
+
+	(void)state;
+	mode = &fake_modes[0];
+	fake_up_default(&mode->mmu, 1);
+	EXPECT_PANIC(try_init_without_root(mode), "has the page tables in usable memory");
+	fake_down();
+}
+
 /* Broken books are found. */
 static void verify_finds_breakage(void **state)
 {
@@ -276,6 +297,7 @@ int main(void)
 		cmocka_unit_test(huge_leaves),
 		cmocka_unit_test(dirty_is_told),
 		cmocka_unit_test(wrong_windows_are_named),
+		cmocka_unit_test(usable_page_tables_are_named),
 		cmocka_unit_test(verify_finds_breakage),
 	};
 	return cmocka_run_group_tests_name("sys", tests, NULL, NULL);
