@@ -139,12 +139,14 @@ lib: $(call outdir,x86_64)/libloam.a $(call outdir,aarch64)/libloam.a $(call out
 all: lib images ## everything that ships: archives and boot images
 
 PREFIX ?= /usr/local
-install: lib ## headers and archives to PREFIX/include/loam, PREFIX/lib/loam/<config>
+install: lib ## headers to PREFIX/include/loam; archives, and hooks for one CPU as C, to PREFIX/lib/loam/<config>
 	$(Q)install -d $(DESTDIR)$(PREFIX)/include/loam
 	$(Q)install -m 644 include/loam/*.h $(DESTDIR)$(PREFIX)/include/loam
 	$(Q)for c in x86_64 aarch64 host; do \
 		install -d $(DESTDIR)$(PREFIX)/lib/loam/$$c && \
 		install -m 644 $(BUILD)/$$c-$(variant)/libloam.a $(DESTDIR)$(PREFIX)/lib/loam/$$c; done
+	$(Q)for c in x86_64 aarch64; do \
+		install -m 644 boot/host_up.c boot/$$c/clock.c $(DESTDIR)$(PREFIX)/lib/loam/$$c; done
 
 size: ## code and data of libloam.a, release, by folder
 	$(Q)$(MAKE) --no-print-directory lib FLAVOUR=release

@@ -93,7 +93,6 @@ void loam_machine_console_init(const struct loam_boot_map *map);
 /* Once the final tables are in force: drop what is left of the early ones. */
 void loam_machine_leave_early(void);
 void loam_machine_traps_init(void);
-uint64_t loam_machine_now_ns(void);
 __attribute__((noreturn)) void loam_machine_exit(int status);
 /* One line about the CPU, through loam_log. */
 void loam_machine_describe(const struct loam_mmu *mmu);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The hooks of <loam/host.h> for our stub, where there may be several CPUs. Threads, and how they
- * are stopped, are in boot/world.c; loam_host_thread, which every allocation calls, is with each ISA.
+ * are stopped, are in boot/world.c; the time, and loam_host_thread, which every allocation calls, are
+ * with each ISA.
  */
 #include "boot/smp.h"
 
@@ -18,9 +19,4 @@ unsigned loam_host_cpu_count(void)
 void loam_host_ipi(unsigned cpu)
 {
 	loam_machine_ipi(cpu);
-}
-
-uint64_t loam_host_now_ns(void)
-{
-	return loam_machine_now_ns();
 }

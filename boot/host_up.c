@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other hooks of <loam/host.h> for one CPU and one thread: nobody else runs, so there is
- * nobody to stop. A kernel links this with boot/<isa>/clock.c and writes loam_host_panic and
- * loam_host_log.
+ * The hooks of <loam/host.h> for one CPU and one thread: nobody else runs, so there is nobody to
+ * stop. A kernel links this with boot/<isa>/clock.c, or a loam_host_now_ns of its own, and writes
+ * loam_host_panic and loam_host_log. One with a scheduler writes them all.
  */
 #include <loam/host.h>
-
-#include "boot/boot.h"
 
 static struct loam_thread *attached;
 
@@ -23,11 +21,6 @@ unsigned loam_host_cpu_count(void)
 void loam_host_ipi(unsigned cpu)
 {
 	(void)cpu;
-}
-
-uint64_t loam_host_now_ns(void)
-{
-	return loam_machine_now_ns();
 }
 
 struct loam_thread *loam_host_thread(void)

@@ -56,7 +56,7 @@ static enum loam_barrier barrier_wanted(const char *cmdline)
 
 void loam_boot_main(uint64_t handover)
 {
-	info.start_ns = loam_machine_now_ns();
+	info.start_ns = loam_host_now_ns();
 	loam_log(LOAM_LOG_INFO, "\nloam on %s\n", loam_machine_name);
 	loam_machine_read_map(handover, &map);
 	loam_boot_nodes_settle(&map);

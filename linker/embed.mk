@@ -12,7 +12,8 @@
 #   LOAM_CFLAGS    how to compile them; add your -O and -g
 #   LOAM_MEM_CFLAGS  besides, for $(LOAM_MEM_SOURCES)
 #   LOAM_MEM_SOURCES memcpy, memmove, memset, memcmp: leave out those that you have
-#   LOAM_HOST_UP   hooks for one CPU and one thread, if you have none of your own
+#   LOAM_HOST_UP   hooks for one CPU and one thread, if you have none of your own: the last of the two
+#                  is the clock, loam_host_now_ns; both need only -I$(LOAM_DIR)/include
 
 LOAM_MODEL ?= kernel
 include $(LOAM_DIR)/linker/flags.mk

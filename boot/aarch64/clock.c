@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Time on Arm: the virtual counter, whose frequency CNTFRQ_EL0 tells. */
-#include "boot/boot.h"
+/* loam_host_now_ns on Arm: the virtual counter, whose frequency CNTFRQ_EL0 tells. */
+#include <loam/host.h>
 
-uint64_t loam_machine_now_ns(void)
+uint64_t loam_host_now_ns(void)
 {
 	uint64_t ticks, hz;
 

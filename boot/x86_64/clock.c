@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Time on a PC: the TSC, measured once against the 8254. */
-#include "boot/boot.h"
+/* loam_host_now_ns on a PC: the TSC, measured once against the 8254. */
+#include <loam/host.h>
 
 static void outb(uint16_t port, uint8_t v)
 {
@@ -39,7 +39,7 @@ static uint64_t tsc_per_10ms(void)
 	return rdtsc() - start;
 }
 
-uint64_t loam_machine_now_ns(void)
+uint64_t loam_host_now_ns(void)
 {
 	static uint64_t per_10ms, first;
 	uint64_t ticks;

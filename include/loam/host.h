@@ -5,8 +5,10 @@
  * With one of its locks held loam calls only loam_host_panic, loam_host_log, loam_host_cpu_id,
  * loam_host_ipi and loam_host_now_ns: they take no loam lock, wait for nothing and allocate
  * nothing.
- * A single-CPU, single-thread kernel writes loam_host_panic and loam_host_log and links
- * boot/host_up.c for the rest.
+ * A kernel with one CPU and one thread writes loam_host_panic and loam_host_log, and links
+ * boot/host_up.c and boot/<isa>/clock.c for the rest: they need these headers alone. One that switches
+ * threads on its CPU writes loam_host_thread, loam_host_thread_set, loam_host_thread_parked,
+ * loam_host_world_stop, loam_host_world_start and loam_host_stacks as well; boot/world.c is an example.
  */
 #ifndef LOAM_HOST_H
 #define LOAM_HOST_H
