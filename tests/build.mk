@@ -25,6 +25,13 @@ $(call outdir,host)/libheapops.a: $(addprefix $(call outdir,host)/,$(heap_ops_sr
 libs_host = $(call outdir,host)/libheapops.a $(call outdir,host)/libboot.a
 # test_cycle does something in the moment before a stop, or before a page is scanned again.
 $(call outdir,host)/tests/test_cycle: ldflags_host := -Wl,--wrap=loam_host_world_stop,--wrap=loam_mark_page
+# test_example is the Linux program of the top README, as it stands there.
+example := $(call outdir,host)/tests/host/example.inc
+$(call outdir,host)/tests/host/test_example.o: $(example)
+extra_tests/host/test_example := -I$(dir $(example))
+$(example): README.md
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -n '/<!-- linux-example -->/,/<!-- \/linux-example -->/p' $< | sed '/^<!--/d; /^```/d' > $@
 # test_oom fails requests for memory.
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
 # test_check loses marks.

@@ -46,7 +46,11 @@ LOAM_MUST_USE enum loam_err loam_root_add(void *lo, void *hi);
 /* Remove a range that was added with just these bounds. Fails: NOENT. */
 LOAM_MUST_USE enum loam_err loam_root_remove(void *lo, void *hi);
 
-/* Collect now, wholly: what is unreachable when it is called is free when it returns. */
+/*
+ * Collect now, wholly: what is unreachable when it is called is free when it returns. Stacks and registers are
+ * scanned conservatively: a stale word there, of a function that has returned or a variable that is dead, reaches
+ * an object as well as a live one.
+ */
 void loam_gc(void);
 
 /*

@@ -2,7 +2,8 @@
 /*
  * The garbage-collected heap: Go's mallocgc for C.
  *
- * All memory comes zeroed and aligned to 16 bytes at least. An object lives as long as a
+ * All memory comes zeroed (but loam_alloc_raw's) and aligned to 16 bytes at least (but
+ * loam_alloc_tiny's). An object lives as long as a
  * pointer to any byte of it is found in a root range, on an attached thread's stack or in its
  * registers, or in a live object; or until loam_free. Objects never move.
  * Context of all, unless said otherwise: thread (attached), IRQs on.

@@ -8,7 +8,7 @@
  * A kernel with one CPU and one thread writes loam_host_panic and loam_host_log, and links
  * boot/host_up.c and boot/<isa>/clock.c for the rest: they need these headers alone. One that switches
  * threads on its CPU writes loam_host_thread, loam_host_thread_set, loam_host_thread_parked,
- * loam_host_world_stop, loam_host_world_start and loam_host_stacks as well; boot/world.c is an example.
+ * loam_host_world_stop, loam_host_world_start and loam_host_stacks itself; boot/world.c has them for a thread a CPU.
  */
 #ifndef LOAM_HOST_H
 #define LOAM_HOST_H

@@ -22,7 +22,7 @@
  * failure. Source of the contracts: Go's runtime/mem.go.
  *
  * Context of all: thread or IRQs off; they take mm locks, never allocate from the heap, and
- * call no hook but panic and log.
+ * call no hook but those that <loam/host.h> lists for when locks are held.
  */
 #ifndef LOAM_SYS_H
 #define LOAM_SYS_H

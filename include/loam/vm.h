@@ -3,7 +3,8 @@
  * Explicit mappings: physical ranges of the caller's choice, with rights and a memory type, in
  * loam's window; rights of memory that the ten calls made Ready; demand paging.
  *
- * Context of all: thread or IRQs off; they take mm locks and call no hook but panic and log.
+ * Context of all: thread or IRQs off; they take mm locks and call no hook but those that
+ * <loam/host.h> lists for when locks are held.
  */
 #ifndef LOAM_VM_H
 #define LOAM_VM_H
