@@ -155,7 +155,8 @@ size: ## code and data of libloam.a, release, by folder
 doctor: ## what of the needed tools is there, and which versions
 	$(Q)for t in gcc $(cc_x86_64) $(cc_aarch64) clang-14 $(CLANG_FORMAT) $(CLANG_TIDY) qemu-system-x86_64 \
 		qemu-system-aarch64 python3 spin valgrind gdb-multiarch; do \
-		printf '%-24s ' $$t; $$t --version 2>/dev/null | head -1 || $$t -V 2>/dev/null | head -1; \
+		case $$t in spin) version=-V;; *) version=--version;; esac; \
+		printf '%-24s ' $$t; $$t $$version 2>/dev/null | head -1; \
 		command -v $$t >/dev/null || echo "missing: make deps"; done
 
 clean: ## remove build/

@@ -20,8 +20,8 @@ static void show_memory(void)
 
 	loam_frame_stats(&f);
 	loam_log(LOAM_LOG_INFO,
-		 "frames: %k usable in %u zones, %k free, %k of records (%llu.%02llu %%)\n",
-		 (uint64_t)(f.total * LOAM_PAGE_SIZE), f.zone_count,
+		 "frames: %k usable in %u zone%s, %k free, %k of records (%llu.%02llu %%)\n",
+		 (uint64_t)(f.total * LOAM_PAGE_SIZE), f.zone_count, f.zone_count == 1 ? "" : "s",
 		 (uint64_t)(f.free * LOAM_PAGE_SIZE), (uint64_t)f.meta_bytes,
 		 (unsigned long long)(f.meta_bytes * 100 / LOAM_PAGE_SIZE / f.total),
 		 (unsigned long long)(f.meta_bytes * 10000 / LOAM_PAGE_SIZE / f.total % 100));
@@ -75,6 +75,7 @@ int loam_kernel_main(const struct loam_boot_info *info)
 {
 	struct loam_config config = info->config;
 	enum loam_err err;
+	unsigned cpus;
 	int bad = 0;
 
 	config.gctrace = (int)loam_cmdline_number(info->cmdline, "gctrace", 0);
@@ -86,9 +87,8 @@ int loam_kernel_main(const struct loam_boot_info *info)
 	add_roots(loam_data_roots, loam_data_roots_end);
 	add_roots(loam_bss_roots, loam_bss_roots_end);
 	show_memory();
-	loam_log(LOAM_LOG_INFO, "%u CPUs run\n",
-		 loam_smp_start(
-			 (unsigned)loam_cmdline_number(info->cmdline, "cpus", LOAM_BOOT_CPUS)));
+	cpus = loam_smp_start((unsigned)loam_cmdline_number(info->cmdline, "cpus", LOAM_BOOT_CPUS));
+	loam_log(LOAM_LOG_INFO, cpus == 1 ? "%u CPU runs\n" : "%u CPUs run\n", cpus);
 	show_nodes();
 	loam_log(LOAM_LOG_INFO, "loam is up after %llu us\n",
 		 (unsigned long long)((loam_host_now_ns() - info->start_ns) / 1000));

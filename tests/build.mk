@@ -90,7 +90,8 @@ test_bins = $(foreach c,$(CONFIGS),$(foreach b,$(test_bins_$(c)),$(if $(T),$(if 
 test-build: $(test_bins)
 
 test-flavour: $(test_bins)
-	$(Q)SEED=$(SEED) python3 tests/tools/taprun.py --timeout $(TIMEOUT) $(if $(test_bins),$(test_bins),)
+	$(Q)$(if $(strip $(test_bins)),,echo "no test has the word '$(T)'; there are: $(sort $(foreach c,$(CONFIGS),$(notdir $(test_bins_$(c)))))"; exit 1)
+	$(Q)SEED=$(SEED) python3 tests/tools/taprun.py --timeout $(TIMEOUT) $(test_bins)
 
 test: deps ## host tests: plain, ASan+UBSan, TSan where threads run (T=, SEED=)
 	$(Q)$(MAKE) --no-print-directory test-flavour FLAVOUR=debug

@@ -32,6 +32,11 @@ void loam_selftest_fail(const char *file, int line, const char *what)
 	fail_what = what;
 }
 
+void loam_selftest_provokes(const char *what)
+{
+	loam_log(LOAM_LOG_INFO, "# expected, up to the next result: %s\n", what);
+}
+
 uint64_t loam_selftest_random(void)
 {
 	uint64_t z = (random_state += UINT64_C(0x9e3779b97f4a7c15));

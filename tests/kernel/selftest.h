@@ -32,6 +32,9 @@ extern const struct selftest loam_selftest_mmu[], loam_selftest_frame[], loam_se
 /* Note the first failure of the running test. */
 void loam_selftest_fail(const char *file, int line, const char *what);
 
+/* Tell the reader of the log that what comes up to this test's result is meant to be: it looks like trouble. */
+void loam_selftest_provokes(const char *what);
+
 /* Leave the test if `c` does not hold. */
 #define EXPECT(c)                                                   \
 	do {                                                        \

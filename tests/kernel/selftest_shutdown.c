@@ -55,6 +55,7 @@ static void held_memory_is_in_the_way(const struct loam_boot_info *info)
 
 	(void)info;
 	loam_gc();
+	loam_selftest_provokes("what is still held, at each refusal");
 	EXPECT(loam_frame_alloc(2, 0, LOAM_OWNER_HOST, &pfn) == LOAM_OK);
 	EXPECT(is_refused());
 	EXPECT(loam_frame_free(pfn, 2) == LOAM_OK);

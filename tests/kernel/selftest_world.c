@@ -325,6 +325,7 @@ static void a_deaf_cpu_is_named(const struct loam_boot_info *info)
 	(void)info;
 	if (loam_smp_count() < 2)
 		return;
+	loam_selftest_provokes("CPU 1 does not stop");
 	loam_world_stats(&before);
 	patience = loam_world_patience(20000000);
 	begin(be_deaf, 1, 2);

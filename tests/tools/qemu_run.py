@@ -8,6 +8,13 @@ import argparse
 import subprocess
 import sys
 
+LEAST_MIB = 6  # below, the image or its tables find no room, before there is a console
+
+
+def mebibytes(size):
+    """QEMU's sizes: 64, 64M, 1G."""
+    return int(size.rstrip("KMGkmg")) * {"K": 1 / 1024, "G": 1024}.get(size[-1].upper(), 1)
+
 
 def command(arch, image, mem, append="", initrd=None, cpu="max", smp=1, extra=()):
     """The QEMU command line for one boot."""
@@ -42,6 +49,8 @@ def main():
     parser.add_argument("--gdb", metavar="ELF", help="halt, and attach gdb with this file's symbols")
     parser.add_argument("image")
     args = parser.parse_args()
+    if mebibytes(args.mem) < LEAST_MIB:
+        parser.error(f"MEM={args.mem} is too little: the image needs {LEAST_MIB}M, its self-tests 16M")
     argv = command(args.arch, args.image, args.mem, args.append, args.initrd, args.cpu, args.smp)
     if args.gdb:
         with subprocess.Popen(argv + ["-s", "-S"], stdin=subprocess.DEVNULL, start_new_session=True) as qemu:

@@ -47,6 +47,7 @@ class Tap:
 
     def __init__(self):
         self.count = self.failed = 0
+        self.others = []  # boots that the word was not for
 
     def result(self, ok, name, why=""):
         self.count += 1
@@ -89,8 +90,8 @@ class Boot:
         return float(m.group(1)) if m else None
 
 
-def megabytes(text):
-    return int(text[:-1]) * (1024 if text.endswith("G") else 1)
+def running(cpus):
+    return rf"^{cpus} CPUs run$" if cpus > 1 else "^1 CPU runs$"
 
 
 def usable_mib(text):
@@ -104,10 +105,17 @@ class Suite:
     def __init__(self, tap, arch, image, trace, only, soak=0):
         self.tap, self.arch, self.image, self.trace, self.only, self.soak = tap, arch, image, trace, only, soak
 
+    def wanted(self, name):
+        """Is the word in it? The others are remembered."""
+        if self.only in name:
+            return True
+        self.tap.others.append(name)
+        return False
+
     def boot(self, name, status, patterns, guest=False, **kw):
         """Boot; the result is right if the status is and every pattern is found."""
         name = f"{self.arch}: {name}"
-        if self.only and self.only not in name:
+        if not self.wanted(name):
             return None
         b = Boot(self.arch, self.image, **kw)
         missing = b.missing(patterns)
@@ -141,7 +149,7 @@ class Suite:
             lacking = not giant and not watched and self.arch == "x86_64"
             words = [f"{five}=1"] * (levels == 5) + ["leaf1g=0"] * (not giant and not lacking) + ["oracle=1"] * watched
             leaves = "4 KiB 2 MiB 1 GiB" if giant else "4 KiB 2 MiB"
-            b = self.boot(name, 0, [rf"^cpu: {levels}-level", rf"leaves {leaves}, ", rf"^{cpus} CPUs run$", r"^loam: all done, all well$"],
+            b = self.boot(name, 0, [rf"^cpu: {levels}-level", rf"leaves {leaves}, ", running(cpus), r"^loam: all done, all well$"],
                           guest=True, mem="3G", smp=cpus, cpu="max,pdpe1gb=off" if lacking else "max", oracle=watched,
                           append=" ".join(words + (["depth=4 job=trees"] if watched else ["depth=8"])),
                           initrd=None if watched else self.trace)
@@ -172,7 +180,7 @@ class Suite:
                           guest=True, mem=mem, append="depth=12", initrd=self.trace)
             if b is None:
                 continue
-            got, want = usable_mib(b.text), megabytes(mem)
+            got, want = usable_mib(b.text), qemu_run.mebibytes(mem)
             self.tap.result(want * 0.9 - 2 < got <= want, f"{self.arch}: all of {mem} is found",
                             f"{got} MiB usable\n{b.text}")
             us = b.number(r"^boot to self-tests done in (\d+) us")
@@ -209,7 +217,7 @@ class Suite:
         for cpu, keeper in [("max", "hardware")] + [("cortex-a72", "software")] * (self.arch == "aarch64"):
             for cpus in (1, 4):
                 keeps = [rf"dirty bits by {keeper}$"] * (self.arch == "aarch64")
-                b = self.boot(f"write tracking, {cpu}, {cpus} CPU{'s' if cpus > 1 else ''}", 0, keeps + [rf"^{cpus} CPUs run$", "all well"],
+                b = self.boot(f"write tracking, {cpu}, {cpus} CPU{'s' if cpus > 1 else ''}", 0, keeps + [running(cpus), "all well"],
                               guest=True, mem="1536M", cpu=cpu, smp=cpus, append="selftest=dirty job=trees depth=4")
                 for line in re.findall(r"^# (?:dirty|\d+ writes).*$", b.text, re.M) if b is not None else []:
                     print(f"{line} ({cpu}, {cpus} CPUs)")
@@ -220,7 +228,7 @@ class Suite:
         for cpu in ["max"] + ["cortex-a72"] * (self.arch == "aarch64"):
             for barrier in soak.BARRIERS:
                 name = f"{self.arch}: soak, 4 CPUs, {cpu}, barrier={barrier}"
-                if self.only and self.only not in name:
+                if not self.wanted(name):
                     continue
                 boots.append(soak.Soak(self.arch, self.image, barrier, SOAK_SECONDS, 1, cpu))
                 self.tap.result(boots[-1].ok, name, boots[-1].text)
@@ -312,7 +320,7 @@ class Suite:
 
     def embedded(self):
         """The example of the README, in a kernel that is not ours."""
-        self.boot("the README's example", 0, [r"^heap: .* objects", r"^gc: +[1-9]\d* collections"], mem="64M")
+        self.boot("embed: the README's example", 0, [r"^heap: .* objects", r"^gc: +[1-9]\d* collections"], mem="64M")
 
     def run(self):
         self.whole_job()
@@ -349,6 +357,8 @@ def main():
         Suite(tap, arch, image, args.recorded, args.only).recorded()
     if args.embed:
         Suite(tap, arch, args.embed, args.trace, args.only).embedded()
+    if not tap.count:
+        print(f"no boot has the word {args.only!r}; there are:\n  " + "\n  ".join(tap.others))
     print(f"1..{tap.count}")
     return 1 if tap.failed or not tap.count else 0
 
