@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waist A: the MMU. Everything mm knows about page-table entries goes through these functions.
+ * The MMU. Everything mm knows about page-table entries goes through these functions.
  *
  * Levels count from the leaf: level 0 maps 4 KiB, 1 maps 2 MiB, 2 maps 1 GiB, 3 maps 512 GiB,
  * 4 maps 256 TiB. (x86_64 calls them PT, PD, PDPT, PML4, PML5; the Arm manual counts the other

@@ -9,7 +9,7 @@
 #
 #   LOAM_SOURCES   what to compile and link: C and assembly, relative to where LOAM_DIR is
 #   LOAM_CPPFLAGS  include paths; your own files need only -I$(LOAM_DIR)/include
-#   LOAM_CFLAGS    how to compile them; add your -O and -g
+#   LOAM_CFLAGS    how to compile them; add your -O and -g, and -DLOAM_DEBUG=0 to 3 (1): linker/README.md
 #   LOAM_MEM_CFLAGS  besides, for $(LOAM_MEM_SOURCES)
 #   LOAM_MEM_SOURCES memcpy, memmove, memset, memcmp: leave out those that you have
 #   LOAM_HOST_UP   hooks for one CPU and one thread, if you have none of your own: the last of the two

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's hooks on the fake machine, as far as mm calls them, the set-up half of waist A, and what can be
+/* The host's hooks on the fake machine, as far as mm calls them, the set-up half of arch/mmu.h, and what can be
  * made of the rest. */
 #include "mm/tlb.h"
 #include "tests/fake/fake.h"
@@ -174,7 +174,7 @@ void fake_spread(uint64_t va, uint64_t size)
 	}
 }
 
-/* ---- the rest of waist A ---- */
+/* ---- the rest of arch/mmu.h ---- */
 
 void loam_mmu_detect(struct loam_mmu *m)
 {

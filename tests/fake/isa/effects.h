@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The effects of waist A on the fake machine. Contract: arch/mmu.h; theory: tests/fake/fake.c. */
+/* The effects of arch/mmu.h on the fake machine. Theory: tests/fake/fake.c. */
 #ifndef LOAM_ISA_EFFECTS_H
 #define LOAM_ISA_EFFECTS_H
 
