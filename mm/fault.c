@@ -74,13 +74,15 @@ static void say_window(const struct loam_fault *f, const struct loam_sys_info *i
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
 			 f->access == LOAM_ACCESS_EXEC
 				 ? "execute of memory that is not executable"
-				 : "a right was missing, or another CPU changed the mapping just "
-				   "now");
+				 : "a right was missing, another CPU changed the mapping just now, "
+				   "or loam_fault_handle was not asked");
 		break;
 	case LOAM_STATE_PREPARED:
 		loam_log(LOAM_LOG_ERROR, "  cause    %s\n",
-			 revoked ? "touch of a stack after loam_stack_free"
-				 : "touch of Prepared memory: loam_sys_used comes first");
+			 revoked      ? "touch of a stack after loam_stack_free"
+			 : info->lazy ? "touch of memory that fills itself: no frame was left, or "
+					"loam_fault_handle was not asked"
+				      : "touch of Prepared memory: loam_sys_used comes first");
 		break;
 	default:
 		if (say_stack(f->addr))

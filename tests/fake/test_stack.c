@@ -62,6 +62,8 @@ static void stacks_grow_and_are_guarded(void **state)
 		assert_int_equal(loam_stack_alloc(256 << 10, &s), LOAM_OK);
 		assert_int_equal(s.high - s.low, 256 << 10);
 		assert_int_equal(loam_stack_committed(&s), LOAM_PAGE_SIZE);
+		tell(s.low);
+		assert_non_null(strstr(report, "touch of memory that fills itself"));
 		/* [STACK-1] */
 		assert_int_equal(loam_sys_query(s.low - 1, &info), LOAM_OK);
 		assert_int_equal(info.state, LOAM_STATE_RESERVED);
