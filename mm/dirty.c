@@ -27,7 +27,9 @@
  *             after the caller's look would be told to nobody. What it wrote before the flush is there for the caller
  *             to see, because a CPU that forgets has first finished its stores. Hence the second flush.
  *   [DIRTY-4] Only entries of level 1 are closed, and only where all 2 MiB are of one region that is
- *             tracked: another's pages beside it keep their rights.
+ *             tracked: another's pages beside it keep their rights. Who comes later, where such a region has lost a part, finds
+ *             the entry open, and no CPU that remembers it closed: loam_dirty_admit. To know where that is needed, an
+ *             entry that is opened keeps a note that it has been closed. ("Untold" of an entry that is open means nothing else.)
  *   [DIRTY-5] Whoever makes a table, links it, or puts written leaves into one leaves the entry open, or moves it
  *             with what it says: mm/ptab.c makes them open (first mapping, split), mm/move.c opens what it
  *             moves single pages into. Fresh leaves are not written, so they may stand below a closed entry. Notes of leaves
@@ -130,11 +132,37 @@ void loam_dirty_open(const struct loam_ptab *pt, uint64_t va)
 	if (slot.kind != LOAM_PTE_TABLE ||
 	    (loam_pte_attr(pt->mmu, slot.pte, slot.level) & LOAM_ATTR_WRITE) != 0)
 		return;
-	open = loam_pte_table(pt->mmu, loam_pte_pa(pt->mmu, slot.pte, slot.level), LOAM_ATTR_WRITE);
+	/* the note: other CPUs may remember it closed [DIRTY-4] */
+	open = loam_pte_table(pt->mmu, loam_pte_pa(pt->mmu, slot.pte, slot.level),
+			      LOAM_ATTR_WRITE | LOAM_ATTR_DIRTY);
 	/* [DIRTY-6]; if it fails another CPU was first, or the entry is another now: the write is tried again */
 	if (loam_pt_cas(slot.table, slot.index, slot.pte, open))
 		__atomic_add_fetch(&stats.opened, 1, __ATOMIC_RELAXED);
 	loam_pt_publish(pt->mmu);
+}
+
+/* As if the table entry of level 1 for `va` had never been closed. The store needs no exchange: whoever opens it
+ * meanwhile wants the same. */
+static void reopen(const struct loam_ptab *pt, uint64_t va)
+{
+	struct loam_ptab_slot slot;
+
+	loam_ptab_walk(pt, va, LOAM_LEVEL_HUGE, &slot);
+	if (slot.kind != LOAM_PTE_TABLE ||
+	    loam_pte_attr(pt->mmu, slot.pte, slot.level) == LOAM_ATTR_WRITE)
+		return;
+	loam_pt_store(slot.table, slot.index,
+		      loam_pte_table(pt->mmu, loam_pte_pa(pt->mmu, slot.pte, slot.level),
+				     LOAM_ATTR_WRITE));
+	loam_pt_publish(pt->mmu);
+	loam_tlb_everywhere(pt->mmu, va, 1, LOAM_LEVEL_PAGE, true);
+}
+
+void loam_dirty_admit(const struct loam_ptab *pt, uint64_t va, uint64_t size)
+{
+	/* a table that is all in the range is empty, so it does not exist [PTAB-4] */
+	reopen(pt, va);
+	reopen(pt, va + (size - 1));
 }
 
 /* ---- spans ---- */

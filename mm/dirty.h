@@ -13,6 +13,10 @@ bool loam_dirty_tracks(unsigned owner);
  * Context: any; without the space lock only for a page that is in use [DIRTY-6]. */
 void loam_dirty_open(const struct loam_ptab *pt, uint64_t va);
 
+/* Somebody comes to live in [va, va + size), where nothing is: at both ends writing is allowed, and no CPU remembers
+ * otherwise, as it would if a round had closed what was beside it [DIRTY-4]. Context: space lock held. */
+void loam_dirty_admit(const struct loam_ptab *pt, uint64_t va, uint64_t size);
+
 /* Since loam_mm_init. Context: any, a figure of some moment. */
 struct loam_dirty_stats {
 	uint64_t rounds;

@@ -330,6 +330,7 @@ enum loam_err loam_space_prepare(uintptr_t base, size_t size)
 
 	if (err != LOAM_OK)
 		return err;
+	loam_dirty_admit(&loam_space_table, base, size);
 	err = loam_ptab_tag(&loam_space_table, &pool, base, size, LOAM_TAG_PREPARED);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "prepare counted its tables wrongly");
 	return LOAM_OK;
@@ -484,6 +485,7 @@ enum loam_err loam_space_map(uintptr_t base, struct loam_paddr pa, size_t size, 
 
 	if (err != LOAM_OK)
 		return err;
+	loam_dirty_admit(&loam_space_table, base, size);
 	err = loam_ptab_map(&loam_space_table, &pool, base, pa, size, attr, LOAM_LEVEL_GIANT);
 	LOAM_CHECK(err == LOAM_OK && pool.count == 0, "map counted its tables wrongly");
 	return LOAM_OK;

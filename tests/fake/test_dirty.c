@@ -144,6 +144,76 @@ static void others_keep_their_rights(void **state)
 	}
 }
 
+/* Who comes to live in 2 MiB that were closed writes there without a trap, whatever CPUs remember: it may be a stack. */
+static void who_comes_later_finds_it_open(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		for (unsigned variant = 0; variant < 4; variant++) {
+			bool opened = (variant & 1) != 0, at_end = (variant & 2) != 0;
+			struct loam_stack stack;
+			uintptr_t base, hole;
+
+			up(mode);
+			base = ready(8 * MIB, false);
+			assert_int_equal(round_over(base, 8 * MIB, false), 0);
+			/* the first 2 MiB, or the last ones, lose one half */
+			hole = at_end ? base + 6 * MIB : base + MIB;
+			assert_int_equal(loam_sys_free(hole, MIB), LOAM_OK);
+			fake_spread(base, MIB);
+			fake_spread(base + 7 * MIB, MIB);
+			if (opened) { /* another CPU has, and the others do not know */
+				write_to(1, base);
+				write_to(1, base + 8 * MIB - P);
+			}
+			assert_int_equal(loam_stack_alloc(64 * 1024, &stack), LOAM_OK);
+			assert_true(stack.low - hole < MIB);
+			for (unsigned cpu = 0; cpu < FAKE_CPUS; cpu++) /* [DIRTY-4] */
+				assert_true(
+					fake_touch(cpu, stack.high - 8, LOAM_ACCESS_WRITE, NULL));
+			/* and a round leaves it so */
+			(void)round_over(base, 8 * MIB, false);
+			assert_true(fake_touch(0, stack.high - 8, LOAM_ACCESS_WRITE, NULL));
+			assert_true(is_open(hole) && !is_open(base + 2 * MIB));
+			down();
+		}
+	}
+}
+
+/* The same of a mapping over the ends of two such. */
+static void a_mapping_comes_between(void **state)
+{
+	const unsigned rights = LOAM_VM_READ | LOAM_VM_WRITE;
+
+	(void)state;
+	for_each_mode(mode)
+	{
+		uintptr_t base, mapped;
+		struct loam_pfn pfn;
+
+		up(mode);
+		base = ready(8 * MIB, false);
+		assert_int_equal(loam_frame_alloc(LOAM_ORDER_HUGE, 0, LOAM_OWNER_TEST, &pfn),
+				 LOAM_OK);
+		assert_int_equal(round_over(base, 8 * MIB, false), 0);
+		assert_int_equal(loam_sys_free(base + 3 * MIB, 2 * MIB), LOAM_OK);
+		fake_spread(base, 3 * MIB);
+		fake_spread(base + 5 * MIB, 3 * MIB);
+		assert_int_equal(loam_vm_map(base + 3 * MIB, loam_pfn_to_paddr(pfn), 2 * MIB,
+					     rights, LOAM_VM_WRITE_BACK, &mapped),
+				 LOAM_OK);
+		for (unsigned cpu = 0; cpu < FAKE_CPUS; cpu++) {
+			assert_true(fake_touch(cpu, mapped, LOAM_ACCESS_WRITE, NULL));
+			assert_true(fake_touch(cpu, mapped + 2 * MIB - P, LOAM_ACCESS_WRITE, NULL));
+		}
+		assert_true(!is_open(base) && !is_open(base + 6 * MIB));
+		assert_int_equal(loam_vm_unmap(mapped, 2 * MIB), LOAM_OK);
+		assert_int_equal(loam_frame_free(pfn, LOAM_ORDER_HUGE), LOAM_OK);
+		down();
+	}
+}
+
 static void huge_leaves_become_finer(void **state)
 {
 	(void)state;
@@ -446,6 +516,8 @@ int main(void)
 		cmocka_unit_test(old_memory_is_told_once),
 		cmocka_unit_test(a_look_reads_little),
 		cmocka_unit_test(others_keep_their_rights),
+		cmocka_unit_test(who_comes_later_finds_it_open),
+		cmocka_unit_test(a_mapping_comes_between),
 		cmocka_unit_test(huge_leaves_become_finer),
 		cmocka_unit_test(giant_leaves_become_finer),
 		cmocka_unit_test(an_alias_counts),
