@@ -95,6 +95,8 @@ static void park(const struct loam_percpu *self, uint64_t now, const void *regs,
 	p->regs = regs;
 	p->regs_end = regs_end;
 	p->sp = loam_align_down(sp, sizeof(void *));
+	/* what the MMU has noted of the thread's stores too, which no release orders: loam_sys_dirty_look */
+	loam_cpu_complete();
 	/* release: all of the above and all that the thread did; partner: is_parked */
 	__atomic_store_n(&p->parked_for, now, __ATOMIC_RELEASE);
 	/* acquire: partner of loam_host_world_start; what the collector did is seen after */

@@ -54,7 +54,8 @@
  * stack, or, on small stacks, amid mm.
  *
  * Concurrency: the space lock, for a block at a time; one round at a time. A look wants all other CPUs
- * stopped, or it may be told of a write too late.
+ * stopped, or it may be told of a write too late, and wants each to have waited until what its MMU writes is seen
+ * (loam_cpu_complete): it flushes nothing, and on aarch64 no release and no DMB orders a note behind the store.
  * Failure: none but bad input. A round that finds no frame for a table splits nothing.
  * References: Intel SDM volume 3A, "Accessed and Dirty Flags", "Caching Translation Information" (rights are
  * combined when cached; paging-structure caches hold them too); Arm ARM DDI 0487, "Hierarchical control of
@@ -709,6 +710,7 @@ enum loam_err loam_sys_dirty_look(uintptr_t base, size_t size,
 	enum loam_err err = begin(base, size, &p);
 	struct span s;
 
+	loam_cpu_complete(); /* what this CPU wrote; the others did as they stopped */
 	for (unsigned n = 0; err == LOAM_OK && n <= alias_count; n++) {
 		uint64_t va = 0;
 

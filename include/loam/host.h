@@ -69,7 +69,10 @@ void loam_host_thread_set(struct loam_thread *thread);
 
 /*
  * Stop every other thread that may touch the heap, at a point where loam_thread_may_stop() is
- * true for it, and start them again. Calls nest no deeper than one.
+ * true for it, and start them again. Calls nest no deeper than one. On aarch64 each CPU that ran one has
+ * executed DSB ISH (DSB SY) after the thread's last store and before the stop returns: a store-release or a DMB makes the
+ * stores visible, but not that the MMU noted them (dirty bits), and the collector looks for those next. x86_64 needs
+ * nothing more.
  * Context: thread, IRQs on, none of loam's locks held by the caller.
  */
 void loam_host_world_stop(void);

@@ -183,7 +183,7 @@ loam_sys_dirty_round(uintptr_t base, size_t size, bool split,
  * The same question, and nothing changes: the next round will tell these pages too. One table entry is read for
  * each 2 MiB of the range, and 512 for each 2 MiB that was written since the last round and is not in
  * huge leaves; on Linux the kernel looks at every page. No TLB is flushed. Every other CPU is
- * stopped, outside of loam. Fails: as a round. Context: stopped.
+ * stopped, outside of loam, as loam_host_world_stop says. Fails: as a round. Context: stopped.
  */
 LOAM_MUST_USE enum loam_err
 loam_sys_dirty_look(uintptr_t base, size_t size,

@@ -15,6 +15,7 @@ static void (*meanwhile)(void);
 static void (*between)(void);
 
 uintptr_t fake_irqs_masked;
+uint64_t fake_completed;
 
 void loam_host_on_panic(loam_host_panic_handler *handler)
 {

@@ -5,6 +5,7 @@
  * that is gone.
  * Tags: [DIRTY-1] [DIRTY-2] [DIRTY-3] [DIRTY-4] [DIRTY-5] [DIRTY-6].
  */
+#include "arch/cpu.h"
 #include "tests/fake/dirty_test.h"
 
 #include <loam/stack.h>
@@ -37,6 +38,7 @@ static void what_is_written_is_told(void **state)
 	(void)state;
 	for_each_mode(mode)
 	{
+		uint64_t completed;
 		uintptr_t base;
 
 		up(mode);
@@ -46,7 +48,9 @@ static void what_is_written_is_told(void **state)
 		write_to(1, base + 3 * P);
 		write_to(2, base + 4 * P);
 		write_to(3, base + 4 * MIB + 511 * P);
+		completed = fake_completed;
 		assert_int_equal(look_over(base, 6 * MIB), 3);
+		assert_true(fake_completed > completed);       /* [DIRTY-3] */
 		assert_int_equal(look_over(base, 6 * MIB), 3); /* nothing has changed */
 		assert_int_equal(round_over(base, 6 * MIB, false), 3);
 		assert_true(is_told(base + 3 * P) && is_told(base + 4 * P) &&

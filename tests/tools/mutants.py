@@ -146,6 +146,8 @@ MUTANTS = [
      "\tloam_tlb_everywhere(pt->mmu, va, 1, LOAM_LEVEL_PAGE, true);\n", "", "test_dirty", BOTH),
     ("write tracking: an entry that was opened does not say that it was closed", "mm/dirty.c",
      "LOAM_ATTR_WRITE | LOAM_ATTR_DIRTY);", "LOAM_ATTR_WRITE);", "test_dirty", BOTH),
+    ("write tracking: a look does not wait for what this CPU's MMU writes", "mm/dirty.c",
+     "\tloam_cpu_complete(); /* what this", "\t/* what this", "test_dirty", BOTH),
     ("write tracking: a leaf that sticks out loses its note", "mm/dirty.c",
      "if (p->clear && inside(s, va, size)) {", "if (p->clear) {", "dirty", BOTH),
     ("write tracking: aliases are passed by", "mm/dirty.c", "n <= alias_count; n++) {\n\t\tuint64_t va = 0;\n\n\t\tif (span_get(n, base, size, &s))\n\t\t\tva = s.va;\n\t\twhile (va != 0 && va <= s.last) {",

@@ -9,6 +9,7 @@
 #include <string.h>
 
 extern uintptr_t fake_irqs_masked;
+extern uint64_t fake_completed; /* how often loam_cpu_complete was called */
 void fake_unmasked(void);
 
 static inline uintptr_t loam_irq_save(void)
@@ -33,6 +34,12 @@ static inline void loam_cpu_relax(void)
 static inline uintptr_t loam_cpu_sp(void)
 {
 	return (uintptr_t)__builtin_frame_address(0);
+}
+
+/* What the fake's MMU writes is there at once; that it was asked for can be seen. */
+static inline void loam_cpu_complete(void)
+{
+	fake_completed++;
 }
 
 static inline void loam_cpu_zero_page(void *page)
