@@ -14,6 +14,7 @@
 #include <loam/vm.h>
 
 #include "arch/mmu.h"
+#include "mm/contig.h"
 #include "mm/frame.h"
 #include "mm/ptab.h"
 #include "mm/space.h"
@@ -176,7 +177,7 @@ static enum loam_err query_locked(uintptr_t addr, struct loam_vm_info *info)
 {
 	const struct loam_ptab *pt = loam_space_ptab();
 	struct loam_ptab_slot slot;
-	uint32_t attr;
+	uint32_t attr, noted;
 
 	if (pt->mmu == NULL || addr < pt->mmu->va_min)
 		return LOAM_NOENT;
@@ -189,8 +190,9 @@ static enum loam_err query_locked(uintptr_t addr, struct loam_vm_info *info)
 		       ((attr & LOAM_ATTR_EXEC) != 0 ? LOAM_VM_EXEC : 0);
 	info->memory = (enum loam_vm_memory)((attr & LOAM_ATTR_MEM_MASK) / LOAM_ATTR_MEM_WC);
 	info->leaf_bytes = loam_level_size(slot.level);
-	info->accessed = (attr & LOAM_ATTR_ACCESSED) != 0;
-	info->dirty = (attr & LOAM_ATTR_DIRTY) != 0;
+	noted = loam_contig_noted(pt, &slot);
+	info->accessed = (noted & LOAM_ATTR_ACCESSED) != 0;
+	info->dirty = (noted & LOAM_ATTR_DIRTY) != 0;
 	return LOAM_OK;
 }
 

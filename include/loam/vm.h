@@ -57,7 +57,7 @@ struct loam_vm_info {
 	unsigned rights;      /* LOAM_VM_* */
 	enum loam_vm_memory memory;
 	uint64_t leaf_bytes;
-	bool accessed, dirty;
+	bool accessed, dirty; /* the leaf; on aarch64 the run of 16 leaves, if it is in one */
 };
 
 /* What the page tables say about `addr`. Fails: NOENT nothing is mapped; NOTSUP on Linux. */

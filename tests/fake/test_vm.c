@@ -253,6 +253,40 @@ static void rights_of_ready_memory(void **state)
 	}
 }
 
+/* Hardware may note a write in any leaf of a contiguous run: it counts for all 64 KiB. */
+static void a_run_is_written_as_a_whole(void **state)
+{
+	const size_t size = 16 * LOAM_PAGE_SIZE;
+
+	(void)state;
+	for_each_mode(mode)
+	{
+		struct loam_vm_info info;
+		struct loam_sys_info sys;
+		uintptr_t base;
+
+		up(mode);
+		fake_calm(true);
+		assert_int_equal(loam_sys_reserve(0, size, size, &base), LOAM_OK);
+		assert_int_equal(loam_sys_map(base, size, LOAM_OWNER_TEST), LOAM_OK);
+		assert_int_equal(loam_sys_hugepage(base, size), LOAM_OK);
+		assert_int_equal(loam_sys_used(base, size, NULL), LOAM_OK);
+		for (unsigned wrote = 0; wrote < 2; wrote++) {
+			for (unsigned i = 0; i < 16; i++) {
+				uintptr_t va = base + i * LOAM_PAGE_SIZE;
+				bool here = wrote != 0 && (mode->mmu.contig || i == 5);
+
+				assert_int_equal(loam_vm_query(va, &info), LOAM_OK);
+				assert_int_equal(loam_sys_query(va, &sys), LOAM_OK);
+				assert_int_equal(info.dirty, !mode->mmu.hw_dirty || here);
+				assert_int_equal(info.dirty, sys.dirty);
+			}
+			assert_true(touch(1, base + 5 * LOAM_PAGE_SIZE, LOAM_ACCESS_WRITE));
+		}
+		down();
+	}
+}
+
 static void lazy_memory_fills_when_touched(void **state)
 {
 	(void)state;
@@ -328,6 +362,7 @@ int main(void)
 		cmocka_unit_test(giant_leaves_where_the_cpu_has_them),
 		cmocka_unit_test(bad_mappings_change_nothing),
 		cmocka_unit_test(rights_of_ready_memory),
+		cmocka_unit_test(a_run_is_written_as_a_whole),
 		cmocka_unit_test(lazy_memory_fills_when_touched),
 	};
 	return cmocka_run_group_tests_name("vm", tests, NULL, NULL);

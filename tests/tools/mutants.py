@@ -113,6 +113,8 @@ MUTANTS = [
      "\twhile (loam_frame_alloc(0, 0, (enum loam_owner)r->owner, &pfn) != LOAM_OK)", "test_vm", BOTH),
     ("memory of the heap's can be mapped by anybody", "mm/vm.c",
      "if ((owner != LOAM_OWNER_HOST && owner != LOAM_OWNER_TEST) ||", "if (", "test_vm", BOTH),
+    ("one leaf of a run says whether it was written", "mm/vm.c",
+     "info->dirty = (noted &", "info->dirty = (attr &", "test_vm", ("fake-aarch64",)),
     ("a mapping may end beyond what the CPU can address", "mm/vm.c",
      "!loam_mmu_pa_ok(mmu, pa.raw, size)", "!loam_mmu_pa_ok(mmu, pa.raw, 1)", "test_vm", BOTH),
     ("the fault handler takes a lock that this CPU holds", "mm/demand.c",
