@@ -123,7 +123,9 @@ void loam_fault_report(const struct loam_fault *f)
 		 verb(f->access), (unsigned long long)f->addr, (unsigned long long)f->pc,
 		 (unsigned long long)f->sp, f->present ? "present, right missing" : "not present");
 	if (f->external) {
-		loam_log(LOAM_LOG_ERROR, "  cause    not a matter of page tables\n");
+		loam_log(LOAM_LOG_ERROR,
+			 "  cause    not a matter of page tables, or an entry there that this CPU "
+			 "cannot use\n");
 	} else if (area != NULL) {
 		say_area(f, area);
 	} else if (f->addr < LOAM_PAGE_SIZE) {

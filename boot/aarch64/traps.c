@@ -118,9 +118,10 @@ void loam_arm_trap(struct trap_frame *f)
 	ec = (unsigned)(esr >> 26) & 0x3f;
 	status = (unsigned)esr & 0x3f;
 	/* fault status: 0b0000xx address size, 0b0001xx translation, 0b0010xx access flag, 0b0011xx
-	 * permission, 0b1010xx translation above the table (LPA2), 0b110000 TLB conflict */
+	 * permission, 0b101011 translation at level -1 (LPA2), 0b110000 TLB conflict. An address size
+	 * fault (0b101001 at level -1) says that an entry is no good: nothing that can be mended. */
 	fault.present = status >= 0x08 && status <= 0x0f;
-	fault.external = status > 0x0f && (status < 0x28 || status > 0x2b);
+	fault.external = status < 0x04 || (status > 0x0f && status != 0x2b);
 	fault.tlb_conflict = (ec == EC_INSTRUCTION || ec == EC_DATA) && status == 0x30;
 	fault.access = ec == EC_INSTRUCTION  ? LOAM_ACCESS_EXEC
 		       : (esr >> 6 & 1) != 0 ? LOAM_ACCESS_WRITE

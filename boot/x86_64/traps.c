@@ -194,8 +194,10 @@ void loam_x86_trap(struct trap_frame *f)
 		return;
 	}
 	__asm__ volatile("movq %%cr2, %0" : "=r"(fault.addr));
-	/* page-fault error code: bit 0 present, bit 1 write, bit 4 instruction fetch */
+	/* page-fault error code: bit 0 present, bit 1 write, bit 3 reserved bit set in an entry, bit 4
+	 * instruction fetch */
 	fault.present = (f->code & 1) != 0;
+	fault.external = f->vector == VECTOR_PF && (f->code & 8) != 0;
 	fault.access = (f->code & 16) != 0  ? LOAM_ACCESS_EXEC
 		       : (f->code & 2) != 0 ? LOAM_ACCESS_WRITE
 					    : LOAM_ACCESS_READ;
@@ -207,7 +209,7 @@ void loam_x86_trap(struct trap_frame *f)
 	if (f->vector == VECTOR_PF && loam_fault_handle(&fault))
 		return;
 	if (loam_probe_armed && loam_machine_cpu_id() == 0) {
-		fault.external = f->vector != VECTOR_PF;
+		fault.external |= f->vector != VECTOR_PF;
 		loam_probe_fault = fault;
 		f->rip = (uintptr_t)loam_probe_resume;
 		f->rsp = loam_probe_sp;

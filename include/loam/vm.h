@@ -88,7 +88,7 @@ enum loam_access {
  *   access        error code: bit 4 EXEC,     EC 0x21 EXEC, ESR_EL1 bit 6 WRITE, else READ
  *                 bit 1 WRITE, else READ
  *   present       error code: bit 0           status, which is ESR_EL1 & 0x3f: 0x08 to 0x0f
- *   external      false                       status above 0x0f, but for 0x28 to 0x2b
+ *   external      error code: bit 3           status below 0x04, or above 0x0f but for 0x2b
  *   tlb_conflict  false                       status 0x30
  *
  * boot/x86_64/traps.c and boot/aarch64/traps.c are handlers.
@@ -99,7 +99,7 @@ struct loam_fault {
 	uintptr_t sp;	/* at that time */
 	enum loam_access access;
 	bool present;	   /* the page was there: a right was missing */
-	bool external;	   /* not a translation or permission matter at all */
+	bool external;	   /* nothing is missing: a bad entry, or no matter of tables */
 	bool tlb_conflict; /* aarch64: two TLB entries for one address; FEAT_BBM level 2 allows it */
 };
 

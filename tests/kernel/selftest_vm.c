@@ -204,9 +204,43 @@ static void stacks_grow_under_a_function(const struct loam_boot_info *info)
 	EXPECT(loam_stack_free(&s) == LOAM_OK);
 }
 
+/* An entry with address bits that this CPU has not: nothing is missing, so nothing can be given. */
+static void a_bad_entry_is_no_missing_right(const struct loam_boot_info *info)
+{
+	const struct loam_ptab *pt = loam_space_ptab();
+	struct loam_ptab_slot slot;
+	struct loam_fault fault;
+	uintptr_t base;
+	void *page = NULL;
+	uint64_t far;
+	bool trapped;
+
+	(void)info;
+	EXPECT(loam_sys_alloc(LOAM_PAGE_SIZE, LOAM_OWNER_TEST, &page) == LOAM_OK);
+	base = (uintptr_t)page;
+	loam_ptab_walk(pt, base, LOAM_LEVEL_PAGE, &slot);
+	far = loam_pte_pa(pt->mmu, slot.pte, slot.level).raw | UINT64_C(1) << pt->mmu->pa_bits;
+	far = loam_pte_leaf(pt->mmu, slot.level, loam_paddr(far), LOAM_ATTR_DATA);
+	if (far != loam_pte_leaf(pt->mmu, slot.level, loam_pte_pa(pt->mmu, slot.pte, slot.level),
+				 LOAM_ATTR_DATA)) {
+		loam_pt_store(slot.table, slot.index, far);
+		loam_pt_publish(pt->mmu);
+		loam_tlb_local_all(pt->mmu);
+		trapped = loam_boot_probe(LOAM_ACCESS_READ, page, &fault);
+		loam_pt_store(slot.table, slot.index, slot.pte);
+		loam_pt_publish(pt->mmu);
+		loam_tlb_local_all(pt->mmu);
+		EXPECT(trapped && fault.external && fault.addr == base);
+	} /* else entries have no such bit */
+	EXPECT(!loam_boot_probe(LOAM_ACCESS_READ, page, NULL));
+	EXPECT(loam_sys_free(base, LOAM_PAGE_SIZE) == LOAM_OK);
+}
+
 const struct selftest loam_selftest_vm[] = {
 	{"vm: a frame under a second name, with rights of its own", a_frame_has_two_names},
 	{"vm: bad mappings are refused", bad_mappings_are_refused},
+	{"vm: an entry that is no good is reported, not mended for ever",
+	 a_bad_entry_is_no_missing_right},
 	{"vm: 1 GiB leaves, and cutting them", giant_leaves},
 	{"vm: memory types are told apart", memory_types_are_told_apart},
 	{"vm: code is written, then executed, never both", write_then_execute},
