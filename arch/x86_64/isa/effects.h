@@ -17,6 +17,8 @@ extern uintptr_t loam_direct_map_offset; /* boot only */
 /* Beyond this many single invalidations a whole flush is cheaper (measured under emulation). */
 #define LOAM_TLB_SINGLES 10u
 
+#define LOAM_X86_CR4_PCIDE ((uint64_t)1 << 17)
+
 static inline void *loam_frame_ptr(struct loam_paddr pa)
 {
 	return (void *)(uintptr_t)(pa.raw + loam_direct_map_offset);
@@ -82,13 +84,20 @@ static inline void loam_tlb_local_all(const struct loam_mmu *mmu)
 	}
 }
 
-/* INVLPG drops the leaf for its address, whatever its size, and all paging-structure-cache
- * entries, so `tables` costs nothing extra (same section). */
+/*
+ * INVLPG drops the leaf for its address, whatever its size, and all paging-structure-cache
+ * entries, so `tables` costs nothing extra (same section). But with CR4.PCIDE the latter are only those of the
+ * current PCID, and the table may be reached by another: then all goes. (Leaves are global, and so go anyway.) The
+ * host may set PCIDE at any time, so the register itself is asked.
+ */
 static inline void loam_tlb_local(const struct loam_mmu *mmu, uint64_t va, uint64_t count,
 				  unsigned level, bool tables)
 {
-	(void)tables;
-	if (count > LOAM_TLB_SINGLES) {
+	uint64_t cr4 = 0;
+
+	if (tables)
+		__asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
+	if (count > LOAM_TLB_SINGLES || (cr4 & LOAM_X86_CR4_PCIDE) != 0) {
 		loam_tlb_local_all(mmu);
 		return;
 	}
