@@ -8,8 +8,8 @@ loam_boot_aarch64_src := boot/aarch64/entry.S boot/aarch64/vectors.S boot/aarch6
 	boot/aarch64/machine.c boot/aarch64/clock.c boot/aarch64/smp.c boot/aarch64/gic.c boot/fdt.c
 loam_selftest_src     := $(addprefix tests/kernel/selftest,.c _mmu.c _frame.c _sys.c _vm.c _dirty.c _stack.c _smp.c _numa.c _soak.c _heap.c _world.c _shutdown.c _fault.c _oracle.c)
 # by ISA
-loam_selftest_x86_64_src  := tests/kernel/x86_64/hold.S
-loam_selftest_aarch64_src := tests/kernel/aarch64/hold.S
+loam_selftest_x86_64_src  := $(addprefix tests/kernel/x86_64/,hold.S spoil.S)
+loam_selftest_aarch64_src := $(addprefix tests/kernel/aarch64/,hold.S spoil.S)
 loam_demo_src         := boot/demo.c boot/job.c boot/vmbench.c boot/pause.c boot/soak.c boot/bintree.c boot/replay.c $(loam_selftest_src)
 # What of it runs anywhere: for the host tests and tools.
 loam_boot_portable_src := boot/map.c boot/cmdline.c boot/pvh.c boot/acpi.c boot/fdt.c boot/replay.c boot/bintree.c

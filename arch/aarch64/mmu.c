@@ -76,6 +76,12 @@ void loam_mmu_cpu_init(const struct loam_mmu *mmu)
 		   "MAIR_EL1 attribute 0 must be write-back (0xff) before loam_init: it sets "
 		   "MAIR_EL1 to "
 		   "0x4444ff, which your page tables must fit");
+	/* else the first write to a fresh stack would trap, with no stack to take the trap on */
+	LOAM_CHECK(!mmu->hw_dirty || field(mmfr1, 0) >= 2,
+		   "this CPU keeps no dirty bits, but the boot CPU does: loam cannot use both");
+	/* or this CPU would write, without a trap, below what mm/dirty.c has closed. The boot CPU has it clear, so the tables
+	 * ask for nothing else. */
+	tcr &= mmu->table_write ? ~TCR_HPD1 : ~UINT64_C(0);
 	tcr |= mmu->hw_access ? TCR_HA : 0;
 	tcr |= mmu->hw_dirty ? TCR_HD : 0;
 	SYSREG_WRITE("mair_el1", MAIR_VALUE);

@@ -62,6 +62,11 @@ void loam_direct_map_set(uintptr_t offset)
 	loam_direct_map_offset = offset;
 }
 
+static bool has_giant_leaves(void)
+{
+	return ((cpuid(0x80000001u, 0).d >> 26) & 1) != 0; /* pdpe1gb */
+}
+
 void loam_mmu_detect(struct loam_mmu *mmu)
 {
 	struct cpuid top = cpuid(0x80000000u, 0);
@@ -75,7 +80,7 @@ void loam_mmu_detect(struct loam_mmu *mmu)
 	if (mmu->pa_bits > 52)
 		mmu->pa_bits = 52;
 	mmu->leaf_mask = 1u << LOAM_LEVEL_PAGE | 1u << LOAM_LEVEL_HUGE;
-	if (((ext.d >> 26) & 1) != 0) /* pdpe1gb */
+	if (has_giant_leaves())
 		mmu->leaf_mask |= 1u << LOAM_LEVEL_GIANT;
 	mmu->nx = ((ext.d >> 20) & 1) != 0;
 	mmu->hw_access = true;
@@ -96,6 +101,9 @@ void loam_mmu_cpu_init(const struct loam_mmu *mmu)
 
 	LOAM_CHECK(((id.d >> 16) & 1) != 0,
 		   "this CPU has no PAT: loam needs page attribute tables");
+	LOAM_CHECK(
+		(mmu->leaf_mask >> LOAM_LEVEL_GIANT & 1) == 0 || has_giant_leaves(),
+		"this CPU has no 1 GiB pages, but the boot CPU has: set loam_config.no_gigapage");
 	if (mmu->nx)
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
 	wrmsr(MSR_PAT, PAT_VALUE);

@@ -17,7 +17,8 @@ extern "C" {
 
 /*
  * This CPU uses loam's memory from now on: sets up its MMU as the boot CPU's is, forgets what
- * its TLB holds. Fails: INVAL loam_host_cpu_id is not below LOAM_CPU_MAX; EXIST it has joined.
+ * its TLB holds. If it lacks what loam uses on the boot CPU (1 GiB pages, aarch64's dirty bits), that is a panic.
+ * Fails: INVAL loam_host_cpu_id is not below LOAM_CPU_MAX; EXIST it has joined.
  * Context: IRQs off.
  */
 LOAM_MUST_USE enum loam_err loam_cpu_online(void);

@@ -70,7 +70,7 @@ struct loam_config {
  *   x86_64   EFER.NXE, CR0.WP, CR4.PGE, CR4.SMEP, CR4.SMAP where the CPU has them; IA32_PAT to 0x0007010600070106: 0
  *            WB, 1 WC, 2 UC-, 3 UC, and again from 4 on (a CPU begins with 1 and 5 WT)
  *   aarch64  MAIR_EL1 to 0x4444ff: 0 write-back, 1 and 2 non-cacheable, 3 to 7 nGnRnE; TCR_EL1.HA and HD where the CPU has
- *            them; SCTLR_EL1.SPAN clear and PSTATE.PAN set
+ *            them; TCR_EL1.HPD1 clear if the boot CPU's is; SCTLR_EL1.SPAN clear and PSTATE.PAN set
  * CR4.PCIDE may be set, also later: loam then flushes all PCIDs where it takes page tables away.
  * What the kernel's own entries index there must mean the same before, as far as it is in use.
  * Fails: NOMEM, NOVIRT, INVAL, EXIST when called twice. Context: thread, one CPU running.

@@ -4,6 +4,7 @@
  * the writers stop, what a look tells is copied too, and then the copy is whole. Figures that begin with # are
  * measured, never checked.
  */
+#include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "boot/smp.h"
 #include "mm/dirty.h"
@@ -18,6 +19,8 @@
 #define P	   ((size_t)LOAM_PAGE_SIZE)
 #define MIB	   ((size_t)1 << 20)
 #define COPY_PAGES ((size_t)768) /* 3 MiB: a whole table, and parts of others */
+
+void loam_test_spoil_mmu(void);
 
 static size_t told, first_told;
 
@@ -354,11 +357,33 @@ static void what_it_costs(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, size) == LOAM_OK);
 }
 
+/* Whatever the kernel has set on it before. */
+static void a_cpu_is_set_up_to_trap(const struct loam_boot_info *info)
+{
+	uintptr_t base = prepared(LOAM_HUGE_SIZE, false), irq;
+	struct loam_dirty_stats before, after;
+
+	(void)info;
+	EXPECT(base != 0 && loam_sys_used(base, LOAM_HUGE_SIZE, NULL) == LOAM_OK);
+	poke(base);
+	EXPECT(round_over(base, LOAM_HUGE_SIZE, false) != SIZE_MAX);
+	irq = loam_irq_save();
+	loam_test_spoil_mmu();
+	loam_mmu_cpu_init(loam_space_ptab()->mmu);
+	loam_irq_restore(irq);
+	loam_dirty_stats(&before);
+	poke(base + P);
+	loam_dirty_stats(&after);
+	EXPECT(after.opened == before.opened + 1 && look_over(base, LOAM_HUGE_SIZE) == 1);
+	EXPECT(loam_sys_free(base, LOAM_HUGE_SIZE) == LOAM_OK);
+}
+
 const struct selftest loam_selftest_dirty[] = {
 	{"dirty: what is written is told", what_is_written_is_told},
 	{"dirty: a look reads little", a_look_reads_little},
 	{"dirty: huge leaves become finer", huge_leaves_become_finer},
 	{"dirty: an alias counts", an_alias_counts},
+	{"dirty: a CPU is set up to trap", a_cpu_is_set_up_to_trap},
 	{"dirty: a copy is whole", a_copy_is_whole},
 	{"dirty: what it costs", what_it_costs},
 	{0},

@@ -111,6 +111,8 @@ MUTANTS = [
     ("demand paging hands out old bytes", "mm/commit.c",
      "\twhile (loam_frame_alloc(0, LOAM_FRAME_ZERO, (enum loam_owner)r->owner, &pfn) != LOAM_OK)",
      "\twhile (loam_frame_alloc(0, 0, (enum loam_owner)r->owner, &pfn) != LOAM_OK)", "test_vm", BOTH),
+    ("a CPU that comes may mind no rights of table entries", "arch/aarch64/mmu.c",
+     "\ttcr &= mmu->table_write ? ~TCR_HPD1 : ~UINT64_C(0);\n", "", "4 levels, with 1 GiB leaves, 1 CPU", ("boot-aarch64",)),
     ("an entry with a reserved bit is mended for ever", "boot/x86_64/traps.c",
      "\tfault.external = f->vector == VECTOR_PF && (f->code & 8) != 0;\n", "", "qemu64", ("boot-x86_64",)),
     ("an address that is too large is mended for ever", "boot/aarch64/traps.c",
