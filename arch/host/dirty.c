@@ -7,9 +7,10 @@
  * signal, no thread, no call on the way of a write.
  *
  * A page counts as written if it is not protected, is present or swapped out, and is more than the page of zeros
- * that a read gives. So memory that is fresh, that went and came again, or that the kernel moved
- * (mremap lifts protection) needs no care of ours: what is there was written, or is told once too often. Ranges are
- * registered at each round, just where they are Ready: mmap over them, and mremap, may have undone it.
+ * that a read gives. So memory that is fresh, or that went and came again, needs no care of ours: what is there was written, or is
+ * told once too often. Memory that moves is taken out of the tracking first, and so loses all protection
+ * (loam_host_untrack, which arch/host/space.c calls before mremap; mremap itself promises nothing). Ranges are
+ * registered at each round, just where they are Ready: mmap over them, and moving, have undone it.
  *
  * Huge leaves: the kernel splits one itself at the first write to it, so there is nothing for `split` to do. A look goes through
  * the kernel's own tables, all of them: 512 MiB take it less than a millisecond.
