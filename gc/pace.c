@@ -226,6 +226,12 @@ void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns
 	cache->look_credit = cache->credit - LOOK_BYTES;
 }
 
+void loam_pace_kept(struct loam_cache *cache, uint64_t ns)
+{
+	if (cache->rest_until_ns != 0)
+		cache->rest_until_ns += ns * REST;
+}
+
 bool loam_pace_before_round(struct loam_cache *cache)
 {
 	uint64_t now = loam_host_now_ns();

@@ -17,6 +17,8 @@ void loam_pace_did(struct loam_cache *cache, uint64_t work);
 bool loam_pace_enough(uint64_t ns);
 /* The thread has collected from then to then: its rest begins. */
 void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns);
+/* Something else kept it from its work for so long: what there is left of its rest is longer. */
+void loam_pace_kept(struct loam_cache *cache, uint64_t ns);
 /* It could begin a round, but rests first: all is on time. */
 bool loam_pace_before_round(struct loam_cache *cache);
 /* Its rest is not over yet, and all is on time: it owes nothing. */

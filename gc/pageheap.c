@@ -26,6 +26,7 @@
  * Failure: no memory, no address space: 0, with nothing changed.
  */
 #include "gc/mark.h"
+#include "gc/pace.h"
 
 #define STEP_PAGES  128u /* 1 MiB */
 #define HUGE_FROM   512u /* pages: 4 MiB */
@@ -144,12 +145,23 @@ static bool take_rest_locked(const struct loam_pagecache *pc)
 	return missing == pages;
 }
 
+/* As much to zero as helping for a while: that waits for it. */
+static bool make_ready_huge(uint64_t at)
+{
+	uint64_t start = loam_marking() ? loam_host_now_ns() : 0;
+	bool ok = make_ready(at, LOAM_HUGE_HEAP_PAGES);
+
+	if (start != 0)
+		loam_pace_kept(loam_cache_mine(), loam_host_now_ns() - start);
+	return ok;
+}
+
 /* Make the cache's 2 MiB Ready, and what is not the cache's free and fresh. */
 static void settle_huge(struct loam_pagecache *pc)
 {
 	uint64_t at = pc->base_page + LOAM_CACHE_PAGES,
 		 pages = LOAM_HUGE_HEAP_PAGES - LOAM_CACHE_PAGES;
-	bool ok = make_ready(pc->base_page, LOAM_HUGE_HEAP_PAGES);
+	bool ok = make_ready_huge(pc->base_page);
 
 	loam_gc_lock(&ph->lock);
 	if (ok) {

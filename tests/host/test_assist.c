@@ -105,6 +105,25 @@ static void nobody_pays_for_all(void **state)
 	down();
 }
 
+/* Who makes 2 MiB Ready, to be zeroed maybe, waits with its help for longer. */
+static void other_work_lengthens_the_rest(void **state)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t far = loam_host_now_ns() + UINT64_C(3600000000000);
+
+	(void)state;
+	up();
+	begin();
+	cache->rest_until_ns = far;
+	for (size_t made = 0; made < (size_t)4 << 20; made += 64)
+		assert_non_null(loam_alloc(64));
+	assert_true(cache->rest_until_ns > far);
+	cache->rest_until_ns = 0;
+	loam_pace_kept(cache, 1000);
+	assert_int_equal(cache->rest_until_ns, 0);
+	down();
+}
+
 static void the_limiter_hears_of_time(void **state)
 {
 	uint64_t start, before;
@@ -129,6 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test_software(all_kinds_pay),
 		heap_test_software(nobody_pays_for_all),
+		heap_test_software(other_work_lengthens_the_rest),
 		heap_test_software(the_limiter_hears_of_time),
 	};
 
