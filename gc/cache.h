@@ -41,7 +41,10 @@ _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");
 
 #define LOAM_BIN_STEPS (1024 / LOAM_GRANULE + 1)
 #define LOAM_NO_ID     UINT16_MAX /* no inbox has it */
-#define LOAM_NOTES     62u
+#define LOAM_SPARE_ID \
+	(UINT16_MAX - \
+	 1) /* nor that: "owner" of what nobody can own: a large span, a spare record */
+#define LOAM_NOTES 62u
 
 struct loam_cache {
 	uint64_t magic;

@@ -7,16 +7,27 @@
  * here when their thread detaches, and after a collection, so that what one thread has freed serves
  * all.
  *
- *   [CENTRAL-1] A span on a central list is owned by nobody, and has room.
- *   [CENTRAL-2] A span becomes owned, from nobody's, under its class's lock, or with its record
- *               not yet found by anybody.
+ *   [CENTRAL-1] A span on a central list has room, and is owned by nobody, or by who adopts it just now.
+ *   [CENTRAL-2] A span is nobody's (its owner 0) just if it is small, in use and swept; from that it becomes somebody's by a
+ *               compare-and-swap alone. So who succeeds has it, though the record was another span's when he found it.
  */
+#include "gc/check.h"
 #include "gc/spanlist.h"
 
 static struct central {
 	struct loam_gc_lock lock;
 	uint32_t list; /* lock to write; atomic */
 } __attribute__((aligned(64))) central[LOAM_SPAN_CLASSES];
+
+/* [CENTRAL-2]; false: it is not nobody's any more. */
+static bool own(struct loam_cache *cache, struct loam_span *span)
+{
+	uint16_t nobody = 0;
+
+	/* acquire: what was done to the span comes first; partners: the releases below */
+	return __atomic_compare_exchange_n(&span->owner, &nobody, cache->id, false,
+					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
 
 struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_class)
 {
@@ -27,10 +38,12 @@ struct loam_span *loam_central_take(struct loam_cache *cache, unsigned span_clas
 	if (__atomic_load_n(&c->list, __ATOMIC_RELAXED) == 0)
 		return NULL;
 	loam_gc_lock(&c->lock);
-	if (c->list != 0) {
-		span = loam_span_record(c->list);
-		loam_spanlist_remove(&c->list, span);
-		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
+	while (span == NULL && c->list != 0) {
+		struct loam_span *first = loam_span_record(c->list);
+
+		loam_spanlist_remove(&c->list, first);
+		if (own(cache, first))
+			span = first;
 	}
 	loam_gc_unlock(&c->lock);
 	if (span != NULL)
@@ -47,34 +60,28 @@ void loam_central_give(struct loam_cache *cache, struct loam_span *span)
 	loam_gc_lock(&c->lock);
 	if (span->used < span->slots)
 		loam_spanlist_push(&c->list, span);
-	/* release: all we did to the span comes first; partner: the acquire in adopt */
+	/* release: all we did to the span comes first; partner: the acquire in own */
 	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
 	loam_gc_unlock(&c->lock);
 }
 
 bool loam_central_adopt(struct loam_cache *cache, struct loam_span *span)
 {
-	struct central *c = &central[span->span_class];
-	bool ours;
+	struct central *c;
 
+	LOAM_PLACE("adopt");
+	if (!own(cache, span))
+		return false;
+	c = &central[span->span_class];
 	loam_gc_lock(&c->lock);
-	/* acquire, in this order: partners: loam_span_alloc and loam_span_free */
-	ours = __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE) == 0 &&
-	       __atomic_load_n(&span->in_use, __ATOMIC_ACQUIRE) && span->magic != 0 &&
-	       &central[span->span_class] == c;
-	if (ours) {
-		if (!span->unlisted)
-			loam_spanlist_remove(&c->list, span);
-		__atomic_store_n(&span->owner, cache->id, __ATOMIC_RELEASE);
-	}
+	if (!span->unlisted)
+		loam_spanlist_remove(&c->list, span);
 	loam_gc_unlock(&c->lock);
-	if (ours) {
-		loam_cache_own(cache, span);
-		if (span->used < span->slots)
-			loam_spanlist_push(&loam_bin_of(cache, span)->partial, span);
-		loam_remote_apply(cache, span);
-	}
-	return ours;
+	loam_cache_own(cache, span);
+	if (span->used < span->slots)
+		loam_spanlist_push(&loam_bin_of(cache, span)->partial, span);
+	loam_remote_apply(cache, span);
+	return true;
 }
 
 void loam_central_reset(void)
@@ -90,8 +97,9 @@ void loam_central_put_swept(struct loam_span *span)
 	loam_gc_lock(&c->lock);
 	if (span->magic != 0 && span->used < span->slots)
 		loam_spanlist_push(&c->list, span);
-	/* release: partners: adopt, and loam_sweep_ensure */
-	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	/* release: partners: own, and loam_sweep_ensure */
+	if (span->magic != 0)
+		__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&span->swept, loam_heap.sweep_cycle, __ATOMIC_RELEASE);
 	loam_gc_unlock(&c->lock);
 }

@@ -57,7 +57,8 @@ static enum loam_err set_locked(uintptr_t object, void (*fn)(void *obj, void *ar
 	if (s == NULL)
 		return LOAM_NOMEM;
 	s->finalize = fn;
-	s->kept = (uintptr_t)arg;
+	/* release: as in loam_weak_make; who has an old weak pointer may read it */
+	__atomic_store_n(&s->kept, (uintptr_t)arg, __ATOMIC_RELEASE);
 	return LOAM_OK;
 }
 
@@ -103,7 +104,8 @@ enum loam_err loam_cleanup_add(const void *p, void (*fn)(void *arg), void *arg,
 		s = loam_special_add_locked(object, LOAM_SPECIAL_CLEANUP);
 		if (s != NULL) {
 			s->clean = fn;
-			s->kept = (uintptr_t)arg;
+			/* release: as in loam_weak_make; who has an old weak pointer may read it */
+			__atomic_store_n(&s->kept, (uintptr_t)arg, __ATOMIC_RELEASE);
 			if (cleanup != NULL)
 				cleanup->id = loam_special_id(s);
 		}

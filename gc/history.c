@@ -31,7 +31,8 @@ void loam_history_note(enum loam_history_kind kind, const void *p, size_t size, 
 
 	if (LOAM_DEBUG < 2)
 		return;
-	__atomic_store_n(&e->number, 0, __ATOMIC_RELEASE);
+	/* seq_cst, an exchange: nothing of the event comes before */
+	(void)__atomic_exchange_n(&e->number, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&e->object, (uintptr_t)p, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->size, size, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->pc, (uintptr_t)pc, __ATOMIC_RELAXED);

@@ -25,7 +25,7 @@
 #include "gc/heap.h"
 #include "mm/print.h"
 
-#define INBOX_MAX 65535u /* LOAM_NO_ID is none */
+#define INBOX_MAX LOAM_SPARE_ID
 
 /* A cache line each: senders write here. */
 struct inbox {
@@ -173,13 +173,12 @@ static void send_on(struct loam_cache *cache, struct loam_span *span)
 			loam_remote_apply(cache, span);
 			return;
 		}
-		if (owner != 0) {
-			if (announce(span, owner))
-				return;
-		} else if (!loam_central_adopt(cache, span)) {
-			if (__atomic_load_n(&span->owner, __ATOMIC_ACQUIRE) == 0)
-				return; /* spare; or taken and let go since: the bits were applied */
-		}
+		if (owner == LOAM_SPARE_ID)
+			return; /* with all of its slots */
+		if (owner == 0)
+			(void)loam_central_adopt(cache, span);
+		else if (announce(span, owner))
+			return;
 	}
 }
 

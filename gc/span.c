@@ -171,16 +171,18 @@ struct loam_span *loam_span_alloc(struct loam_cache *cache, unsigned span_class,
 		record_put(cache, span);
 		return NULL;
 	}
-	describe(span, span_class, base, pages, span_class / LOAM_SCAN_COUNT != 0 ? cache->id : 0);
+	describe(span, span_class, base, pages,
+		 span_class / LOAM_SCAN_COUNT != 0 ? cache->id : LOAM_SPARE_ID);
 	if ((span->slot_bytes == LOAM_GRANULE || span->scan == LOAM_SCAN_TYPED) &&
 	    loam_pointer_bits_back(span) != LOAM_OK) {
+		__atomic_store_n(&span->owner, LOAM_SPARE_ID, __ATOMIC_RELAXED);
 		loam_pages_free(&cache->pages, base, pages);
 		record_put(cache, span);
 		return NULL;
 	}
 	span->needzero = !zeroed;
 	clear_bits(span);
-	/* release: the owner comes first; partner: loam_central_adopt */
+	/* release: all that the record says comes first */
 	__atomic_store_n(&span->in_use, true, __ATOMIC_RELEASE);
 	set_table(loam_page_index(base), pages, loam_span_number(span));
 	__atomic_add_fetch(&loam_heap.spans_used, 1, __ATOMIC_RELAXED);
@@ -194,9 +196,8 @@ void loam_span_free(struct loam_cache *cache, struct loam_span *span)
 
 	LOAM_ASSERT(!loam_marking()); /* [SWEEP-2] */
 	LOAM_ASSERT(span->in_use && span->unlisted && !loam_span_current(span) && span->used == 0);
-	/* in this order, or somebody could adopt it; partner: loam_central_adopt */
 	__atomic_store_n(&span->in_use, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&span->owner, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&span->owner, LOAM_SPARE_ID, __ATOMIC_RELEASE);
 	/* release: who waits for the sweep sees the rest; partner: loam_sweep_ensure */
 	__atomic_store_n(&span->swept, LOAM_SWEPT_ANY, __ATOMIC_RELEASE);
 	set_table(loam_page_index(start), span->pages, 0);
@@ -219,6 +220,12 @@ uint64_t loam_span_pages(unsigned span_class)
 	return times > 1 ? pages * times : pages;
 }
 
+static void set_bytes(struct loam_span *span, uintptr_t end)
+{
+	/* relaxed: who marks it meanwhile scans the old length or the new one, of which the rest is zero */
+	__atomic_store_n(&span->slot_bytes, end - span->base, __ATOMIC_RELAXED);
+}
+
 bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t pages)
 {
 	uintptr_t start = loam_span_start(span);
@@ -232,15 +239,16 @@ bool loam_span_resize(struct loam_cache *cache, struct loam_span *span, uint64_t
 			return false;
 		if (!zeroed)
 			memset((void *)end, 0, new_end - end);
+		/* first, as in loam_span_alloc: before the program writes there */
+		set_bytes(span, new_end);
 		set_table(loam_page_index(end), pages - span->pages, loam_span_number(span));
 	}
 	if (pages < span->pages) {
 		set_table(loam_page_index(new_end), span->pages - pages, 0);
 		loam_pages_free(&cache->pages, new_end, span->pages - pages);
+		set_bytes(span, new_end);
 	}
 	span->pages = (uint32_t)pages;
-	/* relaxed: who marks it meanwhile scans the old length or the new one, of which the rest is zero */
-	__atomic_store_n(&span->slot_bytes, new_end - span->base, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -269,7 +277,7 @@ bool loam_span_move(struct loam_span *span, uint64_t pages)
 		return false;
 	}
 	__atomic_sub_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
-	describe(span, loam_span_class(0, scan), base, pages, 0);
+	describe(span, loam_span_class(0, scan), base, pages, LOAM_SPARE_ID);
 	__atomic_add_fetch(&loam_heap.class_spans[span->span_class], 1, __ATOMIC_RELAXED);
 	span->own_bits = (struct loam_slot_bits){.alloc = alloc};
 

@@ -62,7 +62,7 @@ struct loam_span {
 	struct loam_slot_bits own_bits; /* those, if one is enough */
 	uint32_t next;	    /* owner: number of the record behind it on a list; 0: none */
 	uint32_t magic;	    /* span: 0 for a large object */
-	uint16_t owner;	    /* atomic: id of the owning thread's cache, 0: nobody */
+	uint16_t owner;	    /* atomic: id of the owning thread's cache; 0: nobody; LOAM_SPARE_ID */
 	uint16_t slots;	    /* span */
 	uint16_t used;	    /* owner: slots whose alloc bit is set */
 	uint8_t next_word;  /* owner: the word of alloc bits that the owner looks at next */

@@ -52,9 +52,10 @@ static void read_classes(struct loam_stats *s)
 	for (unsigned c = LOAM_SCAN_COUNT; c < LOAM_SPAN_CLASSES; c++)
 		s->by_size[loam_span_class_size(c)].mallocs += class_mallocs(c);
 	s->by_size[0].mallocs = __atomic_load_n(&h->large_mallocs, __ATOMIC_RELAXED);
-	s->alloc = __atomic_load_n(&h->large_alloc_bytes, __ATOMIC_RELAXED) -
-		   __atomic_load_n(&h->large_free_bytes, __ATOMIC_RELAXED);
+	/* acquire: frees are read first, and are no more than there were allocations */
+	s->alloc = -__atomic_load_n(&h->large_free_bytes, __ATOMIC_ACQUIRE);
 	s->total_alloc = __atomic_load_n(&h->large_alloc_bytes, __ATOMIC_RELAXED);
+	s->alloc += s->total_alloc;
 	for (unsigned i = 0; i < LOAM_STATS_CLASSES; i++) {
 		struct loam_size_stats *b = &s->by_size[i];
 
@@ -79,13 +80,15 @@ static void read_memory(struct loam_stats *s)
 {
 	struct loam_heap *h = &loam_heap;
 	struct loam_sys_stats sys;
+	uint64_t ready;
 
 	loam_sys_stats(&sys);
+	/* acquire: the heap is asked last how long it is: no shorter than what is in use of it, or Ready */
+	s->heap_inuse = __atomic_load_n(&h->pages.used, __ATOMIC_ACQUIRE) << LOAM_HEAP_PAGE_SHIFT;
+	ready = __atomic_load_n(&h->pages.ready, __ATOMIC_ACQUIRE) << LOAM_HEAP_PAGE_SHIFT;
 	s->heap_sys = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED);
-	s->heap_inuse = __atomic_load_n(&h->pages.used, __ATOMIC_RELAXED) << LOAM_HEAP_PAGE_SHIFT;
 	s->heap_idle = s->heap_sys - s->heap_inuse;
-	s->heap_released = s->heap_sys - (__atomic_load_n(&h->pages.ready, __ATOMIC_RELAXED)
-					  << LOAM_HEAP_PAGE_SHIFT);
+	s->heap_released = s->heap_sys - ready;
 	s->mspan_sys = h->records.ready;
 	s->mspan_inuse =
 		__atomic_load_n(&h->spans_used, __ATOMIC_RELAXED) * sizeof(struct loam_span);

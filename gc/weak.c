@@ -80,7 +80,8 @@ enum loam_err loam_weak_make(const void *p, struct loam_weak *weak)
 		if (s == NULL)
 			s = loam_special_add_locked(object, LOAM_SPECIAL_WEAK);
 		if (s != NULL) {
-			__atomic_store_n(&s->kept, (uintptr_t)p, __ATOMIC_RELAXED);
+			/* release: after the record got its generation; partner: read */
+			__atomic_store_n(&s->kept, (uintptr_t)p, __ATOMIC_RELEASE);
 			s->count++;
 			weak->id = loam_special_id(s);
 		}
@@ -144,7 +145,8 @@ enum loam_err loam_ephemeron_make(const void *key, void *value, struct loam_ephe
 		loam_gc_lock(&loam_special_lock);
 		s = loam_special_add_locked(object, LOAM_SPECIAL_EPHEMERON);
 		if (s != NULL) {
-			__atomic_store_n(&s->kept, (uintptr_t)value, __ATOMIC_RELAXED);
+			/* release: as in loam_weak_make */
+			__atomic_store_n(&s->kept, (uintptr_t)value, __ATOMIC_RELEASE);
 			s->count = 1;
 			ephemeron->id = loam_special_id(s);
 		}

@@ -76,11 +76,28 @@ void loam_host_on_log(loam_host_log_handler *handler)
 	on_log = handler;
 }
 
+/* Not by stdio: whoever is stopped may hold its lock, and we may be inside the allocator, or the one who stops. */
+static void say(const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t said = write(STDERR_FILENO, text, length);
+
+		if (said < 0 && errno != EINTR)
+			return;
+		text += said > 0 ? said : 0;
+		length -= said > 0 ? (size_t)said : 0;
+	}
+}
+
 void loam_host_panic(const char *file, int line, const char *msg)
 {
+	char text[512];
+	int length;
+
 	if (on_panic != NULL)
 		on_panic(file, line, msg);
-	fprintf(stderr, "loam: panic: %s:%d: %s\n", file, line, msg);
+	length = snprintf(text, sizeof(text), "loam: panic: %s:%d: %s\n", file, line, msg);
+	say(text, length < (int)sizeof(text) ? (size_t)length : sizeof(text) - 1);
 	abort();
 }
 
@@ -89,7 +106,7 @@ void loam_host_log(enum loam_log_level level, const char *buf, size_t len)
 	if (on_log != NULL)
 		on_log(level, buf, len);
 	else if (level != LOAM_LOG_DEBUG)
-		fwrite(buf, 1, len, stderr);
+		say(buf, len);
 }
 
 uint64_t loam_host_now_ns(void)
@@ -276,9 +293,13 @@ static void wait_for_one(unsigned now)
 		if (errno != ETIMEDOUT)
 			continue;
 		for (const struct node *n = nodes; n != NULL; n = n->next) {
-			if (n != &self && __atomic_load_n(&n->parked_for, __ATOMIC_ACQUIRE) != now)
-				fprintf(stderr, "loam: thread %lu did not stop\n",
-					(unsigned long)n->id);
+			char text[64];
+
+			if (n == &self || __atomic_load_n(&n->parked_for, __ATOMIC_ACQUIRE) == now)
+				continue;
+			say(text,
+			    (size_t)snprintf(text, sizeof(text), "loam: thread %lu did not stop\n",
+					     (unsigned long)n->id));
 		}
 		loam_host_panic(__FILE__, __LINE__, "a thread did not stop within 10 s");
 	}

@@ -32,6 +32,7 @@ static void *be_other(void *unused)
 		job = __atomic_load_n(&other.job, __ATOMIC_ACQUIRE);
 		if (job == NULL) {
 			usleep(50);
+			loam_gc_safepoint(); /* under a thread sanitizer signals may come late */
 			continue;
 		}
 		job();
@@ -56,8 +57,10 @@ static void wait_a_while(void)
 
 static void wait_for_other(void)
 {
-	while (__atomic_load_n(&other.job, __ATOMIC_ACQUIRE) != NULL)
+	while (__atomic_load_n(&other.job, __ATOMIC_ACQUIRE) != NULL) {
 		usleep(100);
+		loam_gc_safepoint();
+	}
 }
 
 static int order_up(void **state, enum loam_barrier barrier)
@@ -322,6 +325,123 @@ static void the_program_may_have_rounds_of_its_own(void **state)
 	loam_root_remove(cells, cells + CELLS);
 }
 
+/* ---- spans that nobody owns ---- */
+
+/* Cells of one class in spans of ours, of which the other has freed some: those spans are in our inbox. */
+static void make_spans_of_which_some_is_freed(void (*free_some)(void))
+{
+	assert_int_equal(loam_gc_set_percent(-1), LOAM_OK);
+	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i] = loam_alloc_noscan(64);
+	tell_other(free_some);
+	wait_for_other();
+}
+
+static void free_some_cells(void)
+{
+	for (unsigned i = 0; i < CELLS; i += 50) {
+		void *p = cells[i];
+
+		cells[i] = NULL;
+		CHECK(loam_free(p) == LOAM_OK);
+	}
+}
+
+/* Have the inbox looked at, by taking memory of many kinds. */
+static void look_at_inbox(void)
+{
+	for (size_t size = 512; size < 2048; size += 16)
+		assert_non_null(loam_alloc_noscan(size));
+}
+
+static void drop_all(void)
+{
+	memset(cells, 0, sizeof(cells));
+	loam_root_remove(cells, cells + CELLS);
+	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
+}
+
+static uint16_t owner_of(void *p)
+{
+	return __atomic_load_n(&loam_span_of((uintptr_t)p)->owner, __ATOMIC_ACQUIRE);
+}
+
+static void take_spans(void)
+{
+	uint16_t us = loam_cache_self()->id;
+
+	for (unsigned i = 1; i < CELLS; i++) {
+		unsigned n = 0;
+
+		if (i % 50 == 0)
+			continue;
+		while (owner_of(cells[i]) != us && n++ < CELLS)
+			CHECK(loam_alloc_noscan(64) != NULL);
+		CHECK(owner_of(cells[i]) == us);
+	}
+}
+
+/* The collector has left our spans to nobody. While we are about to adopt one, the other takes them all. */
+static void a_span_is_adopted_by_one(void **state)
+{
+	uint16_t us = loam_cache_self()->id;
+
+	(void)state;
+	make_spans_of_which_some_is_freed(free_some_cells);
+	tell_other(loam_gc);
+	wait_for_other();
+	hold_once("adopt", take_spans);
+	look_at_inbox();
+	wait_for_other();
+	assert_null(hold_at);
+	for (unsigned i = 1; i < CELLS; i++)
+		assert_true(i % 50 == 0 || owner_of(cells[i]) != us);
+	drop_all();
+}
+
+static void free_some_and_drop_all(void)
+{
+	free_some_cells();
+	memset(cells, 0, sizeof(cells));
+	loam_gc();
+}
+
+/* The spans of which the inbox knows are gone; their records are spare, or others' by now. */
+static void a_span_that_is_gone_is_not_adopted(void **state)
+{
+	(void)state;
+	make_spans_of_which_some_is_freed(free_some_and_drop_all);
+	look_at_inbox();
+	drop_all();
+}
+
+/* ---- the log ---- */
+
+static void hold_stdio(void)
+{
+	flockfile(stderr);
+	for (int i = 0; i < 2 * PATIENCE && !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); i++)
+		usleep(100);
+	CHECK(__atomic_load_n(&enough, __ATOMIC_ACQUIRE));
+	funlockfile(stderr);
+}
+
+/* A thread may be stopped amid a write to stderr: who logs does not wait for it. */
+static void the_log_waits_for_nobody(void **state)
+{
+	char *p = loam_alloc(64);
+
+	(void)state;
+	enough = false;
+	loam_host_on_log(NULL);
+	tell_other(hold_stdio);
+	usleep(1000); /* if the other has not begun by then, nothing is tested */
+	assert_int_equal(loam_free(p + 8), LOAM_INVAL);
+	__atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+	wait_for_other();
+}
+
 #define order_test(f, up) cmocka_unit_test_setup_teardown(f, up, order_down)
 
 int main(void)
@@ -331,6 +451,9 @@ int main(void)
 		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
 		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
 		order_test(the_program_may_have_rounds_of_its_own, order_up_mmu),
+		order_test(a_span_is_adopted_by_one, order_up_software),
+		order_test(a_span_that_is_gone_is_not_adopted, order_up_software),
+		order_test(the_log_waits_for_nobody, order_up_software),
 	};
 	return cmocka_run_group_tests_name("thread_order", tests, NULL, NULL);
 }
