@@ -25,7 +25,7 @@
 struct loam_heap {
 	struct loam_gc_lock lock;
 	struct loam_gc_lock
-		collecting; /* one collection at a time; never held with `lock` wanted */
+		collecting; /* one collection at a time; `lock` is taken under it, never the other way round */
 	bool initialised;
 	uintptr_t base;		 /* init: start of the heap's range, 64 MiB aligned */
 	uint64_t reserved_bytes; /* init */
