@@ -83,8 +83,8 @@ static bool fill(const struct loam_region *r, const struct loam_ptab_slot *slot)
 	return true;
 }
 
-/* `locked`: the space lock is held. */
-static bool mend(const struct loam_fault *f, bool locked)
+/* With the space lock. */
+static bool mend(const struct loam_fault *f)
 {
 	const struct loam_ptab *pt = loam_space_ptab();
 	const struct loam_region *r = loam_vspace_find(f->addr);
@@ -93,11 +93,23 @@ static bool mend(const struct loam_fault *f, bool locked)
 	if (r == NULL || r->reservation == 0)
 		return false;
 	loam_ptab_walk(pt, f->addr, LOAM_LEVEL_PAGE, &slot);
-	if (slot.kind == LOAM_PTE_LEAF && (locked || f->access == LOAM_ACCESS_WRITE))
+	if (slot.kind == LOAM_PTE_LEAF)
 		return mend_leaf(pt, &slot, f->access);
-	if (!locked || f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
+	if (f->access == LOAM_ACCESS_EXEC || loam_pte_tag(slot.pte) != LOAM_TAG_PREPARED)
 		return false;
 	return fill(r, &slot);
+}
+
+/* Without it: the regions may be changing, so they are not asked. A leaf in the window is in use, and tells enough. */
+static bool mend_unlocked(const struct loam_fault *f)
+{
+	const struct loam_ptab *pt = loam_space_ptab();
+	struct loam_ptab_slot slot;
+
+	if (!loam_vspace_covers(f->addr) || f->access != LOAM_ACCESS_WRITE)
+		return false;
+	loam_ptab_walk(pt, f->addr, LOAM_LEVEL_PAGE, &slot);
+	return slot.kind == LOAM_PTE_LEAF && mend_leaf(pt, &slot, f->access);
 }
 
 bool loam_fault_handle(const struct loam_fault *fault)
@@ -113,9 +125,9 @@ bool loam_fault_handle(const struct loam_fault *fault)
 	if (fault->external)
 		return false;
 	if (loam_lockrank_held())
-		return mend(fault, false);
+		return mend_unlocked(fault);
 	irq = loam_sys_enter();
-	mended = mend(fault, true);
+	mended = mend(fault);
 	(void)loam_sys_leave(irq, LOAM_OK);
 	return mended;
 }

@@ -160,6 +160,11 @@ static void tree_remove(struct loam_region *r)
 	update_path(parent);
 }
 
+bool loam_vspace_covers(uintptr_t addr)
+{
+	return addr - window_base < window_bytes;
+}
+
 struct loam_region *loam_vspace_find(uintptr_t addr)
 {
 	struct loam_region *r = root;
@@ -372,6 +377,7 @@ void loam_vspace_reset(void)
 	spare_count = 0;
 	record_pages = 0;
 	reserved_count = 0;
+	window_bytes = 0;
 }
 
 uint64_t loam_vspace_count(void)

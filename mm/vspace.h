@@ -63,8 +63,12 @@ LOAM_MUST_USE enum loam_err loam_vspace_stock(size_t count);
 LOAM_MUST_USE enum loam_err loam_vspace_reserve(uintptr_t hint, size_t size, size_t align,
 						struct loam_region **region);
 
+/* Is `addr` in the window? Context: any. */
+bool loam_vspace_covers(uintptr_t addr);
+
 /* The region, free or reserved, that holds `addr`; NULL outside the window. Context: any (reads
- * type-stable records: without the lock the answer may be stale, never wild). */
+ * type-stable records, so it comes to an end: but without the lock, while another CPU cuts or turns, the answer may be
+ * a wrong region or NULL, which is good for a report and no more). */
 struct loam_region *loam_vspace_find(uintptr_t addr);
 
 /* The region behind this one, or NULL. */

@@ -6,6 +6,7 @@
  * Tags: [DIRTY-1] [DIRTY-2] [DIRTY-3] [DIRTY-4] [DIRTY-5] [DIRTY-6].
  */
 #include "arch/cpu.h"
+#include "mm/lockrank.h"
 #include "tests/fake/dirty_test.h"
 
 #include <loam/stack.h>
@@ -462,6 +463,39 @@ static void a_write_under_a_lock_is_mended(void **state)
 	}
 }
 
+/* The same while another CPU cuts a region, or turns the tree of them: it is not asked. */
+static void a_write_is_mended_while_regions_change(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		struct loam_fault fault = {.access = LOAM_ACCESS_WRITE, .present = true};
+		struct loam_region *r;
+		uintptr_t base;
+
+		up(mode);
+		base = ready(4 * MIB, false);
+		fault.addr = base + 7 * P;
+		write_to(1, fault.addr);
+		assert_int_equal(round_over(base, 4 * MIB, false), 1);
+		r = loam_vspace_find(base);
+		fake_run_on(1);
+		loam_lockrank_acquire(LOAM_RANK_CACHE);
+		r->size = P; /* CPU 0 is amid loam_vspace_cut */
+		assert_null(loam_vspace_find(fault.addr));
+		assert_true(loam_fault_handle(&fault));
+		r->size = 4 * MIB;
+		assert_true(fake_touch(1, fault.addr, LOAM_ACCESS_WRITE, NULL));
+		/* what is not in the window is nothing of loam's, whatever is there */
+		fault.addr = window - P;
+		assert_false(loam_fault_handle(&fault));
+		loam_lockrank_release(LOAM_RANK_CACHE);
+		fake_run_on(0);
+		assert_int_equal(look_over(base, 4 * MIB), 1);
+		down();
+	}
+}
+
 static enum loam_err nested;
 
 static void visit_and_ask(void *arg, uintptr_t base, size_t size)
@@ -529,6 +563,7 @@ int main(void)
 		cmocka_unit_test(memory_that_moves_keeps_what_is_known),
 		cmocka_unit_test(what_moves_amid_a_round_is_told_by_the_look),
 		cmocka_unit_test(a_write_under_a_lock_is_mended),
+		cmocka_unit_test(a_write_is_mended_while_regions_change),
 		cmocka_unit_test(bad_input),
 	};
 	return cmocka_run_group_tests_name("dirty", tests, NULL, NULL);
