@@ -3,8 +3,7 @@
  * The limiter: collecting takes no more than about half of the machine.
  *
  * Near its memory limit a heap is collected again and again, until the program does not get on at all.
- * Then more memory than the limit is the smaller evil: while the limiter limits, nobody assists, and nobody gives
- * memory back for the limit's sake.
+ * Then more memory than the limit is the smaller evil: while the limiter limits, nobody assists.
  *
  * A leaky bucket: each nanosecond of a thread that goes into collecting fills it, each one that is the
  * program's drains it, idle ones do neither. Above half of the machine the level rises, below it falls.

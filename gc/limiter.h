@@ -51,7 +51,7 @@ static inline void loam_limiter_add_idle(struct loam_limiter *l, uint64_t ns)
 	__atomic_fetch_add(&l->idle_ns, ns, __ATOMIC_RELAXED);
 }
 
-/* Nobody must assist, nor give memory back for the limit's sake: memory may pass it. Context: any. */
+/* Nobody must assist: memory may pass the limit. Context: any. */
 static inline bool loam_limiter_limiting(const struct loam_limiter *l)
 {
 	return __atomic_load_n(&l->limiting, __ATOMIC_RELAXED) != 0;

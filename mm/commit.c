@@ -364,7 +364,9 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	if (err != LOAM_OK)
 		return err;
 	block = loam_pfn_to_paddr(pfn);
-	/* Break: from here to the new leaf a touch by another CPU faults, and none is lost. */
+	/* Break: from here to the new leaf a touch by another CPU faults, and waits for this lock; or, if that CPU holds or
+	 * wants one of mm's, is tried again until the leaf is there [PTAB-6]. */
+	loam_ptab_break_begin();
 	loam_pt_store(slot.table, slot.index, loam_pte_none(LOAM_TAG_NONE));
 	loam_tlb_everywhere_all(pt->mmu);
 	loam_tlb_batch_init(&batch, pt->mmu);	    /* releases only: all is invalidated already */
@@ -372,6 +374,7 @@ enum loam_err loam_space_collapse(uintptr_t base, enum loam_owner owner)
 	loam_pt_store(slot.table, slot.index,
 		      loam_pte_leaf(pt->mmu, LOAM_LEVEL_HUGE, block, data_attr(owner) | dirty));
 	loam_pt_publish(pt->mmu);
+	loam_ptab_break_end();
 	loam_tlb_batch_finish(&batch);
 	return LOAM_OK;
 }

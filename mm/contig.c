@@ -93,6 +93,8 @@ void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 	/* break-before-make on the memory we run on would be the end */
 	LOAM_CHECK(pt->mmu->bbm2 || loam_cpu_sp() - va >= LOAM_CONTIG_ENTRIES * size,
 		   "the running stack lies on a contiguous run that must be unfolded");
+	if (!pt->mmu->bbm2)
+		loam_ptab_break_begin();
 	for (unsigned i = 0; i < LOAM_CONTIG_ENTRIES; i++) {
 		old[i] = pt->mmu->bbm2 ? loam_pt_load(slot->table, first + i)
 				       : loam_pt_swap(slot->table, first + i,
@@ -117,6 +119,8 @@ void loam_contig_unfold(const struct loam_ptab *pt, struct loam_ptab_slot *slot)
 	if (pt->mmu->bbm2) {
 		loam_tlb_everywhere(pt->mmu, va, LOAM_CONTIG_ENTRIES, level, false);
 		note_all(pt, slot->table, first, level, noted);
+	} else {
+		loam_ptab_break_end();
 	}
 	slot->pte = loam_pt_load(slot->table, slot->index);
 }

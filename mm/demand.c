@@ -9,15 +9,17 @@
  * a TLB conflict, which an entry changed in place may cause for a moment (mm/contig.c), is flushed.
  * Anything else is the program's fault.
  *
- * A context that faults here mostly holds no lock of mm's: nothing under those locks touches lazy
- * memory. If this CPU does hold one and no page is there, the fault is a bug in loam and is not repaired, so the
- * report can be printed instead of a deadlock. But a write to a page that is there is mended without the
- * lock [DIRTY-6]: it may be to the caller's stack or result, in memory that is tracked.
+ * A context that faults here mostly holds no lock of mm's, and spins for none. If this CPU does, it may still
+ * touch the caller's stack or result, and these may be in memory that is tracked, or that another CPU takes out of the tables
+ * for a moment (break-before-make). So what can be mended without the space lock is: a leaf that is there is noted
+ * and opened [DIRTY-6], and while another CPU breaks something the touch is tried again, until that is over [PTAB-6].
+ * But no page is filled: that no page is there is a bug in loam, and the report is printed instead of a
+ * deadlock.
  * No heap, no hook; a walk, one frame, two entries.
  */
 #include "arch/mmu.h"
 #include "mm/dirty.h"
-#include "mm/lockrank.h"
+#include "mm/lock.h"
 #include "mm/ptab.h"
 #include "mm/space.h"
 #include "mm/sys.h"
@@ -100,15 +102,24 @@ static bool mend(const struct loam_fault *f)
 	return fill(r, &slot);
 }
 
-/* Without it: the regions may be changing, so they are not asked. A leaf in the window is in use, and tells enough. */
+/*
+ * Without it: the regions may be changing, so they are not asked. A leaf in the window is in use, and tells enough. While
+ * another CPU has an entry out, which may be the reason, the touch is tried again; that CPU may be waiting for this one to
+ * forget.
+ */
 static bool mend_unlocked(const struct loam_fault *f)
 {
 	const struct loam_ptab *pt = loam_space_ptab();
+	uint64_t breaks = loam_ptab_breaks();
 	struct loam_ptab_slot slot;
 
-	if (!loam_vspace_covers(f->addr) || f->access != LOAM_ACCESS_WRITE)
+	if (!loam_vspace_covers(f->addr))
 		return false;
 	loam_ptab_walk(pt, f->addr, LOAM_LEVEL_PAGE, &slot);
+	if (loam_ptab_broken_since(breaks)) {
+		loam_cpu_poll_or_relax();
+		return true;
+	}
 	return slot.kind == LOAM_PTE_LEAF && mend_leaf(pt, &slot, f->access);
 }
 

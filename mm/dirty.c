@@ -103,8 +103,10 @@ static bool in_round;
 static uint32_t owners; /* bit n: owner n is tracked */
 static struct loam_dirty_stats stats;
 
-/* Leaves of runs that are being made small leaves: mm/contig.c, but all runs of a table at once. */
+/* Leaves of runs that are being made small leaves: mm/contig.c, but all runs of a table at once. 0: none. */
 static uint64_t broken[LOAM_PT_ENTRIES];
+
+_Static_assert(LOAM_PT_ENTRIES / LOAM_CONTIG_ENTRIES == 32, "a bit for each run of a table");
 
 bool loam_dirty_tracks(unsigned owner)
 {
@@ -302,31 +304,35 @@ static bool may_break(uint64_t va, uint64_t size)
 }
 
 /* The run of level 0 from entry `first` on, at `va`, was written: told, and from the next round on each of its
- * leaves for itself if that is wanted. Returns how many leaves were taken out: tell_pages puts them back. */
-static unsigned tell_run(struct pass *p, const struct span *s, struct loam_paddr table,
-			 unsigned first, uint64_t va)
+ * leaves for itself if that is wanted. Returns whether it is to be unmade. */
+static bool tell_run(struct pass *p, const struct span *s, struct loam_paddr table, unsigned first,
+		     uint64_t va)
 {
 	const uint64_t size = LOAM_CONTIG_ENTRIES * LOAM_PAGE_SIZE;
 
 	tell(p, s, va, size);
 	if (!p->clear || !inside(s, va, size))
-		return 0;
+		return false;
 	if (!p->split || !may_break(va, size)) {
 		run_clear(p, table, first, LOAM_LEVEL_PAGE);
-		return 0;
+		return false;
 	}
 	stats.split++;
-	for (unsigned i = first; i < first + LOAM_CONTIG_ENTRIES; i++)
-		broken[i] = loam_pt_swap(table, i, loam_pte_none(LOAM_TAG_NONE));
-	return LOAM_CONTIG_ENTRIES;
+	return true;
 }
 
-/* Runs that were taken out come back as small leaves, not written: break-before-make, once for all of a table. */
-static void put_back(struct pass *p, struct loam_paddr table)
+/* `runs` (bit n: the run from entry 16 n on), all told, are taken out and come back as small leaves, not written:
+ * break-before-make, once for all of a table. Nobody is called meanwhile [PTAB-6]. */
+static void unmake_runs(struct pass *p, struct loam_paddr table, uint32_t runs)
 {
 	const uint32_t gone = LOAM_ATTR_CONTIG | LOAM_ATTR_DIRTY;
 	const struct loam_mmu *mmu = p->pt->mmu;
 
+	loam_ptab_break_begin();
+	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
+		if ((runs >> i / LOAM_CONTIG_ENTRIES & 1) != 0)
+			broken[i] = loam_pt_swap(table, i, loam_pte_none(LOAM_TAG_NONE));
+	}
 	loam_tlb_everywhere_all(mmu);
 	for (unsigned i = 0; i < LOAM_PT_ENTRIES; i++) {
 		if (broken[i] == 0)
@@ -338,6 +344,7 @@ static void put_back(struct pass *p, struct loam_paddr table)
 		broken[i] = 0;
 	}
 	loam_pt_publish(mmu);
+	loam_ptab_break_end();
 }
 
 /* How many of the leaves from entry `i` on, up to `end`, are small, and were written. They are cleared in a round; what
@@ -397,7 +404,8 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 {
 	const struct loam_mmu *mmu = p->pt->mmu;
 	unsigned i = loam_pt_index(mmu, va, LOAM_LEVEL_PAGE), n;
-	unsigned end = i + (unsigned)((last - va) >> LOAM_PAGE_SHIFT) + 1, out = 0;
+	unsigned end = i + (unsigned)((last - va) >> LOAM_PAGE_SHIFT) + 1;
+	uint32_t runs = 0; /* to be unmade */
 	uint64_t base = va - i * LOAM_PAGE_SIZE;
 	uint64_t matters = ~address_bits(mmu), known = loam_pte_none(LOAM_TAG_NONE);
 
@@ -424,8 +432,9 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 		       (LOAM_ATTR_DIRTY | LOAM_ATTR_CONTIG);
 		if ((attr & LOAM_ATTR_CONTIG) != 0) {
 			i &= ~(LOAM_CONTIG_ENTRIES - 1);
-			if (run_written(p, table, i, LOAM_LEVEL_PAGE))
-				out += tell_run(p, s, table, i, base + i * LOAM_PAGE_SIZE);
+			if (run_written(p, table, i, LOAM_LEVEL_PAGE) &&
+			    tell_run(p, s, table, i, base + i * LOAM_PAGE_SIZE))
+				runs |= UINT32_C(1) << i / LOAM_CONTIG_ENTRIES;
 			i += LOAM_CONTIG_ENTRIES;
 		} else if (attr == 0) {
 			known = pte;
@@ -438,8 +447,8 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 	}
 	if (p->clear)
 		pass_on(p);
-	if (out > 0)
-		put_back(p, table);
+	if (runs != 0)
+		unmake_runs(p, table, runs);
 }
 
 /* The table entry in `slot` is open or untold: its leaves in [va, last]. */

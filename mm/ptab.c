@@ -23,6 +23,10 @@
  *   [PTAB-3] Tags stand at level 0 only; above it a none is all zero.
  *   [PTAB-4] No table but those hanging at the root is empty.
  *   [PTAB-5] in mm/contig.c: contiguous runs.
+ *   [PTAB-6] (not the verifier's) While an entry that leads to memory in use is out, to be made again, `breaks`
+ *            says so. A touch by another CPU traps then. Mostly its handler waits for the space lock, and finds the new entry;
+ *            but a CPU that holds a cache or frame lock, or spins for any lock of mm's, may not, and asks `breaks`
+ *            (mm/demand.c). So nothing between takes one of those locks.
  *
  * Concurrency: the caller serialises changes to one ptab (mm/space.c: the space lock). Walks by
  * the hardware run concurrently with everything. The fatal report may walk without the lock:
@@ -33,7 +37,11 @@
 #include "mm/ptab.h"
 
 #include "arch/check.h"
+#include "arch/cpu.h"
 #include "mm/contig.h"
+
+#include <loam/cpu.h>
+#include <loam/host.h>
 
 #define LEVEL_BIT(level) (1u << (level))
 
@@ -420,6 +428,47 @@ size_t loam_ptab_tag_need(const struct loam_ptab *pt, uint64_t va, uint64_t size
 	return fill_pass(pt, &f, NULL, &tables) == LOAM_OK ? tables : 0;
 }
 
+/* ---- break-before-make ---- */
+
+#define BREAKER UINT64_C(0xff) /* which CPU has something out, and 1; 0: none */
+
+/* Changed under the space lock; atomic: who asks may not take it. Above BREAKER: how often. */
+static uint64_t breaks;
+
+_Static_assert(LOAM_CPU_MAX < BREAKER, "a CPU's number and 1 fit");
+
+void loam_ptab_break_begin(void)
+{
+	uint64_t was = __atomic_load_n(&breaks, __ATOMIC_RELAXED);
+
+	LOAM_ASSERT((was & BREAKER) == 0);
+	/* relaxed: every store to an entry is a release, so none is seen to go before this is */
+	__atomic_store_n(&breaks, was + BREAKER + 1 + loam_host_cpu_id() + 1, __ATOMIC_RELAXED);
+}
+
+void loam_ptab_break_end(void)
+{
+	/* release: the new entry is seen first; partner: the load in loam_ptab_breaks */
+	__atomic_store_n(&breaks, __atomic_load_n(&breaks, __ATOMIC_RELAXED) & ~BREAKER,
+			 __ATOMIC_RELEASE);
+}
+
+uint64_t loam_ptab_breaks(void)
+{
+	return __atomic_load_n(&breaks, __ATOMIC_ACQUIRE);
+}
+
+bool loam_ptab_broken_since(uint64_t before)
+{
+	uint64_t now, who;
+
+	loam_cpu_complete(); /* what was looked at was looked at before this */
+	now = loam_ptab_breaks();
+	who = now & BREAKER;
+	/* what this CPU has out itself does not come back for waiting */
+	return (who != 0 && who != loam_host_cpu_id() + 1) || ((now ^ before) & ~BREAKER) != 0;
+}
+
 /* ---- replacing valid entries ---- */
 
 /* Everything below `slot`, whose entry was taken out, is forgotten by every CPU. */
@@ -433,13 +482,24 @@ static void invalidate_slot(const struct loam_ptab *pt, const struct loam_ptab_s
 }
 
 /* Take the entry out, everywhere: on return no CPU knows it any more. Returns it as hardware left
- * it; once it is out, hardware notes nothing in it. */
+ * it; once it is out, hardware notes nothing in it. make_slot follows. */
 static uint64_t break_slot(const struct loam_ptab *pt, const struct loam_ptab_slot *slot)
 {
-	uint64_t old = loam_pt_swap(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
+	uint64_t old;
 
+	loam_ptab_break_begin();
+	old = loam_pt_swap(slot->table, slot->index, loam_pte_none(LOAM_TAG_NONE));
 	invalidate_slot(pt, slot, slot->kind);
 	return old;
+}
+
+static void make_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte)
+{
+	loam_pt_store(slot->table, slot->index, pte);
+	loam_pt_publish(pt->mmu);
+	loam_ptab_break_end();
+	slot->pte = pte;
+	slot->kind = loam_pte_kind(pt->mmu, pte, slot->level);
 }
 
 void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte)
@@ -448,12 +508,14 @@ void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, 
 	enum loam_pte_change change = loam_pte_change(pt->mmu, slot->pte, pte, slot->level);
 
 	LOAM_CHECK(change != LOAM_PTE_FORBIDDEN, "illegal page-table entry");
-	if (change == LOAM_PTE_BREAK)
+	if (change == LOAM_PTE_BREAK) {
 		(void)break_slot(pt, slot);
+		make_slot(pt, slot, pte);
+		return;
+	}
 	loam_pt_store(slot->table, slot->index, pte);
 	loam_pt_publish(pt->mmu);
-	if (change == LOAM_PTE_IN_PLACE)
-		invalidate_slot(pt, slot, old_kind);
+	invalidate_slot(pt, slot, old_kind);
 	slot->pte = pte;
 	slot->kind = loam_pte_kind(pt->mmu, pte, slot->level);
 }
@@ -498,10 +560,7 @@ void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 	/* before the table is linked: a table must never be mapped by its own entry */
 	if (hole < LOAM_PT_ENTRIES)
 		make_hole(pt, table, below, hole, tag);
-	slot->pte = loam_pte_table(pt->mmu, table, LOAM_ATTR_WRITE); /* [DIRTY-5] */
-	slot->kind = LOAM_PTE_TABLE;
-	loam_pt_store(slot->table, slot->index, slot->pte);
-	loam_pt_publish(pt->mmu);
+	make_slot(pt, slot, loam_pte_table(pt->mmu, table, LOAM_ATTR_WRITE)); /* [DIRTY-5] */
 }
 
 /* Level of the leaf that `va` cuts in two, or 0. */
@@ -680,9 +739,8 @@ static bool protect_slot(const struct loam_ptab *pt, struct loam_ptab_slot *slot
 	if (((old ^ attr) & ~(rights | noted)) != 0 &&
 	    loam_pte_change(pt->mmu, slot->pte, pte, slot->level) == LOAM_PTE_BREAK) {
 		old = loam_pte_attr(pt->mmu, break_slot(pt, slot), slot->level);
-		loam_pt_store(slot->table, slot->index,
-			      loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & noted)));
-		return false; /* broken, and published by the caller */
+		make_slot(pt, slot, loam_pte_leaf(pt->mmu, slot->level, pa, attr | (old & noted)));
+		return false; /* broken: no CPU knows what it was */
 	}
 	was = loam_pt_swap(slot->table, slot->index, pte);
 	if (was != slot->pte) {

@@ -124,7 +124,8 @@ LOAM_MUST_USE enum loam_err loam_ptab_protect(const struct loam_ptab *pt,
 /*
  * The leaf in `slot` (level 1 or higher) becomes a table of leaves one level down that map the
  * same memory with the same attributes; all but entry `hole`, which becomes a none with `tag`
- * (LOAM_PT_ENTRIES: no hole). Breaks before it makes: another CPU may see a spurious fault.
+ * (LOAM_PT_ENTRIES: no hole). Breaks before it makes: another CPU may see a spurious fault, which
+ * loam_fault_handle mends also while that CPU holds, or spins for, a lock of mm's [PTAB-6].
  * `table` is a frame whose contents may be anything; it may be the one that the hole mapped. */
 void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 		     struct loam_paddr table, unsigned hole, unsigned tag);
@@ -132,6 +133,19 @@ void loam_ptab_split(const struct loam_ptab *pt, struct loam_ptab_slot *slot,
 /* Replace whatever stands in `slot` by `pte`, breaking first where the ISA demands it; the old
  * entry's invalidation, and that of all below it, is complete on return. */
 void loam_ptab_replace(const struct loam_ptab *pt, struct loam_ptab_slot *slot, uint64_t pte);
+
+/*
+ * Break-before-make takes memory that is in use away for a moment. Whoever does it says when, before the entry goes
+ * and when it is back and published [PTAB-6]; no lock is taken between, and no hook called but those that reach other CPUs.
+ * Context: as all changes.
+ */
+void loam_ptab_break_begin(void);
+void loam_ptab_break_end(void);
+
+/* For a CPU that may not wait for the space lock, and found memory gone. Has another CPU an entry out now, or had it one
+ * out since `before`, which is what loam_ptab_breaks said before the look? Context: IRQs off. */
+uint64_t loam_ptab_breaks(void);
+bool loam_ptab_broken_since(uint64_t before);
 
 /* Are all entries of a table none, without a tag? */
 bool loam_ptab_is_empty(struct loam_paddr table);

@@ -146,6 +146,7 @@ void loam_space_reset(void)
 	loam_epoch_reset();
 	loam_dirty_reset();
 	loam_tlb_reset();
+	loam_ptab_break_end(); /* out of an expected panic */
 	records = (struct loam_frame_list){0};
 	loam_frame_reset();
 	loam_numa_reset();

@@ -108,7 +108,8 @@ struct loam_fault {
  * demand paging, of accessed or dirty bits that software keeps, spurious (another CPU has
  * mended it, or this one remembered old rights), or a TLB conflict. True: return to the instruction. False: it is a
  * bug; loam_fault_report says what is known. Bounded time; never allocates from the heap; takes
- * mm locks unless this CPU holds one, in which case the answer is false. Context: IRQs off.
+ * mm locks unless this CPU holds one or spins for one: then no page is filled, and the rest is repaired without a
+ * lock. Memory that another CPU has taken out of the tables for a moment is repaired by trying again. Context: IRQs off.
  */
 bool loam_fault_handle(const struct loam_fault *fault);
 

@@ -66,6 +66,7 @@ static uint64_t next_frame, invalidated, flushed;
 static uint64_t events; /* stores to live entries, publications, invalidations: all checked */
 static struct rng rng;
 static void (*on_write)(uint64_t va, uint64_t base, uint64_t size);
+static void (*forgotten)(void);
 static bool calm;
 
 void fake_violation(const char *fmt, ...)
@@ -561,6 +562,22 @@ static bool reached(unsigned cpu, bool everywhere)
 	return everywhere || cpu == fake_running();
 }
 
+void fake_forgotten(void (*others)(void))
+{
+	forgotten = others;
+}
+
+static void after_forgetting(void)
+{
+	void (*others)(void) = forgotten;
+
+	if (others == NULL)
+		return;
+	forgotten = NULL;
+	others();
+	forgotten = others;
+}
+
 static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, bool tables)
 {
 	pending_count = 0; /* an invalidation waits for earlier stores */
@@ -573,6 +590,7 @@ static void drop(bool everywhere, uint64_t va, uint64_t count, unsigned level, b
 		invalidated++;
 		events++;
 	}
+	after_forgetting();
 }
 
 static void drop_all(bool everywhere)
@@ -586,6 +604,7 @@ static void drop_all(bool everywhere)
 	}
 	flushed++;
 	events++;
+	after_forgetting();
 }
 
 void loam_tlb_local(const struct loam_mmu *m, uint64_t va, uint64_t count, unsigned level,
@@ -680,6 +699,7 @@ void fake_up(const struct loam_mmu *m, const struct fake_range *range, unsigned 
 	memset(fake_cpu, 0, sizeof(fake_cpu));
 	pending_count = 0;
 	on_write = NULL;
+	forgotten = NULL;
 	calm = false;
 	fake_between(NULL);
 	fake_run_on(0);

@@ -72,6 +72,8 @@ void fake_migrate(unsigned to);
 /* Called once, at the beginning of the next flush of a whole TLB: what others do meanwhile. */
 void fake_meanwhile(void (*others)(void));
 void fake_others_act(void);
+/* Called at the end of each invalidation, and not within itself, until the next fake_up; NULL: no more. */
+void fake_forgotten(void (*others)(void));
 /* Called each time that the code under test lets interrupts in again, and not within itself; NULL: no more. */
 void fake_between(void (*others)(void));
 const struct loam_mmu *fake_mmu(void);
