@@ -56,8 +56,10 @@ host_debug_level   := $(if $(filter release,$(FLAVOUR)),0,3)
 
 include linker/flags.mk
 
+# What each function takes of the stack, and whom it calls, beside its object: for lint.
+call_graph := $(if $(filter clang,$(COMPILER)),,-fcallgraph-info=su)
 kernel_flags = $(common) $(opt_$(if $(filter release,$(FLAVOUR)),release,debug)) $(loam_freestanding) \
-	$(loam_isa_$(1)) $(loam_model_$(1)_$(MODEL)) -Iarch/$(1) -DLOAM_DEBUG=$(kernel_debug_level)
+	$(loam_isa_$(1)) $(loam_model_$(1)_$(MODEL)) -Iarch/$(1) -DLOAM_DEBUG=$(kernel_debug_level) $(call_graph)
 hosted_flags = $(common) $(opt_$(FLAVOUR)) -pthread -D_GNU_SOURCE -DLOAM_DEBUG=$(host_debug_level)
 
 # Tests ignore results on purpose and own no headers.

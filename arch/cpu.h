@@ -5,6 +5,9 @@
  *   loam_irq_save() / loam_irq_restore(flags)   mask interrupts on this CPU, nestable
  *   loam_cpu_relax()                            in a spin loop: let the other side run
  *   loam_cpu_sp()                               this stack pointer, for range checks
+ *   loam_cpu_touch_stack(bytes)                 at most a page: this stack, down to so far below its
+ *                                               pointer, is there from now on. Nothing where stacks
+ *                                               are never loam's
  *   loam_cpu_complete()                         all CPUs see what this one has written, before
  *                                               it does anything else: also what its MMU does
  *                                               on its behalf, which fences do not order

@@ -13,8 +13,8 @@
  * touch the caller's stack or result, and these may be in memory that is tracked, or that another CPU takes out of the tables
  * for a moment (break-before-make). So what can be mended without the space lock is: a leaf that is there is noted
  * and opened [DIRTY-6], and while another CPU breaks something the touch is tried again, until that is over [PTAB-6].
- * But no page is filled: that no page is there is a bug in loam, and the report is printed instead of a
- * deadlock.
+ * But no page is filled: loam's stacks have grown before the lock was asked for [STACK-2], and nothing else of that kind is
+ * touched. So that no page is there is a bug, and the report is printed instead of a deadlock.
  * No heap, no hook; a walk, one frame, two entries.
  */
 #include "arch/mmu.h"

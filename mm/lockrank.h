@@ -15,9 +15,11 @@
 #define LOAM_MM_LOCKRANK_H
 
 #include "arch/check.h"
+#include "arch/cpu.h"
 
 #include <loam/cpu.h>
 #include <loam/host.h>
+#include <loam/stack.h>
 
 enum loam_lock_rank {
 	LOAM_RANK_SPACE = 1,
@@ -33,12 +35,16 @@ extern struct loam_lockrank {
 } __attribute__((aligned(64))) loam_lockrank[LOAM_CPU_MAX];
 
 /* Record that this CPU takes or drops a lock of `rank`; at LOAM_DEBUG >= 1 an order violation
- * panics [LOCK-1]. Context: IRQs off. */
+ * panics [LOCK-1]. From here on a page that is missing is not filled, so this is where a stack that fills itself
+ * grows: before the rank is noted, because the bit counts while the lock is only waited for. Context: IRQs off. */
 static inline void loam_lockrank_acquire(uint32_t rank)
 {
 	unsigned cpu = loam_host_cpu_id();
 
 	LOAM_CHECK(cpu < LOAM_CPU_MAX, "loam_host_cpu_id must be below 64");
+	/* [STACK-2]: the first lock; what further ones need is in the room already */
+	if (loam_lockrank[cpu].held == 0)
+		loam_cpu_touch_stack(LOAM_STACK_ROOM);
 	if (LOAM_DEBUG >= 1)
 		LOAM_CHECK(loam_lockrank[cpu].held >> rank == 0,
 			   "[LOCK-1] lock order violated: see mm/lockrank.h");

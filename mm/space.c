@@ -456,24 +456,30 @@ void loam_space_drop(uintptr_t base, size_t size, enum loam_state to)
 	loam_tlb_batch_finish(&batch);
 }
 
-/* Single frames only: a huge leaf that goes is broken with everybody looking, and takes its table
- * from its own memory. */
-void loam_space_drop_later(uintptr_t base, size_t size)
+/* Not inlined: one batch on the stack will do. */
+static __attribute__((noinline)) void drop_singles_later(uintptr_t base, size_t size)
 {
-	struct loam_space_count count;
 	struct loam_tlb_batch batch;
 	enum loam_err err;
 
-	loam_space_count(base, size, &count);
-	if (count.huge_bytes > 0) {
-		loam_space_drop(base, size, LOAM_STATE_PREPARED);
-		return;
-	}
 	loam_tlb_batch_init(&batch, &mmu);
 	err = loam_ptab_unmap(&loam_space_table, NULL, &batch, base, size, LOAM_TAG_PREPARED, true);
 	LOAM_CHECK(err == LOAM_OK, "drop left a leaf that sticks out");
 	loam_pt_publish(&mmu);
 	loam_epoch_defer(&mmu, base, size, &batch.singles);
+}
+
+/* Single frames only: a huge leaf that goes is broken with everybody looking, and takes its table
+ * from its own memory. */
+void loam_space_drop_later(uintptr_t base, size_t size)
+{
+	struct loam_space_count count;
+
+	loam_space_count(base, size, &count);
+	if (count.huge_bytes > 0)
+		loam_space_drop(base, size, LOAM_STATE_PREPARED);
+	else
+		drop_singles_later(base, size);
 }
 
 /* ---- explicit mappings, rights, demand ---- */

@@ -7,6 +7,9 @@
  * kept (mm/stackpool.c).
  *
  *   [STACK-1] [low - page, low) and [high, high + page) are Reserved as long as the stack lives.
+ *   [STACK-2] Whoever holds a lock of mm's, or spins for one, has LOAM_STACK_ROOM bytes of stack below where it began to:
+ *             they are there, or a trap under the lock would find nobody who may fill the page. mm/lockrank.h touches them;
+ *             lint adds up what mm's functions take of a stack, and fails if that is more.
  */
 #include <loam/stack.h>
 #include <loam/sys.h>

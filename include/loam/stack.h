@@ -22,6 +22,13 @@ struct loam_stack {
 };
 
 /*
+ * Every call into loam needs so much room on the stack it is made on, whosever that is: before the first of its locks loam reads a
+ * byte so far below the stack pointer, so that a stack that fills itself has what it takes. With less room that read hits
+ * the guard, which is reported as the overflow that it is about to be. Context: a constant.
+ */
+#define LOAM_STACK_ROOM 4096u
+
+/*
  * Reserve `size` bytes (rounded up to pages) and the guards, and commit the highest page. What is
  * committed has undefined contents: the stack may have been somebody's before (loam_stack_free).
  * Fails: INVAL size 0; NOVIRT; NOMEM; LIMIT. Context: thread or IRQs off.

@@ -16,6 +16,7 @@ static void (*between)(void);
 
 uintptr_t fake_irqs_masked;
 uint64_t fake_completed;
+unsigned fake_stack_touches;
 
 void loam_host_on_panic(loam_host_panic_handler *handler)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks on the fake machine, in every mode of this ISA: guards, growth, and those that are kept
- * when they are freed. Tags: [STACK-1], [POOL-1] to [POOL-3]. */
+ * when they are freed. Tags: [STACK-1], [STACK-2], [POOL-1] to [POOL-3]. */
+#include "mm/lockrank.h"
 #include "mm/sys.h"
 #include "tests/fake/fake_test.h"
 
@@ -436,6 +437,33 @@ static void random_stacks(void **state)
 	}
 }
 
+/* [STACK-2] Before the first lock, and not under it: there a trap finds nobody who fills the page. */
+static void stacks_are_touched_before_a_lock(void **state)
+{
+	(void)state;
+	for_each_mode(mode)
+	{
+		struct loam_pfn pfn;
+		unsigned touches;
+
+		up(mode);
+		touches = fake_stack_touches;
+		assert_int_equal(loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn), LOAM_OK);
+		assert_int_equal(loam_frame_free(pfn, 0), LOAM_OK);
+		assert_true(fake_stack_touches >= touches + 2);
+		touches = fake_stack_touches;
+		loam_lockrank_acquire(LOAM_RANK_SPACE);
+		assert_int_equal(fake_stack_touches, touches + 1);
+		loam_lockrank_acquire(LOAM_RANK_CACHE);
+		loam_lockrank_acquire(LOAM_RANK_FRAME);
+		assert_int_equal(fake_stack_touches, touches + 1);
+		loam_lockrank_release(LOAM_RANK_FRAME);
+		loam_lockrank_release(LOAM_RANK_CACHE);
+		loam_lockrank_release(LOAM_RANK_SPACE);
+		down();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +475,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_kept),
 		cmocka_unit_test(shortage_frees_what_is_kept),
 		cmocka_unit_test(a_fault_frees_what_is_kept),
+		cmocka_unit_test(stacks_are_touched_before_a_lock),
 		cmocka_unit_test(random_stacks),
 	};
 	return cmocka_run_group_tests_name("stack", tests, NULL, NULL);

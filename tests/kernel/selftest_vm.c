@@ -236,6 +236,59 @@ static void a_bad_entry_is_no_missing_right(const struct loam_boot_info *info)
 	EXPECT(loam_sys_free(base, LOAM_PAGE_SIZE) == LOAM_OK);
 }
 
+static void a_frame_comes_and_goes(void *ok)
+{
+	struct loam_pfn pfn;
+
+	*(bool *)ok = loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn) == LOAM_OK &&
+		      loam_frame_free(pfn, 0) == LOAM_OK;
+}
+
+static void frames_are_counted(void *ok)
+{
+	*(bool *)ok = free_frames() > 0;
+}
+
+static void memory_comes_and_goes(void *ok)
+{
+	void *p;
+
+	*(bool *)ok = loam_sys_alloc(2 * LOAM_PAGE_SIZE, LOAM_OWNER_TEST, &p) == LOAM_OK &&
+		      loam_sys_unused((uintptr_t)p, LOAM_PAGE_SIZE) == LOAM_OK &&
+		      loam_sys_used((uintptr_t)p, LOAM_PAGE_SIZE, NULL) == LOAM_OK &&
+		      loam_sys_free((uintptr_t)p, 2 * LOAM_PAGE_SIZE) == LOAM_OK;
+}
+
+static void a_stack_comes_and_goes(void *ok)
+{
+	struct loam_stack s;
+
+	*(bool *)ok = loam_stack_alloc(16 * LOAM_PAGE_SIZE, &s) == LOAM_OK &&
+		      loam_stack_free(&s) == LOAM_OK && loam_stack_pool_release() > 0;
+}
+
+/* On a stack of which only the highest page is there loam is called from every depth, so that each call of a function inside it
+ * crosses into the next page once: also those that are made with a lock held [STACK-2]. */
+static void lazy_stacks_carry_loam(const struct loam_boot_info *info)
+{
+	static void (*const call[])(void *) = {a_frame_comes_and_goes, frames_are_counted,
+					       memory_comes_and_goes, a_stack_comes_and_goes};
+	struct loam_stack s;
+	bool ok;
+
+	(void)info;
+	EXPECT(loam_stack_alloc(16 * LOAM_PAGE_SIZE, &s) == LOAM_OK);
+	for (unsigned i = 0; i < sizeof(call) / sizeof(call[0]); i++) {
+		for (size_t depth = 0; depth < LOAM_PAGE_SIZE; depth += 16) {
+			ok = false;
+			loam_boot_call_on(s.high - depth, call[i], &ok);
+			EXPECT(ok);
+			EXPECT(loam_sys_unused(s.low, 15 * LOAM_PAGE_SIZE) == LOAM_OK);
+		}
+	}
+	EXPECT(loam_stack_free(&s) == LOAM_OK);
+}
+
 const struct selftest loam_selftest_vm[] = {
 	{"vm: a frame under a second name, with rights of its own", a_frame_has_two_names},
 	{"vm: bad mappings are refused", bad_mappings_are_refused},
@@ -246,5 +299,6 @@ const struct selftest loam_selftest_vm[] = {
 	{"vm: code is written, then executed, never both", write_then_execute},
 	{"vm: touched memory is there (demand paging)", touched_memory_is_there},
 	{"vm: stacks grow under a running function", stacks_grow_under_a_function},
+	{"vm: stacks grow under loam itself", lazy_stacks_carry_loam},
 	{NULL, NULL},
 };

@@ -29,6 +29,9 @@ FREESTANDING = {"stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "limits.h"}
 HOSTED = ("arch/host/",)
 HOOKS = {"panic", "log", "cpu_id", "cpu_count", "ipi", "now_ns", "thread", "thread_set", "world_stop", "world_start",
          "thread_parked", "stacks"}
+STACK_SPARE = 768  # of LOAM_STACK_ROOM: for hooks, and for compilers that take more
+STACK_LAST = ("loam_host_panic", "loam_snprintf")  # who is called then does not come back
+STACK_VISIT = 512  # a visitor that is called under a lock
 MEM = {"memcpy", "memmove", "memset", "memcmp"}
 FORBIDDEN = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 OUTSIDE = re.compile(r"(?<![\w.])/(wor[k]|home|tmp)/|\.\./shared|\.librar[y]")
@@ -224,6 +227,32 @@ def check_recursion(archives):
             done.update(cycle)
 
 
+def check_stack(archives):
+    """what a call takes of the stack under mm's locks leaves some of LOAM_STACK_ROOM"""
+    room = int(re.search(r"#define LOAM_STACK_ROOM (\d+)", TEXT["include/loam/stack.h"]).group(1))
+    for isa, lib in archives.items():
+        own, calls, known = {}, {}, {"__indirect_call": (STACK_VISIT, "a visitor")}
+        folder = pathlib.Path(lib).parent
+        for file in sorted((folder / "mm").rglob("*.ci")) + sorted((folder / "arch").rglob("*.ci")):
+            text = file.read_text()
+            for m in re.finditer(r'^node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes', text, re.M):
+                own[m.group(1)] = int(m.group(2))
+            for m in re.finditer(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text, re.M):
+                calls.setdefault(m.group(1), set()).add(m.group(2))
+
+        def deepest(f):  # there is no recursion: check_recursion
+            if f not in known:
+                below = max((deepest(g) for g in calls.get(f, ()) if g not in STACK_LAST), default=(0, ""))
+                known[f] = (own.get(f, 0) + below[0], f"{f} {own.get(f, 0)}, {below[1]}")
+            return known[f]
+
+        if len(own) < 100:
+            yield f"{isa}: {folder} tells of {len(own)} functions: compiled with gcc?"
+        most, way = max((deepest(f) for f in own), default=(0, ""))
+        if most > room - STACK_SPARE:
+            yield f"{isa}: {most} of {room} bytes, {STACK_SPARE} are to be left: {way}"
+
+
 def check_tags():
     """every invariant tag is cited by a test"""
     tag = re.compile(r"\[([A-Z]+-\d+)\]")
@@ -292,7 +321,7 @@ def main():
     args = parser.parse_args()
     archives = {"x86_64": args.x86_64, "aarch64": args.aarch64}
     plain = [check_spdx, check_size, check_words, check_includes, check_isa, check_headers, check_tags, check_documents]
-    deep = [check_symbols, check_registers, check_recursion]
+    deep = [check_symbols, check_registers, check_recursion, check_stack]
     failed = 0
     checks = [(c, ()) for c in plain] + [(c, (archives,)) for c in deep] + [(check_sys_table, (args.sys_table,))]
     for n, (check, extra) in enumerate(checks, 1):

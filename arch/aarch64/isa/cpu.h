@@ -32,6 +32,13 @@ static inline uintptr_t loam_cpu_sp(void)
 	return sp;
 }
 
+static inline void loam_cpu_touch_stack(uintptr_t bytes)
+{
+	uintptr_t sp = loam_cpu_sp();
+
+	__asm__ volatile("ldrb wzr, [%0]; ldrb wzr, [%1]" : : "r"(sp), "r"(sp - bytes) : "memory");
+}
+
 /* A dmb would not order the table walker's updates of dirty state (Arm ARM, "DSB"). */
 static inline void loam_cpu_complete(void)
 {

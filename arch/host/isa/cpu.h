@@ -47,6 +47,12 @@ static inline uintptr_t loam_cpu_sp(void)
 	return (uintptr_t)__builtin_frame_address(0);
 }
 
+/* Stacks are Linux's, or Ready as a whole. */
+static inline void loam_cpu_touch_stack(uintptr_t bytes)
+{
+	(void)bytes;
+}
+
 /* What Linux tells of pages that were written it has from faults, which complete what is before them. */
 static inline void loam_cpu_complete(void)
 {

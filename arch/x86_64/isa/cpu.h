@@ -33,6 +33,16 @@ static inline uintptr_t loam_cpu_sp(void)
 	return sp;
 }
 
+static inline void loam_cpu_touch_stack(uintptr_t bytes)
+{
+	uintptr_t sp = loam_cpu_sp();
+
+	__asm__ volatile("testb $0, (%0); testb $0, (%1)"
+			 :
+			 : "r"(sp), "r"(sp - bytes)
+			 : "cc", "memory");
+}
+
 /* The walker sets A and D by locked writes, after older stores have left the store buffer; a full fence is as much. */
 static inline void loam_cpu_complete(void)
 {

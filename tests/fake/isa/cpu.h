@@ -36,6 +36,15 @@ static inline uintptr_t loam_cpu_sp(void)
 	return (uintptr_t)__builtin_frame_address(0);
 }
 
+/* Nobody runs on the fake's memory: it is counted. */
+extern unsigned fake_stack_touches;
+
+static inline void loam_cpu_touch_stack(uintptr_t bytes)
+{
+	(void)bytes;
+	fake_stack_touches++;
+}
+
 /* What the fake's MMU writes is there at once; that it was asked for can be seen. */
 static inline void loam_cpu_complete(void)
 {
