@@ -120,7 +120,8 @@ void loam_cache_flush(struct loam_cache *cache)
 		else
 			loam_central_give(cache, span);
 	}
-	loam_inbox_release(cache); /* none that has been swept carries our id; and the sweep goes by who asks */
+	loam_inbox_release(
+		cache); /* none that has been swept carries our id; and the sweep goes by who asks */
 	cache->tiny = cache->tiny_end = 0;
 	loam_pagecache_flush(&cache->pages);
 	loam_span_records_flush(cache);
