@@ -466,7 +466,7 @@ bool loam_ptab_broken_since(uint64_t before)
 	now = loam_ptab_breaks();
 	who = now & BREAKER;
 	/* what this CPU has out itself does not come back for waiting */
-	return (who != 0 && who != loam_host_cpu_id() + 1) || ((now ^ before) & ~BREAKER) != 0;
+	return now != before || (who != 0 && who != loam_host_cpu_id() + 1);
 }
 
 /* ---- replacing valid entries ---- */

@@ -10,6 +10,7 @@
 
 static uintptr_t victim;
 static unsigned tried, mended;
+static uint64_t amid; /* what loam_ptab_breaks said then */
 
 static bool handle(unsigned cpu, enum loam_access access)
 {
@@ -31,6 +32,7 @@ static void touch_under_a_lock(void)
 			continue;
 		loam_lockrank[2].held = 1u << LOAM_RANK_CACHE;
 		tried++;
+		amid = loam_ptab_breaks();
 		mended += handle(2, (enum loam_access)access);
 		loam_lockrank[2].held = 0;
 		/* who has broken it waits for nobody: the report is better */
@@ -55,6 +57,8 @@ static void watched(bool broken)
 	fake_forgotten(NULL);
 	assert_true(!broken || tried > 0);
 	assert_int_equal(mended, tried);
+	/* over while somebody looked */
+	assert_true(tried == 0 || loam_ptab_broken_since(amid));
 	assert_true(touch(2, victim, LOAM_ACCESS_WRITE));
 	/* it is over: nothing there is a bug again */
 	assert_false(loam_ptab_broken_since(breaks));
