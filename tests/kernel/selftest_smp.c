@@ -88,21 +88,50 @@ static void remapping_is_seen_everywhere(const struct loam_boot_info *info)
 		EXPECT(loam_frame_free(pfn[i], 0) == LOAM_OK);
 }
 
-/* Collapse and split under readers: break-before-make may fault them for a moment, never lie. */
-static void leaves_change_under_readers(const struct loam_boot_info *info)
+/* On a stack in the memory that changes: take locks of mm's and wait for them, and leave results there. */
+static void keep_locking(void *arg)
+{
+	struct loam_frame_stats stats;
+	struct loam_sys_info info;
+	struct loam_pfn pfn;
+
+	(void)arg;
+	while (__atomic_load_n(&look.stop, __ATOMIC_ACQUIRE) == 0) {
+		if (loam_frame_alloc(0, 0, LOAM_OWNER_TEST, &pfn) == LOAM_OK &&
+		    loam_frame_free(pfn, 0) != LOAM_OK)
+			break;
+		loam_frame_stats(&stats);
+		if (loam_sys_query((uintptr_t)look.at, &info) == LOAM_OK)
+			__atomic_add_fetch(&look.seen[loam_host_cpu_id()], 1, __ATOMIC_RELAXED);
+	}
+}
+
+static void lock_on_stack(void *high)
+{
+	loam_boot_call_on((uintptr_t)high, keep_locking, NULL);
+}
+
+/* Leaves collapse and split while the other CPUs run: break-before-make may fault them for a moment, never lie. */
+static void change_leaves_under(bool lockers)
 {
 	uintptr_t base;
 
-	(void)info;
 	EXPECT(loam_sys_reserve(0, 2 * LOAM_HUGE_SIZE, LOAM_HUGE_SIZE, &base) == LOAM_OK);
 	EXPECT(loam_sys_map(base, 2 * LOAM_HUGE_SIZE, LOAM_OWNER_TEST) == LOAM_OK);
 	EXPECT(loam_sys_used(base, 2 * LOAM_HUGE_SIZE, NULL) == LOAM_OK);
 	look.at = (volatile uint64_t *)base;
 	look.at[0] = 42;
 	look.stop = 0;
-	for (unsigned cpu = 1; cpu < loam_smp_count(); cpu++)
-		loam_smp_post(cpu, keep_looking, NULL);
-	for (unsigned round = 0; round < 20; round++) {
+	for (unsigned cpu = 1; cpu < loam_smp_count(); cpu++) {
+		look.seen[cpu] = 0;
+		loam_smp_post(cpu, lockers ? lock_on_stack : keep_looking,
+			      (void *)(base + cpu * LOAM_HUGE_SIZE / LOAM_BOOT_CPUS));
+	}
+	for (unsigned cpu = 1; lockers && cpu < loam_smp_count(); cpu++) {
+		while (__atomic_load_n(&look.seen[cpu], __ATOMIC_RELAXED) == 0)
+			loam_cpu_relax(); /* until all have begun */
+	}
+	for (unsigned round = 0; round < (lockers ? 60 : 20); round++) {
 		enum loam_err err = loam_sys_collapse(base, LOAM_HUGE_SIZE);
 
 		if (err != LOAM_OK && err != LOAM_NOMEM && err != LOAM_NOTSUP)
@@ -117,6 +146,19 @@ static void leaves_change_under_readers(const struct loam_boot_info *info)
 	loam_smp_wait();
 	EXPECT(look.at[0] == 42);
 	EXPECT(loam_sys_free(base, 2 * LOAM_HUGE_SIZE) == LOAM_OK);
+}
+
+static void leaves_change_under_readers(const struct loam_boot_info *info)
+{
+	(void)info;
+	change_leaves_under(false);
+}
+
+/* [PTAB-6] */
+static void leaves_change_under_locks(const struct loam_boot_info *info)
+{
+	(void)info;
+	change_leaves_under(true);
 }
 
 /* ---- epochs ---- */
@@ -195,6 +237,7 @@ const struct selftest loam_selftest_smp[] = {
 	{"smp: every CPU answers", every_cpu_answers},
 	{"smp: another frame behind an address is seen by all", remapping_is_seen_everywhere},
 	{"smp: leaves change under readers", leaves_change_under_readers},
+	{"smp: leaves change under stacks of those who hold locks", leaves_change_under_locks},
 	{"smp: frames go back by epochs, and no CPU is interrupted",
 	 epochs_pass_without_a_shootdown},
 	{"smp: few invalidations reach the others", few_invalidations_reach_others},
