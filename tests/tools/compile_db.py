@@ -22,7 +22,8 @@ def main():
         source = words[words.index("-c") + 1]
         if source not in seen:
             seen.add(source)
-            rows.append({"directory": os.getcwd(), "file": source, "arguments": words})
+            known = [w for w in words if not w.startswith("-fcallgraph-info")]  # gcc's alone
+            rows.append({"directory": os.getcwd(), "file": source, "arguments": known})
     json.dump(rows, sys.stdout, indent=1)
     return 0
 
