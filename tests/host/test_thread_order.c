@@ -154,6 +154,19 @@ static void a_cycle_that_ends_is_not_the_one_asked_for(void **state)
 
 static void **cells[CELLS]; /* registered */
 
+static void make_cells(size_t bytes)
+{
+	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i] = loam_alloc(bytes);
+}
+
+static void drop_cells(void)
+{
+	memset(cells, 0, sizeof(cells));
+	loam_root_remove(cells, cells + CELLS);
+}
+
 static void write_all(void)
 {
 	for (unsigned i = 0; i < CELLS; i++)
@@ -223,9 +236,7 @@ static void no_round_begins_while_somebody_looks_for_pages(void **state)
 {
 	(void)state;
 	NEED_TRACKING();
-	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
-	for (unsigned i = 0; i < CELLS; i++)
-		cells[i] = loam_alloc(256);
+	make_cells(256);
 	begin_cycle();
 	assert_true(loam_marking());
 	found_nothing = 0;
@@ -235,8 +246,7 @@ static void no_round_begins_while_somebody_looks_for_pages(void **state)
 	assert_true(found_nothing > 0);
 	assert_false(loam_marking());
 	loam_at_place = NULL;
-	memset(cells, 0, sizeof(cells));
-	loam_root_remove(cells, cells + CELLS);
+	drop_cells();
 }
 
 /* ---- the program's own rounds ---- */
@@ -303,9 +313,7 @@ static void the_program_may_have_rounds_of_its_own(void **state)
 {
 	(void)state;
 	NEED_TRACKING();
-	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
-	for (unsigned i = 0; i < CELLS; i++)
-		cells[i] = loam_alloc(256);
+	make_cells(256);
 	make_own_memory();
 	enough = false;
 	holds = 5;
@@ -321,8 +329,7 @@ static void the_program_may_have_rounds_of_its_own(void **state)
 	__atomic_store_n(&enough, true, __ATOMIC_RELEASE);
 	wait_for_other();
 	assert_int_equal(loam_sys_free(own_memory, OWN_PAGES * LOAM_PAGE_SIZE), LOAM_OK);
-	memset(cells, 0, sizeof(cells));
-	loam_root_remove(cells, cells + CELLS);
+	drop_cells();
 }
 
 /* ---- spans that nobody owns ---- */
@@ -331,9 +338,7 @@ static void the_program_may_have_rounds_of_its_own(void **state)
 static void make_spans_of_which_some_is_freed(void (*free_some)(void))
 {
 	assert_int_equal(loam_gc_set_percent(-1), LOAM_OK);
-	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
-	for (unsigned i = 0; i < CELLS; i++)
-		cells[i] = loam_alloc_noscan(64);
+	make_cells(64);
 	tell_other(free_some);
 	wait_for_other();
 }
@@ -357,8 +362,7 @@ static void look_at_inbox(void)
 
 static void drop_all(void)
 {
-	memset(cells, 0, sizeof(cells));
-	loam_root_remove(cells, cells + CELLS);
+	drop_cells();
 	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
 }
 
@@ -377,7 +381,7 @@ static void take_spans(void)
 		if (i % 50 == 0)
 			continue;
 		while (owner_of(cells[i]) != us && n++ < CELLS)
-			CHECK(loam_alloc_noscan(64) != NULL);
+			CHECK(loam_alloc(64) != NULL);
 		CHECK(owner_of(cells[i]) == us);
 	}
 }
