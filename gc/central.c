@@ -8,8 +8,9 @@
  * all.
  *
  *   [CENTRAL-1] A span on a central list has room, and is owned by nobody, or by who adopts it just now.
- *   [CENTRAL-2] A span is nobody's (its owner 0) just if it is small, in use and swept; from that it becomes somebody's by a
- *               compare-and-swap alone. So who succeeds has it, though the record was another span's when he found it.
+ *   [CENTRAL-2] A record that has been a span's has owner 0 (nobody) just if it is of a small span in use; and from that, once swept,
+ *               it becomes somebody's by a compare-and-swap alone. Who asks has seen to the sweep. So who succeeds has the span,
+ *               though the record was another's when he found it.
  */
 #include "gc/check.h"
 #include "gc/spanlist.h"
