@@ -13,7 +13,9 @@
  * few milliseconds. Before a round (clean.c) it rests for 5 ms: the round's pages are scanned and the last stop follows in one go, of up to
  * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal, nobody rests, from the next look on (LOOK_BYTES): the bound on the heap comes first.
  * Past it each allocation would have to pay for all that is left, and wait for as long. It pays for 1 MiB, or 16 times its size: the heap
- * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small.
+ * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan, for
+ * others are at it, it waits for them up to 1 ms: threads that allocate on make more pages to scan again than one can scan, and the heap
+ * grows without end (Go parks them). Not longer, for the others may need this CPU.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -27,7 +29,8 @@
 #define DEBT_WORK   ((uint64_t)64 << 10) /* of an assist: what is owed from before, at most */
 #define MOST_WORK   ((uint64_t)1 << 20)	 /* of an assist, whatever the price, */
 #define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
-#define HELP_NS	    200000u /* a thread collects about so long at once, while all goes well, */
+#define HELP_NS	    200000u  /* a thread collects about so long at once, while all goes well, */
+#define WAIT_NS	    1000000u /* past the goal an allocation waits so long for others that collect */
 #define REST	    3u	 /* and then runs so many times as long: it keeps 75 per cent of its time */
 #define LOOK_BYTES  4096 /* who rests allocates so much between two looks at the clock */
 #define REST_ROUND_NS \
@@ -211,6 +214,11 @@ static bool on_time(void)
 		return loam_pacer_on_time(pacer);
 	}
 	return goal > due && (int64_t)live() < due + (goal - due) / LATE;
+}
+
+bool loam_pace_waits(uint64_t waited_ns)
+{
+	return waited_ns < WAIT_NS && live() >= loam_pacer_goal(pacer);
 }
 
 bool loam_pace_enough(uint64_t ns)

@@ -42,13 +42,16 @@ void loam_thread_request_stop(struct loam_thread *thread)
 {
 	struct loam_cache *cache = (struct loam_cache *)(void *)thread;
 
-	/* relaxed: a flag; what follows is ordered by the host's own hand-shake */
-	__atomic_store_n(&cache->stop_request, 1, __ATOMIC_RELAXED);
+	/* release: after what the host has written to begin the stop; partner: loam_cache_park */
+	__atomic_store_n(&cache->stop_request, 1, __ATOMIC_RELEASE);
 }
 
+/* The host is asked whether there is a stop after the request is seen to be gone: else that could undo the request of the next stop,
+ * whose signal came inside. Model: tests/model/signalstop.pml. */
 void loam_cache_park(struct loam_cache *cache)
 {
-	__atomic_store_n(&cache->stop_request, 0, __ATOMIC_RELAXED);
+	/* seq_cst: before the host's look at its stop, which is seq_cst too */
+	__atomic_exchange_n(&cache->stop_request, 0, __ATOMIC_SEQ_CST);
 	loam_host_thread_parked();
 }
 

@@ -175,7 +175,8 @@ static void park_at(void *unused, const void *sp)
 
 	(void)unused;
 	do {
-		now = __atomic_load_n(&world, __ATOMIC_ACQUIRE);
+		/* seq_cst: after the end of the request that led here (loam_cache_park) */
+		now = __atomic_load_n(&world, __ATOMIC_SEQ_CST);
 		if ((now & 1) == 0 || before == now)
 			return; /* too late, or the other of the two requests was first */
 				/* release: partner of the acquire in wait_for_one */

@@ -556,6 +556,8 @@ MUTANTS = [
      "\tspent(e);\n\tif (last) {\n", "\tif (last) {\n\t\tspent(e);\n", "test_trace", HOST),
     ("assist: past the goal one allocation pays for all", "gc/pace.c",
      "bytes < MOST_WORK / MOST_PRICE ? MOST_WORK : bytes * MOST_PRICE", "UINT64_MAX", "assist", HOST),
+    ("assist: past the goal nobody waits for who marks", "gc/pace.c",
+     "waited_ns < WAIT_NS && live", "waited_ns > WAIT_NS && live", "thread_bound", HOST),
     ("assist: nobody rests", "gc/pace.c",
      "uint64_t until = to_ns + (to_ns - from_ns) * REST;", "uint64_t until = to_ns;", "test_trace", HOST),
     ("pacer: it is on time whatever the price", "gc/pacer.c",
