@@ -19,7 +19,7 @@
  * was read is taken by one alone. `head` and `tail` wrap at 2^32, and a ring can go round while a thief looks
  * only if its compare-and-swap then fails. The rest is under a lock. Threads here are inside, so in a stop every record is given back, or, if not attached, hold heap.collecting, so none comes. Model: tests/model/markdone.pml.
  */
-#include "gc/heap.h"
+#include "gc/check.h"
 #include "gc/work.h"
 
 #define STACK_BYTES ((uint64_t)256 << 10)
@@ -43,12 +43,15 @@ static struct {
 
 /*
  * A worker that nobody can disturb sets bits without atomic operations, which cost more than all else. Either this sees that
- * another thread is attached, or that thread sees `alone` and waits for the slice's end.
+ * another thread is attached, or that thread sees `alone` and waits for the slice's end. Who has set it clears it: one that had to
+ * take it back, and then detached, could else take ours back, and we would see that we are alone.
  */
 static bool be_alone(void)
 {
 	/* seq_cst, in this order; partner: loam_work_not_alone */
-	__atomic_store_n(&all.alone, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&all.alone, 1, __ATOMIC_SEQ_CST) != 0)
+		return false;
+	LOAM_PLACE("alone");
 	if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1) {
 		LOAM_ASSERT(__atomic_load_n(&all.active, __ATOMIC_RELAXED) == 1); /* [WORK-3] */
 		return true;

@@ -63,13 +63,23 @@ static void wait_for_other(void)
 	}
 }
 
+static void start_other(void)
+{
+	memset(&other, 0, sizeof(other));
+	assert_int_equal(pthread_create(&other.thread, NULL, be_other, NULL), 0);
+}
+
+static void wait_until_it_runs(void)
+{
+	while (!__atomic_load_n(&other.running, __ATOMIC_ACQUIRE))
+		usleep(50);
+}
+
 static int order_up(void **state, enum loam_barrier barrier)
 {
 	(void)heap_up_with(state, barrier);
-	memset(&other, 0, sizeof(other));
-	assert_int_equal(pthread_create(&other.thread, NULL, be_other, NULL), 0);
-	while (!__atomic_load_n(&other.running, __ATOMIC_ACQUIRE))
-		usleep(50);
+	start_other();
+	wait_until_it_runs();
 	return 0;
 }
 
@@ -150,6 +160,49 @@ static void a_cycle_that_ends_is_not_the_one_asked_for(void **state)
 	assert_int_equal(loam_heap.cycles, before + 2);
 }
 
+/* ---- who is alone ---- */
+
+static const uint32_t never;
+
+static void mark_among_others(void)
+{
+	struct loam_worker *w = loam_worker_take(1, &never, false);
+
+	CHECK(w != NULL && !w->solo);
+	loam_worker_give(w);
+}
+
+/* Before we look whether we are alone the other has marked, and is gone. */
+static void hold_until_alone(const char *place)
+{
+	if (is_other || strcmp(place, "alone") != 0)
+		return;
+	loam_at_place = NULL;
+	tell_other(mark_among_others);
+	wait_for_other();
+	__atomic_store_n(&other.over, true, __ATOMIC_RELEASE);
+	pthread_join(other.thread, NULL);
+}
+
+/* [WORK-3]: who attaches itself waits for us. */
+static void who_is_alone_stays_alone(void **state)
+{
+	struct loam_worker *w;
+
+	(void)state;
+	loam_at_place = hold_until_alone;
+	w = loam_worker_take(1, &never, false);
+	assert_null(loam_at_place);
+	assert_true(w->solo);
+	start_other();
+	for (int i = 0; i < PATIENCE; i++) {
+		usleep(100);
+		assert_false(__atomic_load_n(&other.running, __ATOMIC_ACQUIRE));
+	}
+	loam_worker_give(w);
+	wait_until_it_runs();
+}
+
 /* ---- pages ---- */
 
 static void **cells[CELLS]; /* registered */
@@ -186,7 +239,6 @@ static void go_round(void)
 
 static void scan_all_pages(void)
 {
-	static const uint32_t never;
 	struct loam_worker *w = loam_worker_take(UINT64_MAX, &never, false);
 
 	assert_non_null(w);
@@ -453,6 +505,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		order_test(a_cycle_that_begins_is_helped, order_up_software),
 		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
+		order_test(who_is_alone_stays_alone, order_up_software),
 		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
 		order_test(the_program_may_have_rounds_of_its_own, order_up_mmu),
 		order_test(a_span_is_adopted_by_one, order_up_software),
