@@ -96,6 +96,7 @@ static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 	bool more = true;
 
 	*did = 0;
+	loam_gc_safepoint(); /* a request that a signal has met is still there, and would end the slice as it begins */
 	loam_cache_enter(cache);
 	if (loam_marking()) {
 		w = loam_worker_take(bytes, &cache->stop_request, false);

@@ -123,6 +123,21 @@ static void hold_once(const char *place, void (*job)(void))
 	loam_at_place = hold;
 }
 
+static void **cells[CELLS]; /* registered */
+
+static void make_cells(size_t bytes)
+{
+	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
+	for (unsigned i = 0; i < CELLS; i++)
+		cells[i] = loam_alloc(bytes);
+}
+
+static void drop_cells(void)
+{
+	memset(cells, 0, sizeof(cells));
+	loam_root_remove(cells, cells + CELLS);
+}
+
 static void finish_marking(void)
 {
 	while (loam_marking())
@@ -158,6 +173,35 @@ static void a_cycle_that_ends_is_not_the_one_asked_for(void **state)
 	wait_for_other();
 	assert_null(hold_at);
 	assert_int_equal(loam_heap.cycles, before + 2);
+}
+
+static bool begun, worked; /* atomic */
+
+static void donate_once(void)
+{
+	bool more;
+
+	while (!__atomic_load_n(&begun, __ATOMIC_ACQUIRE))
+		usleep(50);
+	more = loam_gc_work(1);
+	__atomic_store_n(&worked, more, __ATOMIC_RELEASE);
+}
+
+/* Who stood for a cycle's first stop by a signal marks at once: the request is met. */
+static void who_has_stopped_is_not_asked_again(void **state)
+{
+	(void)state;
+	make_cells(256);
+	begun = worked = false;
+	tell_other(donate_once);
+	usleep(1000); /* if the other has not begun by then, nothing is tested */
+	begin_cycle();
+	assert_true(loam_marking());
+	__atomic_store_n(&begun, true, __ATOMIC_RELEASE);
+	wait_for_other();
+	assert_true(worked);
+	finish_marking();
+	drop_cells();
 }
 
 /* ---- who is alone ---- */
@@ -204,21 +248,6 @@ static void who_is_alone_stays_alone(void **state)
 }
 
 /* ---- pages ---- */
-
-static void **cells[CELLS]; /* registered */
-
-static void make_cells(size_t bytes)
-{
-	assert_int_equal(loam_root_add(cells, cells + CELLS), LOAM_OK);
-	for (unsigned i = 0; i < CELLS; i++)
-		cells[i] = loam_alloc(bytes);
-}
-
-static void drop_cells(void)
-{
-	memset(cells, 0, sizeof(cells));
-	loam_root_remove(cells, cells + CELLS);
-}
 
 static void write_all(void)
 {
@@ -505,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		order_test(a_cycle_that_begins_is_helped, order_up_software),
 		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
+		order_test(who_has_stopped_is_not_asked_again, order_up_software),
 		order_test(who_is_alone_stays_alone, order_up_software),
 		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
 		order_test(the_program_may_have_rounds_of_its_own, order_up_mmu),
