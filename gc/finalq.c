@@ -17,11 +17,15 @@
  *   [SPECIAL-7] At most one function runs at a time, so one that donates time or asks for finalizers does not run others within
  *               itself: stacks stay as deep as they are.
  *
+ * Who is sent away, since another runs them, need not come again: the other, unless it has run as many as it was to, ends `running` and
+ * then looks at `first`; who puts something there does so before he looks at `running`; all with sequential consistency. So one of
+ * them sees it.
+ *
  * What is taken from the queue while marking goes on is shaded: the stack it is on then may have been looked at.
  */
-#include "gc/special.h"
-
+#include "gc/check.h"
 #include "gc/mark.h"
+#include "gc/special.h"
 
 static uint32_t first, last; /* special lock; `first` atomic to look: number + 1, 0: none */
 static uint32_t running;     /* atomic: somebody runs them */
@@ -154,8 +158,8 @@ void loam_finalq_put_locked(struct loam_special *s)
 	s->link = 0;
 	if (last != 0)
 		loam_special_at(last - 1)->link = number;
-	else
-		__atomic_store_n(&first, number, __ATOMIC_RELAXED);
+	else /* seq_cst: before `running` is looked at; partner: loam_finalizers_run */
+		__atomic_store_n(&first, number, __ATOMIC_SEQ_CST);
 	last = number;
 }
 
@@ -191,8 +195,8 @@ static bool take(struct loam_cache *cache, struct due *due)
 
 bool loam_finalq_due(void)
 {
-	/* relaxed: only a look */
-	return __atomic_load_n(&first, __ATOMIC_RELAXED) != 0;
+	/* seq_cst: after `running` has ended; else only a look */
+	return __atomic_load_n(&first, __ATOMIC_SEQ_CST) != 0;
 }
 
 static void run(const struct due *due)
@@ -212,12 +216,14 @@ uint64_t loam_finalizers_run(uint64_t max)
 	uint64_t count = 0;
 	struct due due;
 
-	/* acquire: what the last one that ran has done is seen; partner: the release below. [SPECIAL-7] */
-	if (!loam_finalq_due() || __atomic_exchange_n(&running, 1, __ATOMIC_ACQUIRE) != 0)
-		return 0;
-	for (; count < max && take(cache, &due); count++)
-		run(&due);
-	__atomic_store_n(&running, 0, __ATOMIC_RELEASE);
+	/* seq_cst: what the last one that ran has done is seen; and after what is due was put; partner: the store below. [SPECIAL-7] */
+	while (count < max && loam_finalq_due() &&
+	       __atomic_exchange_n(&running, 1, __ATOMIC_SEQ_CST) == 0) {
+		for (; count < max && take(cache, &due); count++)
+			run(&due);
+		LOAM_PLACE("none is due");
+		__atomic_store_n(&running, 0, __ATOMIC_SEQ_CST);
+	}
 	return count;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "gc/check.h"
 #include "gc/mark.h"
+#include "gc/special.h"
 #include "tests/host/thread_setup.h"
 
 #include <unistd.h>
@@ -201,6 +202,50 @@ static void who_has_stopped_is_not_asked_again(void **state)
 	wait_for_other();
 	assert_true(worked);
 	finish_marking();
+	drop_cells();
+}
+
+/* ---- cleanups ---- */
+
+static void count_one(void *count)
+{
+	++*(unsigned *)count;
+}
+
+static void clean_cells_up(unsigned *count)
+{
+	make_cells(64);
+	for (unsigned i = 0; i < CELLS; i++)
+		assert_int_equal(loam_cleanup_add(cells[i], count_one, count, NULL), LOAM_OK);
+}
+
+static void let_the_rest_die(void)
+{
+	memset(cells, 0, sizeof(cells));
+	loam_gc();
+	CHECK(loam_finalq_due());
+	CHECK(loam_finalizers_run(1) == 0); /* for we do */
+}
+
+/* Who has found that no more is due sees what has become due since, if the other was sent away for us. */
+static void what_becomes_due_at_the_end_is_run(void **state)
+{
+	static unsigned count;
+	uint64_t ran;
+
+	(void)state;
+	count = 0;
+	clean_cells_up(&count);
+	memset(cells, 0, CELLS / 2 * sizeof(*cells));
+	loam_gc();
+	assert_true(loam_finalq_due());
+	hold_once("none is due", let_the_rest_die);
+	ran = loam_finalizers_run(UINT64_MAX);
+	wait_for_other();
+	assert_int_equal(ran, count);
+	assert_null(hold_at);
+	assert_false(loam_finalq_due());
+	assert_true(count > CELLS / 2);
 	drop_cells();
 }
 
@@ -535,6 +580,7 @@ int main(void)
 		order_test(a_cycle_that_begins_is_helped, order_up_software),
 		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
 		order_test(who_has_stopped_is_not_asked_again, order_up_software),
+		order_test(what_becomes_due_at_the_end_is_run, order_up_software),
 		order_test(who_is_alone_stays_alone, order_up_software),
 		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
 		order_test(the_program_may_have_rounds_of_its_own, order_up_mmu),

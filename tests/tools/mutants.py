@@ -379,6 +379,8 @@ MUTANTS = [
      "\t\twhile ((number = pop(w)) != 0)\n\t\t\tlist_locked(number);\n\t\tgive_objects", "\t\tnumber = 0;\n\t\t(void)number;\n\t\tgive_objects", "test_gc", HOST),
     ("a worker believes to be alone", "gc/work.c",
      "if (__atomic_load_n(&loam_heap.thread_count, __ATOMIC_SEQ_CST) == 1) {", "if (true) {", "test_cycle", HOST),
+    ("who has run finalizers does not look again", "gc/finalq.c", "\twhile (count < max && loam_finalq_due() &&",
+     "\tif (count < max && loam_finalq_due() &&", "test_thread_order", HOST),
     ("a slice is ended by a request that has been met", "gc/collect.c", "\tloam_gc_safepoint(); /*", "\t/*", "test_thread_order", HOST),
     ("who is not alone takes back that another is", "gc/work.c",
      "if (__atomic_exchange_n(&all.alone, 1, __ATOMIC_SEQ_CST) != 0)", "if (__atomic_exchange_n(&all.alone, 1, __ATOMIC_SEQ_CST) > 1)",
