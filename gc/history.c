@@ -31,29 +31,30 @@ void loam_history_note(enum loam_history_kind kind, const void *p, size_t size, 
 
 	if (LOAM_DEBUG < 2)
 		return;
-	/* seq_cst, an exchange: nothing of the event comes before */
-	(void)__atomic_exchange_n(&e->number, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&e->object, (uintptr_t)p, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->size, size, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->pc, (uintptr_t)pc, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->kind, kind, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->thread, cache != NULL ? cache->id : 0, __ATOMIC_RELAXED);
-	/* release: the event comes first; partner: the acquire in tell */
+	/* release, each: who sees something of this event sees the 0 after it; partners: the acquires in tell */
+	__atomic_store_n(&e->number, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->object, (uintptr_t)p, __ATOMIC_RELEASE);
+	__atomic_store_n(&e->size, size, __ATOMIC_RELEASE);
+	__atomic_store_n(&e->pc, (uintptr_t)pc, __ATOMIC_RELEASE);
+	__atomic_store_n(&e->kind, kind, __ATOMIC_RELEASE);
+	__atomic_store_n(&e->thread, cache != NULL ? cache->id : 0, __ATOMIC_RELEASE);
+	/* release: the event comes first; partner: the acquire in loam_history_tell */
 	__atomic_store_n(&e->number, number, __ATOMIC_RELEASE);
 }
 
 static void tell(const struct event *e, uint64_t number, uintptr_t addr)
 {
 	static const char *const what[] = {"allocated", "freed", "collected"};
-	uintptr_t object = __atomic_load_n(&e->object, __ATOMIC_RELAXED);
-	uint64_t size = __atomic_load_n(&e->size, __ATOMIC_RELAXED);
-	uintptr_t pc = __atomic_load_n(&e->pc, __ATOMIC_RELAXED);
-	uint32_t kind = __atomic_load_n(&e->kind, __ATOMIC_RELAXED);
-	uint32_t thread = __atomic_load_n(&e->thread, __ATOMIC_RELAXED);
+	/* acquire, each: the number is looked at once more after it */
+	uintptr_t object = __atomic_load_n(&e->object, __ATOMIC_ACQUIRE);
+	uint64_t size = __atomic_load_n(&e->size, __ATOMIC_ACQUIRE);
+	uintptr_t pc = __atomic_load_n(&e->pc, __ATOMIC_ACQUIRE);
+	uint32_t kind = __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE);
+	uint32_t thread = __atomic_load_n(&e->thread, __ATOMIC_ACQUIRE);
 
 	if (addr != object && addr - object >= size)
 		return;
-	if (__atomic_load_n(&e->number, __ATOMIC_ACQUIRE) != number || kind >= 3)
+	if (__atomic_load_n(&e->number, __ATOMIC_RELAXED) != number || kind >= 3)
 		return; /* overwritten while we looked */
 	loam_log(LOAM_LOG_ERROR, "  event %llu: %p %s by thread %u at %#llx (%llu bytes)\n",
 		 (unsigned long long)number, (void *)object, what[kind], (unsigned)thread,
