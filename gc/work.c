@@ -44,7 +44,7 @@ static struct {
 /*
  * A worker that nobody can disturb sets bits without atomic operations, which cost more than all else. Either this sees that
  * another thread is attached, or that thread sees `alone` and waits for the slice's end. Who has set it clears it: one that had to
- * take it back, and then detached, could else take ours back, and we would see that we are alone.
+ * take it back, and then detached, could else take ours back, and we would see that we are alone. Model: tests/model/alone.pml.
  */
 static bool be_alone(void)
 {
