@@ -17,14 +17,14 @@
  * Huge leaves are told whole, and scanned whole: so those stay huge that were filled before the cycle, or early in it. What a
  * later round finds written is being written now, and is cut into small leaves.
  *
- * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, if anything there is scanned at all;
- * whoever marks takes a word of them.
+ * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, and stays there if anything in the page is
+ * scanned at all; whoever marks takes a word of them.
  *
  * A program may have rounds of its own, of other memory: while one runs none can begin here, and a last stop comes to nothing; both are
  * tried again.
  *
  * Concurrency: rounds with heap.collecting held. Between rounds bits are taken under `lock`; during one nobody takes any, for
- * it begins when none are left and whoever looked for some has gone (collect.c, quiet). Models: tests/model/dirty.pml, quiet.pml.
+ * it begins when none are left and whoever looked for some has gone (collect.c, quiet). Models: tests/model/dirty.pml, quiet.pml, fresh.pml.
  * Reference: Boehm, Demers, Shenker, "Mostly Parallel Garbage Collection".
  */
 #include "gc/check.h"
@@ -72,13 +72,25 @@ static void note(void *unused, uintptr_t base, size_t size)
 	uint64_t page = (base - loam_heap.base) >> LOAM_PAGE_SHIFT;
 
 	(void)unused;
-	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++) {
-		uint64_t bit = (uint64_t)1 << (page % 64);
+	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++)
+		*word_of(page) |= (uint64_t)1 << (page % 64);
+}
 
-		if (!scanned(page) || (*word_of(page) & bit) != 0)
-			continue;
-		*word_of(page) |= bit;
-		told++;
+/*
+ * Of the pages from `page` to `end` that were noted, those that are scanned stay. Not before all CPUs have forgotten that they are
+ * written: who takes a page into a span until then, and writes there, may note nothing. Model: tests/model/fresh.pml.
+ */
+static void keep_scanned(uint64_t page, uint64_t end)
+{
+	for (; page < end; page += 64) {
+		uint64_t *word = word_of(page);
+
+		for (uint64_t rest = *word; rest != 0; rest &= rest - 1) {
+			if (scanned(page + (unsigned)__builtin_ctzll(rest)))
+				told++;
+			else
+				*word &= ~(rest & -rest);
+		}
 	}
 }
 
@@ -106,6 +118,9 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 		if (err == LOAM_BUSY)
 			return false;
 		LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
+		if (visit == note)
+			keep_scanned(round_at >> LOAM_PAGE_SHIFT,
+				     (round_at + bytes) >> LOAM_PAGE_SHIFT);
 		round_at += bytes;
 		if (round_at < end && loam_host_now_ns() - start >= PIECES_NS)
 			return false;
@@ -238,6 +253,7 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds)
 		told = 0;
 		next_word = 0;
 		err = loam_sys_dirty_look(h->base, h->mapped_bytes, note, NULL);
+		keep_scanned(0, h->mapped_bytes >> LOAM_PAGE_SHIFT);
 		pages_left = told;
 	} else if (!loam_clean_too_many(last.pages, rounds)) {
 		for (uint64_t i = 0; i < last.pages; i++)
