@@ -2,6 +2,7 @@
 /*
  * Threads that do nothing but allocate, faster than one thread can mark what they have written meanwhile: the heap
  * stays near its goal all the same, for past it they wait for who marks (pace.c). Each cycle that ends is looked at.
+ * And threads that write faster than one thread can scan: a cycle ends all the same (clean.c).
  */
 #include "tests/host/thread_setup.h"
 
@@ -75,6 +76,70 @@ static void expect_bound(bool collects)
 		fail_msg("%zu KiB live", (size_t)most >> 10);
 }
 
+#define WRITERS	    2
+#define CYCLES	    3 /* the first has huge leaves, which are told as one */
+#define NODES	    ((size_t)1 << 20)  /* of 64 bytes: 16,384 pages */
+#define STORES	    ((uint64_t)1 << 25) /* of each writer at most: then the cycle ends in any case */
+#define ROUNDS_MOST 26u			/* clean.c has patience for 24 */
+
+static void **nodes; /* a root */
+static unsigned writing;
+
+static void *write_about(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	(void)unused;
+	attach(thread);
+	__atomic_add_fetch(&writing, 1, __ATOMIC_RELAXED);
+	for (uint64_t i = 0, x = 1; i < STORES && __atomic_load_n(&running, __ATOMIC_RELAXED) != 0;
+	     i++) {
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		*(void *volatile *)nodes[(x >> 20) % NODES] = nodes[(x >> 40) % NODES];
+	}
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void a_cycle_ends_while_others_write(void **state)
+{
+	pthread_t thread[WRITERS];
+	struct loam_gc_cycle last;
+	uint64_t most = 0;
+
+	(void)state;
+	failures = 0;
+	assert_int_equal(loam_root_add(&nodes, &nodes + 1), LOAM_OK);
+	loam_gc_set_percent(-1);
+	nodes = loam_alloc(NODES * sizeof(*nodes));
+	assert_non_null(nodes);
+	for (size_t i = 0; i < NODES; i++) {
+		nodes[i] = loam_alloc(64);
+		assert_non_null(nodes[i]);
+	}
+	running = 1;
+	writing = 0;
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_create(&thread[i], NULL, write_about, NULL);
+	while (__atomic_load_n(&writing, __ATOMIC_RELAXED) < WRITERS)
+		loam_gc_safepoint();
+	for (unsigned i = 0; i < CYCLES; i++) {
+		loam_gc();
+		assert_int_equal(loam_gc_cycles_read(&last, 1), 1);
+		most = last.rounds > most ? last.rounds : most;
+	}
+	__atomic_store_n(&running, 0, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(failures, 0);
+	if (most > ROUNDS_MOST)
+		fail_msg("%zu rounds", (size_t)most);
+	nodes = NULL;
+	assert_int_equal(loam_root_remove(&nodes, &nodes + 1), LOAM_OK);
+	loam_gc_set_percent(100);
+}
+
 static void the_heap_stays_near_its_goal(void **state)
 {
 	(void)state;
@@ -94,6 +159,7 @@ int main(void)
 		heap_test(so_it_does_while_one_collects),
 		heap_test_software(the_heap_stays_near_its_goal),
 		heap_test_software(so_it_does_while_one_collects),
+		heap_test(a_cycle_ends_while_others_write),
 	};
 	return cmocka_run_group_tests_name("thread_bound", tests, NULL, NULL);
 }
