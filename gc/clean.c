@@ -270,6 +270,11 @@ bool loam_clean_too_many(uint64_t pages, uint64_t rounds)
 	return pages > (rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST) && rounds < ROUNDS_MOST;
 }
 
+bool loam_clean_patient(uint64_t rounds)
+{
+	return rounds < ROUNDS_MOST;
+}
+
 /* ---- start and end ---- */
 
 enum loam_err loam_clean_grow(uint64_t pages)

@@ -385,7 +385,8 @@ static void spent(struct effort *e)
 /* The last stop, which may turn out not to be. */
 static void try_last_stop(void)
 {
-	uint64_t done = FINISH_BYTES, start = loam_host_now_ns();
+	uint64_t done = loam_clean_patient(cycle.rounds) ? FINISH_BYTES : UINT64_MAX;
+	uint64_t start = loam_host_now_ns();
 
 	LOAM_PLACE("the last stop");
 	scrub_stack();

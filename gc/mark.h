@@ -70,6 +70,8 @@ bool loam_clean_scan_some(struct loam_worker *w);
 uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);
 /* They were too many, or not known: they have not been scanned, another round is due. */
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds);
+/* False: after so many rounds the last stop is the last, however much there is to scan. */
+bool loam_clean_patient(uint64_t rounds);
 /* The heap is going to have so many pages. heap.pages.lock is held. */
 LOAM_MUST_USE enum loam_err loam_clean_grow(uint64_t pages);
 /* The heap can have so many pages. */
