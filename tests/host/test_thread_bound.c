@@ -39,6 +39,25 @@ static void *allocate(void *unused)
 	return NULL;
 }
 
+#define LARGE	      ((size_t)8 << 20) /* an object */
+#define LARGE_COUNT   64u		/* each allocates so many */
+#define LARGE_THREADS 6
+#define LARGE_MOST    ((size_t)768 << 20) /* live: some of each thread's, and what is made meanwhile */
+
+static void *allocate_large(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	(void)unused;
+	attach(thread);
+	for (unsigned i = 0; i < LARGE_COUNT; i++)
+		CHECK(loam_alloc(LARGE) != NULL);
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	__atomic_sub_fetch(&running, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
 static uint64_t most_live(void)
 {
 	static struct loam_gc_cycle cycles[LOAM_GC_CYCLES];
@@ -52,15 +71,15 @@ static uint64_t most_live(void)
 	return most;
 }
 
-static void expect_bound(bool collects)
+static void expect_bound(void *(*program)(void *), unsigned threads, size_t bound, bool collects)
 {
-	pthread_t thread[MUTATORS];
+	pthread_t thread[LARGE_THREADS];
 	uint64_t most = 0;
 
 	failures = 0;
-	running = MUTATORS;
-	for (unsigned i = 0; i < MUTATORS; i++)
-		pthread_create(&thread[i], NULL, allocate, NULL);
+	running = threads;
+	for (unsigned i = 0; i < threads; i++)
+		pthread_create(&thread[i], NULL, program, NULL);
 	while (__atomic_load_n(&running, __ATOMIC_RELAXED) != 0) {
 		uint64_t now = most_live();
 
@@ -69,10 +88,10 @@ static void expect_bound(bool collects)
 			loam_gc();
 		loam_gc_safepoint();
 	}
-	for (unsigned i = 0; i < MUTATORS; i++)
+	for (unsigned i = 0; i < threads; i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(failures, 0);
-	if (most > MOST)
+	if (most > bound)
 		fail_msg("%zu KiB live", (size_t)most >> 10);
 }
 
@@ -143,13 +162,19 @@ static void a_cycle_ends_while_others_write(void **state)
 static void the_heap_stays_near_its_goal(void **state)
 {
 	(void)state;
-	expect_bound(false);
+	expect_bound(allocate, MUTATORS, MOST, false);
 }
 
 static void so_it_does_while_one_collects(void **state)
 {
 	(void)state;
-	expect_bound(true);
+	expect_bound(allocate, MUTATORS, MOST, true);
+}
+
+static void so_it_does_with_large_objects(void **state)
+{
+	(void)state;
+	expect_bound(allocate_large, LARGE_THREADS, LARGE_MOST, false);
 }
 
 int main(void)
@@ -159,6 +184,8 @@ int main(void)
 		heap_test(so_it_does_while_one_collects),
 		heap_test_software(the_heap_stays_near_its_goal),
 		heap_test_software(so_it_does_while_one_collects),
+		heap_test(so_it_does_with_large_objects),
+		heap_test_software(so_it_does_with_large_objects),
 		heap_test(a_cycle_ends_while_others_write),
 	};
 	return cmocka_run_group_tests_name("thread_bound", tests, NULL, NULL);
