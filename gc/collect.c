@@ -522,15 +522,15 @@ bool loam_gc_work(uint64_t budget_ns)
 
 /* Others are at what there is to do. Allocating on meanwhile makes it more: past the goal it is better to wait. False: not so, or
  * *waited_ns is enough. */
-static bool wait_for_others(struct effort *e, uint64_t *waited_ns)
+static bool wait_for_others(struct effort *e, uint64_t from_ns, uint64_t owed, uint64_t *waited_ns)
 {
 	uint64_t now;
 
-	if (!loam_pace_waits(*waited_ns))
+	if (!loam_pace_waits(*waited_ns, owed))
 		return false;
 	loam_cpu_relax();
 	now = loam_host_now_ns();
-	*waited_ns += now - e->since;
+	*waited_ns += now - from_ns;
 	e->since = now; /* nobody's work */
 	return true;
 }
@@ -542,11 +542,12 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 	uint64_t start = e.since, done = 0, waited = 0, did;
 
 	while (done < owed && loam_marking()) {
+		uint64_t from = e.since;
 		bool more = mark_step(cache, owed - done < SLICE_BYTES ? owed - done : SLICE_BYTES,
 				      &e, &did);
 
 		done += did;
-		if (!more && wait_for_others(&e, &waited))
+		if (did == 0 && wait_for_others(&e, from, owed - done, &waited))
 			continue;
 		if (!more || did == 0 || loam_pace_enough(e.since - start))
 			break;

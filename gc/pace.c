@@ -14,7 +14,7 @@
  * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal, nobody rests, from the next look on (LOOK_BYTES): the bound on the heap comes first.
  * Past it each allocation would have to pay for all that is left, and wait for as long. It pays for 1 MiB, or 16 times its size: the heap
  * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan, for
- * others are at it, it waits for them up to 1 ms: threads that allocate on make more pages to scan again than one can scan, and the heap
+ * others are at it, it waits for them, or does rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages to scan again than one can scan, and the heap
  * grows without end (Go parks them). Not longer, for the others may need this CPU.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
@@ -211,14 +211,16 @@ static bool on_time(void)
 
 	if (loam_marking()) {
 		loam_pace_revise();
-		return loam_pacer_on_time(pacer);
+		return (int64_t)live() < goal && loam_pacer_on_time(pacer);
 	}
 	return goal > due && (int64_t)live() < due + (goal - due) / LATE;
 }
 
-bool loam_pace_waits(uint64_t waited_ns)
+bool loam_pace_waits(uint64_t waited_ns, uint64_t owed)
 {
-	return waited_ns < WAIT_NS && live() >= loam_pacer_goal(pacer);
+	uint64_t most = owed > MOST_WORK ? owed / MOST_WORK * WAIT_NS : WAIT_NS;
+
+	return waited_ns < most && live() >= loam_pacer_goal(pacer);
 }
 
 bool loam_pace_enough(uint64_t ns)

@@ -14,7 +14,7 @@ void loam_pace_end(const struct loam_cycle *c);
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
 void loam_pace_did(struct loam_cache *cache, uint64_t work);
 /* Who finds nothing to collect, and has waited for so many ns, waits on: the heap is past its goal. */
-bool loam_pace_waits(uint64_t waited_ns);
+bool loam_pace_waits(uint64_t waited_ns, uint64_t owed);
 /* Who has collected for so many ns may stop, and rest: all is on time. */
 bool loam_pace_enough(uint64_t ns);
 /* The thread has collected from then to then: its rest begins. */
