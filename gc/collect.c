@@ -520,8 +520,8 @@ bool loam_gc_work(uint64_t budget_ns)
 	return true;
 }
 
-/* Others are at what there is to do. Allocating on meanwhile makes it more: past the goal it is better to wait. False: not so, or
- * *waited_ns is enough. */
+/* Nothing was scanned since then: others are at it, or it is a round's turn. Allocating on meanwhile makes it more: past the goal it
+ * is better to wait. False: not so, or *waited_ns is enough. */
 static bool wait_for_others(struct effort *e, uint64_t from_ns, uint64_t owed, uint64_t *waited_ns)
 {
 	uint64_t now;

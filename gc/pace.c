@@ -11,11 +11,12 @@
  * forgives what is owed when a memory limit makes the heap collect all the time.
  * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
  * few milliseconds. Before a round (clean.c) it rests for 5 ms: the round's pages are scanned and the last stop follows in one go, of up to
- * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal, nobody rests, from the next look on (LOOK_BYTES): the bound on the heap comes first.
+ * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal and several threads run, nobody rests, from
+ * the next look on (LOOK_BYTES): the bound on the heap comes first.
  * Past it each allocation would have to pay for all that is left, and wait for as long. It pays for 1 MiB, or 16 times its size: the heap
- * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan, for
- * others are at it, it waits for them, or does rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages to scan again than one can scan, and the heap
- * grows without end (Go parks them). Not longer, for the others may need this CPU.
+ * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan and
+ * others run, it waits for them, or does parts of rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages
+ * to scan again than one can scan, and the heap grows without end (Go parks them). Not longer, for the others may need this CPU.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -211,7 +212,10 @@ static bool on_time(void)
 
 	if (loam_marking()) {
 		loam_pace_revise();
-		return (int64_t)live() < goal && loam_pacer_on_time(pacer);
+		/* the rests of others do not end with one's own */
+		if (loam_pace_threads() > 1 && (int64_t)live() >= goal)
+			return false;
+		return loam_pacer_on_time(pacer);
 	}
 	return goal > due && (int64_t)live() < due + (goal - due) / LATE;
 }
@@ -220,7 +224,7 @@ bool loam_pace_waits(uint64_t waited_ns, uint64_t owed)
 {
 	uint64_t most = owed > MOST_WORK ? owed / MOST_WORK * WAIT_NS : WAIT_NS;
 
-	return waited_ns < most && live() >= loam_pacer_goal(pacer);
+	return loam_pace_threads() > 1 && waited_ns < most && live() >= loam_pacer_goal(pacer);
 }
 
 bool loam_pace_enough(uint64_t ns)

@@ -13,7 +13,7 @@ void loam_pace_end(const struct loam_cycle *c);
 /* The thread has taken `bytes` while marking: how much it is to scan for that; and then, how much it has. */
 uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes);
 void loam_pace_did(struct loam_cache *cache, uint64_t work);
-/* Who finds nothing to collect, and has waited for so many ns, waits on: the heap is past its goal. */
+/* Who finds nothing to scan, owes so much, and has waited for so many ns, waits on: others run, and the heap is past its goal. */
 bool loam_pace_waits(uint64_t waited_ns, uint64_t owed);
 /* Who has collected for so many ns may stop, and rest: all is on time. */
 bool loam_pace_enough(uint64_t ns);
