@@ -91,7 +91,6 @@ static void expect_bound(void *(*program)(void *), unsigned threads, size_t boun
 	for (unsigned i = 0; i < threads; i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(failures, 0);
-
 	if (most > bound)
 		fail_msg("%zu KiB live", (size_t)most >> 10);
 }
@@ -184,8 +183,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test(the_heap_stays_near_its_goal),
 		heap_test(so_it_does_while_one_collects),
-		heap_test_software(the_heap_stays_near_its_goal),
-		heap_test_software(so_it_does_while_one_collects),
 		heap_test(so_it_does_with_large_objects),
 		heap_test_software(so_it_does_with_large_objects),
 		heap_test(a_cycle_ends_while_others_write),
