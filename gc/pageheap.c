@@ -21,17 +21,21 @@
  *
  * Huge leaves: the range asks for them. A large request gets them where it covers them. For small ones,
  * once the heap has HUGE_FROM pages in use, a page cache that takes the first pages of 2 MiB that nobody has touched
- * makes all of it Ready at once; the rest is fresh, and comes next, for allocation goes by address.
+ * makes all of it Ready at once; the rest is fresh, and comes next, for allocation goes by address. Not for HUGE_REST_NS after one
+ * that took longer than HUGE_SLOW_NS: a kernel below that has to gather 2 MiB first, or a host that has to find 512 pages for
+ * them, takes as long for the next.
  *
  * Failure: no memory, no address space: 0, with nothing changed.
  */
 #include "gc/mark.h"
 #include "gc/pace.h"
 
-#define STEP_PAGES  128u /* 1 MiB */
-#define HUGE_FROM   512u /* pages: 4 MiB */
-#define CACHE_MOST  16u	 /* larger requests go past the cache */
-#define RELEASE_RUN 512u /* pages that go back at once, when all shall go */
+#define STEP_PAGES   128u /* 1 MiB */
+#define HUGE_FROM    512u /* pages: 4 MiB */
+#define CACHE_MOST   16u  /* larger requests go past the cache */
+#define RELEASE_RUN  512u /* pages that go back at once, when all shall go */
+#define HUGE_SLOW_NS UINT64_C(2000000)
+#define HUGE_REST_NS UINT64_C(60000000000)
 
 static struct loam_pageheap *const ph = &loam_heap.pages;
 
@@ -137,7 +141,7 @@ static bool take_rest_locked(const struct loam_pagecache *pc)
 	    !loam_is_aligned(pc->base_page, LOAM_HUGE_HEAP_PAGES) ||
 	    __atomic_load_n(&ph->used, __ATOMIC_RELAXED) < HUGE_FROM ||
 	    (loam_sys_huge_sizes() & LOAM_HUGE_SIZE) == 0 ||
-	    !loam_scavenge_room(LOAM_HUGE_HEAP_PAGES) ||
+	    loam_host_now_ns() < ph->huge_again_ns || !loam_scavenge_room(LOAM_HUGE_HEAP_PAGES) ||
 	    !loam_pagealloc_alloc_at(&ph->pa, at, pages, &missing))
 		return false;
 	if (missing < pages)
@@ -145,14 +149,18 @@ static bool take_rest_locked(const struct loam_pagecache *pc)
 	return missing == pages;
 }
 
-/* As much to zero as helping for a while: that waits for it. */
-static bool make_ready_huge(uint64_t at)
+/*
+ * Sets *ns to how long it took. Linux gives the memory at the first touch: that is now, when the time is told and others wait
+ * for no lock.
+ */
+static bool make_ready_huge(uint64_t at, uint64_t *ns)
 {
-	uint64_t start = loam_marking() ? loam_host_now_ns() : 0;
+	uint64_t start = loam_host_now_ns();
 	bool ok = make_ready(at, LOAM_HUGE_HEAP_PAGES);
 
-	if (start != 0)
-		loam_pace_kept(loam_cache_mine(), loam_host_now_ns() - start);
+	if (ok)
+		*(volatile unsigned char *)address(at) = 0;
+	*ns = loam_host_now_ns() - start;
 	return ok;
 }
 
@@ -161,9 +169,14 @@ static void settle_huge(struct loam_pagecache *pc)
 {
 	uint64_t at = pc->base_page + LOAM_CACHE_PAGES,
 		 pages = LOAM_HUGE_HEAP_PAGES - LOAM_CACHE_PAGES;
-	bool ok = make_ready_huge(pc->base_page);
+	uint64_t ns;
+	bool ok = make_ready_huge(pc->base_page, &ns);
 
+	if (loam_marking()) /* as much to zero as helping for a while: that waits for it */
+		loam_pace_kept(loam_cache_mine(), ns);
 	loam_gc_lock(&ph->lock);
+	if (ns > HUGE_SLOW_NS)
+		ph->huge_again_ns = loam_host_now_ns() + HUGE_REST_NS;
 	if (ok) {
 		count(&ph->ready, LOAM_HUGE_HEAP_PAGES);
 		pc->scavenged = 0;

@@ -11,6 +11,7 @@ struct loam_pageheap {
 	struct loam_gc_lock lock;
 	struct loam_pagealloc pa;  /* lock */
 	uint64_t fresh, fresh_end; /* lock: free, Ready, and zero: [PAGES-3] */
+	uint64_t huge_again_ns;	   /* lock: 2 MiB ahead not before then */
 	/* atomic; pages */
 	uint64_t used;	 /* in spans: not those that wait in a thread's cache */
 	uint64_t ready;	 /* Ready: the Ready bytes of owner heap */

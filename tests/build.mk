@@ -36,8 +36,8 @@ $(example): README.md
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
 # test_check loses marks.
 $(call outdir,host)/tests/test_check: ldflags_host := -Wl,--wrap=loam_checkmark_run
-# test_trace has a clock of its own.
-$(call outdir,host)/tests/test_trace: ldflags_host := -Wl$(comma)--wrap=loam_host_now_ns
+# These have a clock of their own.
+$(foreach t,trace pageheap,$(call outdir,host)/tests/test_$t): ldflags_host := -Wl$(comma)--wrap=loam_host_now_ns
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))

@@ -115,6 +115,7 @@ static void other_work_lengthens_the_rest(void **state)
 	up();
 	begin();
 	cache->rest_until_ns = far;
+	loam_heap.pages.huge_again_ns = 0;
 	for (size_t made = 0; made < (size_t)4 << 20; made += 64)
 		assert_non_null(loam_alloc(64));
 	assert_true(cache->rest_until_ns > far);

@@ -180,6 +180,7 @@ static void small_objects_lie_on_huge_leaves(const struct loam_boot_info *info)
 	loam_gc();
 	loam_release();
 	before = heap_ready(&huge_before);
+	loam_heap.pages.huge_again_ns = 0;
 	page = loam_alloc(count * sizeof(*page));
 	EXPECT(page != NULL);
 	for (unsigned i = 0; i < count; i++) {
@@ -189,8 +190,9 @@ static void small_objects_lie_on_huge_leaves(const struct loam_boot_info *info)
 	}
 	ready = heap_ready(&huge);
 	EXPECT(ready < before + (count + 64) * LOAM_PAGE_SIZE + 2 * LOAM_HUGE_SIZE);
-	if ((loam_sys_huge_sizes() & LOAM_HUGE_SIZE) != 0)
-		EXPECT(huge >= huge_before + 2 * LOAM_HUGE_SIZE);
+	if ((loam_sys_huge_sizes() & LOAM_HUGE_SIZE) != 0) /* fewer if a busy host made one slow */
+		EXPECT(huge >=
+		       huge_before + (loam_heap.pages.huge_again_ns != 0 ? 1 : 2) * LOAM_HUGE_SIZE);
 	else
 		EXPECT(huge == 0);
 	for (unsigned i = 0; i < count; i++)
