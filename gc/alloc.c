@@ -146,10 +146,14 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 		bool due = first && !loam_marking() &&
 			   __atomic_load_n(&h->live, __ATOMIC_RELAXED) + (int64_t)size >=
 				   __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED);
+		bool others = loam_shortage_others(&shortage);
 		struct loam_span *span =
-			due ? NULL : large_span(cache, pages, align >> LOAM_HEAP_PAGE_SHIFT, scan);
+			due || others
+				? NULL
+				: large_span(cache, pages, align >> LOAM_HEAP_PAGE_SHIFT, scan);
 
 		if (span != NULL) {
+			loam_shortage_over(&shortage);
 			if (span->needzero && clear_from < span->slot_bytes)
 				memset((void *)(span->base + clear_from), 0,
 				       span->slot_bytes - clear_from);
@@ -159,7 +163,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 			__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 			return (void *)span->base;
 		}
-		if (first)
+		if (due && !others)
 			loam_collect_goal(cache, seen);
 		else if (!loam_shortage_helped(cache, &shortage))
 			return NULL;

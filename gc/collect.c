@@ -591,7 +591,7 @@ void loam_assist(struct loam_cache *cache, uint64_t bytes)
 		tell_stall(LOAM_STALL_ASSIST, start, loam_host_now_ns());
 }
 
-static uint64_t scavenge_all(struct loam_cache *cache)
+uint64_t loam_collect_release(struct loam_cache *cache)
 {
 	uint64_t bytes;
 
@@ -604,25 +604,28 @@ static uint64_t scavenge_all(struct loam_cache *cache)
 
 /* ---- whole collections ---- */
 
-/* Until so many cycles are over, and swept. */
-static void complete(struct loam_cache *cache, uint64_t cycles, enum loam_why why)
+void loam_collect_help(struct loam_cache *cache)
 {
+	struct effort e = {.since = loam_host_now_ns(), .asked = true};
 	uint64_t did;
 
-	while (__atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) < cycles) {
-		struct effort e = {.since = loam_host_now_ns(), .asked = true};
+	if (!loam_marking() || !mark_step(cache, SLICE_BYTES, &e, &did))
+		loam_cpu_relax(); /* the rest is others' */
+}
 
+void loam_collect_complete(struct loam_cache *cache, uint64_t cycles, enum loam_why why)
+{
+	while (__atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED) < cycles) {
 		if (!loam_marking())
 			begin(cache, 0, why);
-		else if (!mark_step(cache, SLICE_BYTES, &e, &did))
-			loam_cpu_relax(); /* the rest is others' */
+		else
+			loam_collect_help(cache);
 	}
 	loam_sweep_finish(cache);
 }
 
-/* The cycle after which all is free that is unreachable now: what has become so since the running one began, that one leaves. Inside:
- * no cycle ends between the two questions. */
-static uint64_t fresh(void)
+/* What has become unreachable since the running cycle began, that one leaves. */
+uint64_t loam_collect_fresh(void)
 {
 	uint64_t over = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
 
@@ -644,39 +647,14 @@ void loam_collect_goal(struct loam_cache *cache, uint64_t seen)
 	loam_cache_enter(cache);
 }
 
-struct loam_shortage loam_shortage(void)
-{
-	return (struct loam_shortage){.fresh = fresh()};
-}
-
-bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s)
-{
-	uint64_t start = loam_host_now_ns();
-	uint64_t cycles = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
-
-	if (s->all)
-		return false;
-	loam_cache_leave(cache);
-	if (cycles < s->fresh) {
-		complete(cache, cycles + 1, LOAM_WHY_SHORTAGE);
-	} else {
-		loam_sweep_finish(cache);
-		scavenge_all(cache);
-		s->all = true;
-	}
-	loam_record_stall(start);
-	loam_cache_enter(cache);
-	return true;
-}
-
 static void collect_asked(struct loam_cache *cache)
 {
 	uint64_t cycles;
 
 	loam_cache_enter(cache);
-	cycles = fresh();
+	cycles = loam_collect_fresh();
 	loam_cache_leave(cache);
-	complete(cache, cycles, LOAM_WHY_ASKED);
+	loam_collect_complete(cache, cycles, LOAM_WHY_ASKED);
 	while (scavenge_step(cache))
 		;
 }
@@ -692,7 +670,7 @@ uint64_t loam_release(void)
 	uint64_t before = __atomic_load_n(ready, __ATOMIC_RELAXED);
 
 	loam_gc();
-	scavenge_all(loam_cache_self());
+	loam_collect_release(loam_cache_self());
 	after = __atomic_load_n(ready, __ATOMIC_RELAXED);
 	return before > after ? (before - after) << LOAM_HEAP_PAGE_SHIFT : 0;
 }

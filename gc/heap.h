@@ -22,6 +22,14 @@
 
 #define LOAM_POISON 0xdb /* of freed memory, at LOAM_DEBUG 3 */
 
+/* Threads that want memory, when there was none: shortage.c */
+struct loam_queue {
+	uint64_t next; /* atomic: the number that the next one takes */
+	uint64_t turn; /* atomic: whose turn it is; next: nobody waits */
+	uint64_t
+		lacked; /* whose turn it is: after this cycle the turn before found no memory; 0: it found some */
+};
+
 struct loam_heap {
 	struct loam_gc_lock lock;
 	struct loam_gc_lock
@@ -62,6 +70,7 @@ struct loam_heap {
 	int64_t due_bytes; /* atomic: a cycle begins when live gets here */
 	struct loam_pacer pacer;
 	uint64_t cycles, forced_cycles;
+	struct loam_queue queue;
 	/* counters of what no cache counts: of detached threads, lock or stopped; and frees also by sweeping, atomic */
 	uint64_t mallocs[LOAM_SPAN_CLASSES], tiny_allocs;
 	uint64_t frees[LOAM_SPAN_CLASSES];
@@ -276,24 +285,41 @@ static inline bool loam_marking(void)
  * as the caller saw it when it decided: if somebody else has collected since, nothing is done. Inside, but not meanwhile. */
 void loam_collect_goal(struct loam_cache *cache, uint64_t seen);
 
-/* What a thread that found no memory has done about it. */
-struct loam_shortage {
-	uint64_t
-		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began */
-	bool all;      /* that is so, and what is free has been given back */
-};
-
-/* A thread begins to look for memory. */
-struct loam_shortage loam_shortage(void);
-/* It found none: the next best is done, from the running cycle's end, which is not far, to the end of a whole cycle; then what
- * is free but in other places is given back. False: all has been. Inside, but not meanwhile. */
-bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s);
+/* Until so many cycles are over, and swept. Outside. */
+void loam_collect_complete(struct loam_cache *cache, uint64_t cycles, enum loam_why why);
+/* Mark a little, if marking goes on; if there is nothing to be had, a moment's rest. Outside. */
+void loam_collect_help(struct loam_cache *cache);
+/* When heap.cycles is so many, all is freed that is unreachable now. Inside: no cycle ends amid the question. */
+uint64_t loam_collect_fresh(void);
+/* Give everything free back, what the thread keeps too; returns bytes. Outside. */
+uint64_t loam_collect_release(struct loam_cache *cache);
 /* The caller has taken `bytes` while heap.busy: it does its share of what there is to do. Outside. */
 void loam_assist(struct loam_cache *cache, uint64_t bytes);
 static inline int64_t loam_live_add(int64_t bytes)
 {
 	return __atomic_add_fetch(&loam_heap.live, bytes, __ATOMIC_RELAXED);
 }
+
+/* ---- shortage.c ---- */
+/* What a thread that finds no memory has done about it. */
+struct loam_shortage {
+	uint64_t
+		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began, or had its turn */
+	bool queued; /* it is its turn */
+	bool all;    /* that is so, and what is free has been given back */
+};
+
+/* A thread begins to look for memory. Inside. */
+struct loam_shortage loam_shortage(void);
+/* Do others wait for memory, so that what is no thread's is not ours to take? Inside; then it stays true until a cycle begins. */
+bool loam_shortage_others(const struct loam_shortage *s);
+/* Wait until it is our turn. Inside, but not meanwhile. */
+void loam_shortage_wait(struct loam_cache *cache, struct loam_shortage *s);
+/* It found none, or others wait: the next best is done. Its turn comes; then, from the running cycle's end, which is not far, to the end of a whole
+ * cycle; then what is free but in other places is given back. False: all has been. Inside, but not meanwhile. */
+bool loam_shortage_helped(struct loam_cache *cache, struct loam_shortage *s);
+/* It has found some, or does without: the next one's turn comes. After `false` of the above there is no need. */
+void loam_shortage_over(struct loam_shortage *s);
 
 /* ---- scavenge.c ---- */
 /* Marking has ended, nothing is swept yet: what to keep until it ends again. `last_goal`: bytes at which it was due. */
@@ -304,7 +330,7 @@ void loam_scavenge_before(uint64_t pages);
 bool loam_scavenge_room(uint64_t pages);
 /* Give a little back, if there is too much; true: something went. Inside. */
 bool loam_scavenge_some(void);
-/* Give everything free back; returns bytes. Inside. */
+/* Give everything free back; returns bytes. Others' share is back then, too. Inside. */
 uint64_t loam_scavenge_all(void);
 /* Bytes that went back since this was last asked: on donated time; before an allocation. */
 void loam_scavenge_told(uint64_t *donated, uint64_t *before);

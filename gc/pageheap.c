@@ -27,6 +27,7 @@
  *
  * Failure: no memory, no address space: 0, with nothing changed.
  */
+#include "gc/check.h"
 #include "gc/mark.h"
 #include "gc/pace.h"
 
@@ -372,18 +373,29 @@ uint64_t loam_pages_release(uint64_t most, bool force)
 		some = loam_pagealloc_candidate(&ph->pa, want, force, &at, &pages);
 		if (some && at + pages > ph->fresh && at < ph->fresh_end)
 			ph->fresh_end = ph->fresh; /* [PAGES-3] */
+		if (some)
+			count(&ph->leaving, pages);
 		loam_gc_unlock(&ph->lock);
 		if (!some)
 			break;
+		LOAM_PLACE("pages go back");
 		err = loam_sys_unused(address(at), pages << LOAM_HEAP_PAGE_SHIFT);
 		LOAM_CHECK(err == LOAM_OK, "free heap pages could not be given back");
 		count(&ph->ready, -pages);
 		loam_gc_lock(&ph->lock);
 		loam_pagealloc_released(&ph->pa, at, pages);
+		count(&ph->leaving, -pages);
 		loam_gc_unlock(&ph->lock);
 		gone += pages;
 	}
 	return gone;
+}
+
+void loam_pages_released(void)
+{
+	/* who gives them back is inside, and waits for nobody */
+	while (__atomic_load_n(&ph->leaving, __ATOMIC_RELAXED) != 0)
+		loam_cpu_relax();
 }
 
 /* ---- start, end, and what must hold ---- */

@@ -13,10 +13,11 @@ struct loam_pageheap {
 	uint64_t fresh, fresh_end; /* lock: free, Ready, and zero: [PAGES-3] */
 	uint64_t huge_again_ns;	   /* lock: 2 MiB ahead not before then */
 	/* atomic; pages */
-	uint64_t used;	 /* in spans: not those that wait in a thread's cache */
-	uint64_t ready;	 /* Ready: the Ready bytes of owner heap */
-	uint64_t fenced; /* never used again: loam_pages_fence */
-	uint64_t goal;	 /* Ready pages to keep when not in use: scavenge.c */
+	uint64_t used;	  /* in spans: not those that wait in a thread's cache */
+	uint64_t ready;	  /* Ready: the Ready bytes of owner heap */
+	uint64_t leaving; /* whose memory is just given back */
+	uint64_t fenced;  /* never used again: loam_pages_fence */
+	uint64_t goal;	  /* Ready pages to keep when not in use: scavenge.c */
 };
 
 /* Context of all: inside the allocator, or stopped. `pc`: of the running thread, or NULL. */
@@ -43,6 +44,8 @@ void loam_pages_fence(uintptr_t base, uint64_t pages);
 /* Give free Ready pages back, at most `most`, highest first; `force`: also of densely used chunks.
  * Returns how many went. */
 uint64_t loam_pages_release(uint64_t most, bool force);
+/* Wait for what others give back just now. Inside. */
+void loam_pages_released(void);
 /* Both with no page in a thread's cache: check everything [PAGES-1], [PAGES-2], [PALLOC-*]. */
 void loam_pageheap_verify(void);
 

@@ -110,9 +110,40 @@ static bool must_stay(void *p)
 	return pinned || runs;
 }
 
+/* A large object that grows takes what threads may wait for that are short of memory: not before its turn. */
+static struct loam_shortage turn_to_grow(const struct loam_span *span, size_t size)
+{
+	struct loam_cache *cache = loam_cache_self();
+	struct loam_shortage shortage;
+
+	loam_cache_enter(cache);
+	shortage = loam_shortage();
+	if (span->magic == 0 && size > span->slot_bytes && loam_shortage_others(&shortage))
+		loam_shortage_wait(cache, &shortage);
+	loam_cache_leave(cache);
+	return shortage;
+}
+
+/* In place, or by page-table entries; NULL: neither can be, and if *refused, copying cannot either. */
+static void *without_copy(struct loam_span *span, void *p, size_t size, bool *refused)
+{
+	struct loam_shortage shortage = turn_to_grow(span, size);
+	void *to = NULL;
+
+	if (stays(span, size))
+		to = p;
+	else if (__atomic_load_n(&span->special, __ATOMIC_RELAXED) && must_stay(p))
+		*refused = true;
+	else
+		to = move_large(span, size);
+	loam_shortage_over(&shortage);
+	return to;
+}
+
 void *loam_realloc(void *p, size_t size)
 {
 	struct loam_span *span;
+	bool refused = false;
 	uintptr_t base;
 	enum loam_err err;
 	size_t keep;
@@ -129,7 +160,8 @@ void *loam_realloc(void *p, size_t size)
 		loam_log(LOAM_LOG_ERROR, "loam: realloc of %p: not the start of an object\n", p);
 		return NULL;
 	}
-	if (stays(span, size)) {
+	to = without_copy(span, p, size, &refused);
+	if (to == p) {
 		/* zero behind the end, so that growing again later finds zeros there */
 		if (span->scan != LOAM_SCAN_NONE)
 			loam_store_zero((char *)p + size, span->slot_bytes - size);
@@ -137,10 +169,7 @@ void *loam_realloc(void *p, size_t size)
 			memset((char *)p + size, 0, span->slot_bytes - size);
 		return p;
 	}
-	if (__atomic_load_n(&span->special, __ATOMIC_RELAXED) && must_stay(p))
-		return NULL;
-	to = move_large(span, size);
-	if (to != NULL)
+	if (to != NULL || refused)
 		return to;
 	keep = size < span->slot_bytes ? size : span->slot_bytes;
 	to = loam_alloc_for_copy(

@@ -179,19 +179,22 @@ bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 
 	for (bool first = true;; first = false) {
 		uint64_t seen = __atomic_load_n(&loam_heap.cycles, __ATOMIC_RELAXED);
+		bool due, others;
 
 		if (bin->span != NULL)
 			leave_span(bin);
 		loam_remote_collect(cache);
 		if (take_partial(bin))
 			break;
-		if (!(first && !loam_marking() && collection_due(bin)) &&
-		    take_new(cache, bin, span_class))
+		due = first && !loam_marking() && collection_due(bin);
+		others = loam_shortage_others(&shortage);
+		if (!due && !others && take_new(cache, bin, span_class))
 			break;
-		if (first)
+		if (due && !others)
 			loam_collect_goal(cache, seen);
 		else if (!loam_shortage_helped(cache, &shortage))
 			return false;
 	}
+	loam_shortage_over(&shortage);
 	return true;
 }

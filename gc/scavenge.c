@@ -114,6 +114,10 @@ bool loam_scavenge_some(void)
 
 uint64_t loam_scavenge_all(void)
 {
+	uint64_t pages;
+
 	loam_stack_pool_release();
-	return loam_pages_release(UINT64_MAX, true) << LOAM_HEAP_PAGE_SHIFT;
+	pages = loam_pages_release(UINT64_MAX, true);
+	loam_pages_released();
+	return pages << LOAM_HEAP_PAGE_SHIFT;
 }
