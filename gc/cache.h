@@ -34,7 +34,7 @@ struct loam_bin {
 	struct loam_span *span; /* current: NULL before the first */
 	uint64_t mallocs;	/* slots claimed */
 	uint64_t frees;		/* slots freed by this thread, anybody's */
-	uint32_t frees_seen;	/* frees that heap.live knows of, modulo 2^32 */
+	uint32_t told;		/* slots in use that heap.live knows of, modulo 2^32: refill.c */
 	uint32_t frees_claimed; /* frees when `window` was claimed, modulo 2^32 */
 };
 _Static_assert(sizeof(struct loam_bin) == 64, "a bin is a cache line");

@@ -190,7 +190,7 @@ static void end_thread(struct loam_cache *t)
 	loam_pagecache_flush(&t->pages);
 	t->rest_until_ns = 0;
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
-		t->bin[i].frees_seen = (uint32_t)t->bin[i].frees;
+		t->bin[i].told = (uint32_t)(t->bin[i].mallocs - t->bin[i].frees);
 }
 
 /* Everything is marked. */

@@ -9,7 +9,9 @@
  *   [BIN-2] Nothing is claimed when the current span changes.
  *
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
- * grows by the span's free slots at once (an over-estimate by design, as in Go).
+ * grows by the span's free slots at once (an over-estimate by design, as in Go). The rest of what a thread claims and frees
+ * is told then too, for all spans that it owns are full: so slots that are freed and used again count once. What is not used
+ * is given back when the thread goes.
  */
 #include "gc/claim.h"
 #include "gc/spanlist.h"
@@ -46,6 +48,19 @@ static void make_current(struct loam_bin *bin, struct loam_span *span)
 	bin->span = span;
 	span->window_word = span->next_word = 0;
 	bin->frees_claimed = (uint32_t)bin->frees;
+}
+
+/* ---- what counts as live ---- */
+
+/* Bytes by which heap.live is to change: what this thread has claimed of the class and freed since it last asked, and `ahead` slots
+ * that it is going to claim. A cycle's end makes heap.live what is marked: then nothing is untold (end_thread). */
+static int64_t untold(struct loam_bin *bin, uint32_t ahead)
+{
+	uint32_t used = (uint32_t)(bin->mallocs - bin->frees) + ahead;
+	int32_t more = (int32_t)(used - bin->told);
+
+	bin->told = used;
+	return (int64_t)more * bin->slot_bytes;
 }
 
 /* ---- letting go ---- */
@@ -107,8 +122,13 @@ void loam_bin_drop(struct loam_cache *cache, struct loam_bin *bin)
 
 void loam_cache_flush(struct loam_cache *cache)
 {
-	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++)
+	int64_t more = 0;
+
+	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		loam_bin_drop(cache, &cache->bin[i]);
+		more += untold(&cache->bin[i], 0);
+	}
+	loam_live_add(more);
 	loam_inbox_close(cache); /* may make us the owner of more */
 	while (cache->owned != NULL) {
 		struct loam_span *span = cache->owned;
@@ -157,19 +177,15 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 			return false;
 		loam_cache_own(cache, span);
 	}
-	loam_live_add((int64_t)((span->slots - span->used) * span->slot_bytes));
+	loam_live_add(untold(bin, span->slots - span->used));
 	make_current(bin, span);
 	return loam_bin_advance(bin);
 }
 
-/* What this thread has freed of the class since it was last here comes off heap.live. */
 static bool collection_due(struct loam_bin *bin)
 {
-	uint32_t freed = (uint32_t)bin->frees - bin->frees_seen;
-	int64_t live = loam_live_add(-(int64_t)((uint64_t)freed * bin->slot_bytes));
-
-	bin->frees_seen += freed;
-	return live >= __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
+	return loam_live_add(untold(bin, 0)) >=
+	       __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
 }
 
 bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What counts as live, by which a cycle is due: what threads use, and no more for each that comes and goes; and slots that are used
+ * again count again.
+ */
+#include "tests/host/thread_setup.h"
+
+#define VISITORS 50u
+#define BYTES	 64u /* an object */
+#define OBJECTS	 200000u
+/* What a thread's current span has room for counts. */
+#define SPAN_BYTES ((int64_t)64 << 10)
+
+static int64_t live(void)
+{
+	return __atomic_load_n(&loam_heap.live, __ATOMIC_RELAXED);
+}
+
+/* Attached for as long as it takes to allocate once, and to have a whole cycle, if so. */
+static void *visit(void *collects)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	attach(thread);
+	CHECK(loam_alloc_noscan(BYTES) != NULL);
+	if (collects != NULL)
+		loam_gc();
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return NULL;
+}
+
+static void receive(unsigned visitors, bool collects)
+{
+	static char yes;
+	pthread_t thread;
+
+	failures = 0;
+	for (unsigned i = 0; i < visitors; i++) {
+		assert_int_equal(pthread_create(&thread, NULL, visit, collects ? &yes : NULL), 0);
+		pthread_join(thread, NULL);
+	}
+	assert_int_equal(failures, 0);
+}
+
+static void who_goes_gives_back_what_it_did_not_use(void **state)
+{
+	int64_t before = live();
+
+	(void)state;
+	receive(VISITORS, false);
+	assert_int_equal(live() - before, VISITORS * BYTES);
+}
+
+/* What was marked is what is live, and among it what a thread has claimed: of what it had before there is nothing to give back. */
+static void not_what_a_cycle_has_forgotten(void **state)
+{
+	int64_t marked;
+
+	(void)state;
+	receive(VISITORS, true);
+	marked = (int64_t)loam_heap.marked;
+	assert_true(live() <= marked && live() >= marked - 64 * (int64_t)BYTES);
+}
+
+/* Of any two objects one is freed, and its slot used again. */
+static void slots_that_are_used_again_count_again(void **state)
+{
+	static void *kept[OBJECTS];
+	int64_t before, used = (int64_t)OBJECTS * BYTES;
+
+	(void)state;
+	assert_int_equal(loam_gc_set_percent(-1), LOAM_OK);
+	before = live();
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		void *p = loam_alloc_noscan(BYTES);
+
+		kept[i] = loam_alloc_noscan(BYTES);
+		assert_non_null(p);
+		assert_non_null(kept[i]);
+		assert_int_equal(loam_free(p), LOAM_OK);
+	}
+	assert_in_range(live() - before, used - SPAN_BYTES, used + 2 * SPAN_BYTES);
+	for (unsigned i = 0; i < OBJECTS; i++)
+		assert_int_equal(loam_free(kept[i]), LOAM_OK);
+	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		heap_test(who_goes_gives_back_what_it_did_not_use),
+		heap_test(not_what_a_cycle_has_forgotten),
+		heap_test(slots_that_are_used_again_count_again),
+		heap_test_software(slots_that_are_used_again_count_again),
+	};
+	return cmocka_run_group_tests_name("live", tests, NULL, NULL);
+}
