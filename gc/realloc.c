@@ -5,7 +5,7 @@
  * A block stays where it is if its size class does. A large one first tries to grow into the pages
  * behind it, or gives those at its end back. If it must move and is big, its memory moves by page-table
  * entries instead of bytes (loam_sys_move), unless there is free memory to copy it to. Otherwise:
- * allocate, copy, free.
+ * allocate, copy, free. What it grows by is an allocation to the pacer, whichever way.
  */
 #include "gc/check.h"
 #include "mm/print.h"
@@ -38,12 +38,29 @@ static void count_move(uint64_t from, uint64_t to)
 	loam_live_add((int64_t)to - (int64_t)from);
 }
 
+/* A large object has grown by so many bytes where it is, or moved: the pacer sees an allocation. After it, for what is marked
+ * does not move. The object is kept by the caller's stack. Outside. */
+static void pay(struct loam_cache *cache, uint64_t bytes)
+{
+	struct loam_heap *h = &loam_heap;
+	uint64_t seen;
+
+	loam_cache_enter(cache);
+	seen = __atomic_load_n(&h->cycles, __ATOMIC_RELAXED);
+	if (!loam_marking() && __atomic_load_n(&h->live, __ATOMIC_RELAXED) >=
+				       __atomic_load_n(&h->due_bytes, __ATOMIC_RELAXED))
+		loam_collect_goal(cache, seen);
+	loam_cache_leave(cache);
+	if (__atomic_load_n(&h->busy, __ATOMIC_RELAXED))
+		loam_assist(cache, bytes);
+}
+
 /* A large object becomes `size` bytes, in place; false: the pages behind it are taken. */
 static bool resize_large(struct loam_span *span, size_t size)
 {
 	struct loam_cache *cache = loam_cache_self();
 	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
-	uint64_t bytes = span->slot_bytes;
+	uint64_t bytes = span->slot_bytes, now;
 	bool ok;
 
 	if (size <= LOAM_SMALL_MAX || pages > UINT32_MAX || span->base != loam_span_start(span))
@@ -59,7 +76,10 @@ static bool resize_large(struct loam_span *span, size_t size)
 		span->scan = LOAM_SCAN_WORDS; /* nobody told the type of the rest */
 	if (ok)
 		count_resize(bytes, span->slot_bytes);
+	now = span->slot_bytes;
 	loam_cache_leave(cache);
+	if (ok && now > bytes)
+		pay(cache, now - bytes);
 	return ok;
 }
 
@@ -69,7 +89,7 @@ static void *move_large(struct loam_span *span, size_t size)
 {
 	struct loam_cache *cache = loam_cache_self();
 	uint64_t pages = (size + LOAM_HEAP_PAGE - 1) >> LOAM_HEAP_PAGE_SHIFT;
-	uint64_t bytes = span->slot_bytes;
+	uint64_t bytes = span->slot_bytes, now = 0;
 	void *to = NULL;
 
 	if (span->magic != 0 || bytes < MOVE_LEAST || size <= bytes || size > LOAM_ALLOC_MAX ||
@@ -80,8 +100,11 @@ static void *move_large(struct loam_span *span, size_t size)
 	if (!loam_marking() && loam_span_move(span, pages)) {
 		count_move(bytes, span->slot_bytes);
 		to = (void *)span->base;
+		now = span->slot_bytes;
 	}
 	loam_cache_leave(cache);
+	if (to != NULL)
+		pay(cache, now - bytes);
 	return to;
 }
 

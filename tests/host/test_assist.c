@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who allocates amid a cycle does its share: for all that it claims, and also when the limiter has limited. There is no donated
+ * Who allocates amid a cycle does its share: for all that it claims, and what it lengthens, and also when the limiter has limited. There is no donated
  * time here.
  */
 #include "gc/pace.h"
@@ -87,6 +87,71 @@ static void all_kinds_pay(void **state)
 	down();
 }
 
+#define STEP  ((size_t)64 << 10)
+#define AHEAD (4 * LIVE)
+
+/* A large block gets free pages behind it, and the goal is what it is then. */
+static void shorten(char *p)
+{
+	loam_gc(); /* amid a cycle it would stay as long as it is */
+	assert_ptr_equal(loam_realloc(p, STEP), p);
+	loam_gc();
+}
+
+/* Bytes by which the block has grown in place until there is marking, or none any more. */
+static size_t grown_until(char *p, bool marking)
+{
+	size_t size = STEP;
+
+	while (loam_marking() != marking && size < AHEAD) {
+		size += STEP;
+		assert_ptr_equal(loam_realloc(p, size), p);
+	}
+	return size - STEP;
+}
+
+/* What a large block grows by is paid for, too, and comes to where a cycle is due. */
+static void growing_pays(void **state)
+{
+	size_t room;
+	char *p;
+
+	(void)state;
+	up();
+	p = loam_alloc_noscan(AHEAD);
+	assert_non_null(p);
+	shorten(p);
+	room = (size_t)loam_pacer_goal(&loam_heap.pacer) - LIVE;
+	room += room / 8;
+	assert_in_range(grown_until(p, true), LIVE / 16, room);
+	shorten(p);
+	begin();
+	assert_in_range(grown_until(p, false), LIVE / 16, room);
+	loam_gc();
+	assert_int_equal(loam_free(p), LOAM_OK);
+	down();
+}
+
+/* So it is when it moves without copying, which its record tells. */
+static void moving_pays(void **state)
+{
+	const struct loam_span *span;
+	char *p, *wall;
+
+	(void)state;
+	up();
+	p = loam_alloc_noscan(1 << 20);
+	wall = loam_alloc_noscan(1 << 20);
+	span = loam_span_of((uintptr_t)p);
+	p = loam_realloc(p, 2 * LIVE);
+	assert_ptr_equal(loam_span_of((uintptr_t)p), span);
+	assert_true(loam_marking());
+	loam_gc();
+	assert_int_equal(loam_free(p), LOAM_OK);
+	assert_int_equal(loam_free(wall), LOAM_OK);
+	down();
+}
+
 /* Past the goal each byte costs all that is left; but nobody waits for all of that. */
 static void nobody_pays_for_all(void **state)
 {
@@ -148,6 +213,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test_software(all_kinds_pay),
+		heap_test_software(growing_pays),
+		heap_test_software(moving_pays),
 		heap_test_software(nobody_pays_for_all),
 		heap_test_software(other_work_lengthens_the_rest),
 		heap_test_software(the_limiter_hears_of_time),
