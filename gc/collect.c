@@ -89,7 +89,7 @@ static bool quiet(void)
 	return loam_work_none();
 }
 
-/* Scan some `bytes`; *did: how many. False: nothing was found to do. Outside. */
+/* Scan some `bytes`; *did: how many. False: nothing was found to do, or others mark with all records. Outside. */
 static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 {
 	struct loam_worker *w;
@@ -97,9 +97,11 @@ static bool slice(struct loam_cache *cache, uint64_t bytes, uint64_t *did)
 
 	*did = 0;
 	loam_gc_safepoint(); /* a request that a signal has met is still there, and would end the slice as it begins */
+	LOAM_PLACE("a slice");
 	loam_cache_enter(cache);
 	if (loam_marking()) {
 		w = loam_worker_take(bytes, &cache->stop_request, false);
+		more = w != NULL;
 		if (w != NULL) {
 			more = mark_some(w);
 			*did = w->scanned_bytes;
@@ -403,13 +405,16 @@ static void try_last_stop(void)
 
 __attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struct effort *e)
 {
-	bool seems, last = false;
+	bool over, seems, last = false;
 
 	loam_cache_enter(cache);
-	seems = loam_marking() && quiet();
+	over = !loam_marking();
+	seems = !over && quiet();
+	if (!seems && !over)
+		LOAM_PLACE("others mark");
 	loam_cache_leave(cache);
 	if (!seems)
-		return false;
+		return over;
 	if (loam_heap.barrier == LOAM_BARRIER_MMU && !e->donated && !e->asked &&
 	    !loam_clean_running() && loam_pace_before_round(cache))
 		return false;
@@ -425,15 +430,20 @@ __attribute__((noinline)) static bool end_locked(struct loam_cache *cache, struc
 	return true;
 }
 
-/* Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark, or do this.
- * Outside. */
+/*
+ * Nothing was found to mark: end the phase, or find more. False: neither can be done, for others mark. Who does not get the lock is to
+ * ask again: who has it may have looked while we marked, and if both then slept, nobody would end the phase. Model:
+ * tests/model/idle.pml. Outside.
+ */
 static bool end(struct loam_cache *cache, struct effort *e)
 {
 	bool did;
 
 	LOAM_PLACE("found nothing");
-	if (!loam_gc_trylock(&loam_heap.collecting))
-		return false;
+	if (!loam_gc_trylock(&loam_heap.collecting)) {
+		loam_cpu_relax();
+		return true;
+	}
 	scrub_stack();
 	did = end_locked(cache, e);
 	loam_gc_unlock(&loam_heap.collecting);
@@ -450,14 +460,14 @@ static bool sweep_some(struct loam_cache *cache)
 	return more;
 }
 
-/* Mark a little; *did: what was scanned. False: nothing was found, and others may still mark. */
+/* Mark a little; *did: what was scanned. False: there is nothing to do but for others, who mark. */
 static bool mark_step(struct loam_cache *cache, uint64_t bytes, struct effort *e, uint64_t *did)
 {
 	bool more = slice(cache, bytes, did);
 
 	spent(e);
 	loam_pace_revise();
-	return more ? *did > 0 : end(cache, e);
+	return more || end(cache, e);
 }
 
 /* Give memory back; when there is no more to do at all, allocations need not ask any more. */

@@ -83,6 +83,7 @@ static void a_cycle_that_ends_is_not_the_one_asked_for(void **state)
 	assert_int_equal(loam_heap.cycles, before + 2);
 }
 
+static const uint32_t never;
 static bool begun, worked; /* atomic */
 
 static void donate_once(void)
@@ -110,6 +111,68 @@ static void who_has_stopped_is_not_asked_again(void **state)
 	assert_true(worked);
 	finish_marking();
 	drop_cells();
+}
+
+/* ---- who may sleep ---- */
+
+static struct loam_worker *theirs;
+
+static void be_active(void)
+{
+	theirs = loam_worker_take(1, &never, false);
+}
+
+static void find_nothing_either(void)
+{
+	bool more;
+
+	loam_worker_give(theirs);
+	more = loam_gc_work(1);
+	__atomic_store_n(&worked, more, __ATOMIC_RELEASE);
+}
+
+/* We find that the other marks, and before we let go of the lock the other has ended and cannot have it: one of us is to ask again. */
+static void not_both_sleep_when_marking_is_done(void **state)
+{
+	bool more = true;
+
+	(void)state;
+	begin_cycle();
+	assert_true(loam_marking());
+	tell_other(be_active);
+	wait_for_other();
+	worked = false;
+	hold_once("others mark", find_nothing_either);
+	while (hold_at != NULL)
+		more = loam_gc_work(1);
+	wait_for_other();
+	assert_true(more || worked);
+	finish_marking();
+}
+
+/* Marking ends while we are about to help, at `place`: then there is a sweep to help with. */
+static void help_when_marking_has_ended_at(const char *place)
+{
+	bool more = true;
+
+	make_cells(256);
+	begin_cycle();
+	assert_true(loam_marking());
+	hold_once(place, finish_marking);
+	while (hold_at != NULL)
+		more = loam_gc_work(1);
+	wait_for_other();
+	assert_false(loam_marking());
+	assert_true(loam_sweep_pending());
+	assert_true(more);
+	drop_cells();
+}
+
+static void who_finds_no_marking_finds_the_sweep(void **state)
+{
+	(void)state;
+	help_when_marking_has_ended_at("a slice");
+	help_when_marking_has_ended_at("found nothing");
 }
 
 /* ---- cleanups ---- */
@@ -157,8 +220,6 @@ static void what_becomes_due_at_the_end_is_run(void **state)
 }
 
 /* ---- who is alone ---- */
-
-static const uint32_t never;
 
 static void mark_among_others(void)
 {
@@ -485,6 +546,8 @@ int main(void)
 		order_test(a_cycle_that_begins_is_helped, order_up_software),
 		order_test(a_cycle_that_ends_is_not_the_one_asked_for, order_up_software),
 		order_test(who_has_stopped_is_not_asked_again, order_up_software),
+		order_test(not_both_sleep_when_marking_is_done, order_up_software),
+		order_test(who_finds_no_marking_finds_the_sweep, order_up_software),
 		order_test(what_becomes_due_at_the_end_is_run, order_up_software),
 		order_test(who_is_alone_stays_alone, order_up_software),
 		order_test(no_round_begins_while_somebody_looks_for_pages, order_up_mmu),
