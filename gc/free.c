@@ -149,6 +149,7 @@ static enum loam_err free_any(struct loam_cache *cache, uintptr_t addr)
 	} else {
 		err = loam_remote_free(cache, span, slot, owner);
 		loam_count(&bin->frees, err == LOAM_OK);
+		bin->told -= err == LOAM_OK; /* the owner tells, when it takes the slot in */
 	}
 	if (err == LOAM_NOENT)
 		complain("freed already, just now by another thread", (void *)addr, span);

@@ -9,8 +9,8 @@
  *   [BIN-2] Nothing is claimed when the current span changes.
  *
  * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
- * grows by the span's free slots at once (an over-estimate by design, as in Go). The rest of what a thread claims and frees
- * is told then too, for all spans that it owns are full: so slots that are freed and used again count once. What is not used
+ * grows by the span's free slots at once (an over-estimate by design, as in Go). The rest of what a thread claims, and what becomes
+ * free of its spans, is told then too, for all spans that it owns are full: so slots that are freed and used again count once. What is not used
  * is given back when the thread goes.
  */
 #include "gc/claim.h"
@@ -52,8 +52,12 @@ static void make_current(struct loam_bin *bin, struct loam_span *span)
 
 /* ---- what counts as live ---- */
 
-/* Bytes by which heap.live is to change: what this thread has claimed of the class and freed since it last asked, and `ahead` slots
- * that it is going to claim. A cycle's end makes heap.live what is marked: then nothing is untold (end_thread). */
+/*
+ * Bytes by which heap.live is to change: what this thread has claimed of the class since it last asked, what has become free of its spans,
+ * and `ahead` slots that it is going to claim. Who frees what another owns tells nothing (free.c): the owner does (remote.c), or
+ * what one thread makes and another frees would come to a cycle. A cycle's end makes heap.live what is marked: then
+ * nothing is untold (end_thread).
+ */
 static int64_t untold(struct loam_bin *bin, uint32_t ahead)
 {
 	uint32_t used = (uint32_t)(bin->mallocs - bin->frees) + ahead;

@@ -151,6 +151,7 @@ static uint32_t apply(struct loam_bin *bin, struct loam_span *span)
 		count += loam_popcount(good);
 	}
 	span->used = (uint16_t)(span->used - count);
+	bin->told += count; /* they are to come off heap.live, and are no frees of ours */
 	return count;
 }
 

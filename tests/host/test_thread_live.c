@@ -86,12 +86,75 @@ static void slots_that_are_used_again_count_again(void **state)
 	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
 }
 
+/* ---- handing over ---- */
+
+#define HANDED 20000u
+#define ROUNDS 20u
+
+static void *handed[HANDED]; /* registered */
+static unsigned turn;	     /* atomic: odd: the other thread's */
+
+static void *free_what_is_handed(void *unused)
+{
+	struct loam_thread *thread = aligned_alloc(64, sizeof(*thread));
+
+	attach(thread);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * round + 1)
+			loam_gc_safepoint();
+		for (unsigned i = 0; i < HANDED; i++) {
+			CHECK(loam_free(handed[i]) == LOAM_OK);
+			handed[i] = NULL;
+		}
+		__atomic_store_n(&turn, 2 * round + 2, __ATOMIC_RELEASE);
+	}
+	/* it is the owner of none of that, and has nothing to give back */
+	CHECK(loam_thread_detach(thread) == LOAM_OK);
+	free(thread);
+	return unused;
+}
+
+/* What one thread makes and another frees comes off when the first takes it in, whatever the other does. */
+static void what_others_free_is_given_back_once(void **state)
+{
+	int64_t before, used = (int64_t)HANDED * BYTES;
+	pthread_t thread;
+
+	(void)state;
+	failures = turn = 0;
+	assert_int_equal(loam_root_add(handed, handed + HANDED), LOAM_OK);
+	assert_int_equal(loam_gc_set_percent(-1), LOAM_OK);
+	before = live();
+	assert_int_equal(pthread_create(&thread, NULL, free_what_is_handed, NULL), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < HANDED + round * HANDED / ROUNDS; i++) {
+			void *p = loam_alloc_noscan(BYTES);
+
+			if (i < HANDED)
+				handed[i] = p;
+			else
+				CHECK(loam_free(p) == LOAM_OK);
+		}
+		CHECK(live() - before >= used - SPAN_BYTES);
+		CHECK(live() - before <= used + 2 * SPAN_BYTES);
+		__atomic_store_n(&turn, 2 * round + 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * round + 2)
+			loam_gc_safepoint();
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(failures, 0);
+	assert_in_range(live() - before, used - SPAN_BYTES, used + 2 * SPAN_BYTES);
+	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
+	assert_int_equal(loam_root_remove(handed, handed + HANDED), LOAM_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(who_goes_gives_back_what_it_did_not_use),
 		heap_test(not_what_a_cycle_has_forgotten),
 		heap_test(slots_that_are_used_again_count_again),
+		heap_test(what_others_free_is_given_back_once),
 		heap_test_software(slots_that_are_used_again_count_again),
 	};
 	return cmocka_run_group_tests_name("live", tests, NULL, NULL);
