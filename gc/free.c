@@ -97,6 +97,7 @@ static enum loam_err free_later(struct loam_bin *bin, struct loam_span *span, ui
 		return LOAM_NOENT;
 	if (span->magic != 0) {
 		loam_count(&bin->frees, 1);
+		bin->told--; /* it takes its place until then */
 		return LOAM_OK;
 	}
 	__atomic_add_fetch(&loam_heap.large_frees, 1, __ATOMIC_RELAXED);

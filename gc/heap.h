@@ -65,7 +65,7 @@ struct loam_heap {
 	/* pacing */
 	int percent;
 	uint64_t limit;
-	int64_t live;	   /* atomic, estimate: marked last time, and handed to caches since */
+	int64_t live; /* atomic, estimate: marked last time, and told by caches since: refill.c */
 	uint64_t marked;   /* stopped: bytes that survived the last collection */
 	int64_t due_bytes; /* atomic: a cycle begins when live gets here */
 	struct loam_pacer pacer;

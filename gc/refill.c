@@ -8,14 +8,15 @@
  *           if it has room and is not current.
  *   [BIN-2] Nothing is claimed when the current span changes.
  *
- * When to collect is decided here, where a span's worth of memory is taken: the estimate of live bytes
- * grows by the span's free slots at once (an over-estimate by design, as in Go). The rest of what a thread claims, and what becomes
- * free of its spans, is told then too, for all spans that it owns are full: so slots that are freed and used again count once. What is not used
- * is given back when the thread goes.
+ * When to collect is decided here, where a span is taken, new or used before: what the thread has claimed of the class, and what
+ * has become free of its spans, is told to the estimate of live bytes; so slots that are used again count once more.
+ * Not before: what a thread's current spans have room for is much for a small heap, and would have cycles begin early (Go does count it;
+ * its spans are smaller, and its threads share them). What is not told is less than two spans a class, and all is when the thread goes.
  */
 #include "gc/claim.h"
 #include "gc/spanlist.h"
 
+#define TELL_BYTES ((int64_t)64 << 10) /* the largest span of small slots that is common */
 #define SWEEP_MOST \
 	16u /* stretches of pages swept in search of a slot, before new pages are taken */
 
@@ -53,18 +54,24 @@ static void make_current(struct loam_bin *bin, struct loam_span *span)
 /* ---- what counts as live ---- */
 
 /*
- * Bytes by which heap.live is to change: what this thread has claimed of the class since it last asked, what has become free of its spans,
- * and `ahead` slots that it is going to claim. Who frees what another owns tells nothing (free.c): the owner does (remote.c), or
- * what one thread makes and another frees would come to a cycle. A cycle's end makes heap.live what is marked: then
- * nothing is untold (end_thread).
+ * Bytes by which heap.live is to change: what this thread has claimed of the class since it last asked, and what has become free of its
+ * spans. Who frees what another owns tells nothing (free.c): the owner does (remote.c), or what one thread makes and another
+ * frees would come to a cycle. So does the sweep for what is freed amid a cycle. A cycle's end makes heap.live what is marked: then nothing is untold (end_thread).
  */
-static int64_t untold(struct loam_bin *bin, uint32_t ahead)
+static int64_t untold(const struct loam_bin *bin)
 {
-	uint32_t used = (uint32_t)(bin->mallocs - bin->frees) + ahead;
-	int32_t more = (int32_t)(used - bin->told);
+	int32_t more = (int32_t)((uint32_t)(bin->mallocs - bin->frees) - bin->told);
 
-	bin->told = used;
 	return (int64_t)more * bin->slot_bytes;
+}
+
+/* It is told. Returns the same. */
+static int64_t tell_live(struct loam_bin *bin)
+{
+	int64_t bytes = untold(bin);
+
+	bin->told = (uint32_t)(bin->mallocs - bin->frees);
+	return bytes;
 }
 
 /* ---- letting go ---- */
@@ -130,7 +137,7 @@ void loam_cache_flush(struct loam_cache *cache)
 
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		loam_bin_drop(cache, &cache->bin[i]);
-		more += untold(&cache->bin[i], 0);
+		more += tell_live(&cache->bin[i]);
 	}
 	loam_live_add(more);
 	loam_inbox_close(cache); /* may make us the owner of more */
@@ -165,7 +172,7 @@ static bool take_partial(struct loam_bin *bin)
 	return loam_bin_advance(bin);
 }
 
-/* A span with room from the heap; it costs heap.live its free slots. */
+/* A span with room from the heap. */
 static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned span_class)
 {
 	struct loam_span *span = loam_central_take(cache, span_class);
@@ -181,14 +188,18 @@ static bool take_new(struct loam_cache *cache, struct loam_bin *bin, unsigned sp
 			return false;
 		loam_cache_own(cache, span);
 	}
-	loam_live_add(untold(bin, span->slots - span->used));
 	make_current(bin, span);
 	return loam_bin_advance(bin);
 }
 
+/* Asked before a span is taken. One that has been the thread's may have little room: then there is next to nothing to tell. */
 static bool collection_due(struct loam_bin *bin)
 {
-	return loam_live_add(untold(bin, 0)) >=
+	int64_t more = untold(bin);
+
+	if (bin->partial != 0 && more < TELL_BYTES && more > -TELL_BYTES)
+		return false;
+	return loam_live_add(tell_live(bin)) >=
 	       __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
 }
 
@@ -204,13 +215,11 @@ bool loam_bin_refill(struct loam_cache *cache, struct loam_bin *bin)
 		if (bin->span != NULL)
 			leave_span(bin);
 		loam_remote_collect(cache);
-		if (take_partial(bin))
-			break;
-		due = first && !loam_marking() && collection_due(bin);
 		others = loam_shortage_others(&shortage);
-		if (!due && !others && take_new(cache, bin, span_class))
+		due = collection_due(bin) && first && !others && !loam_marking();
+		if (!due && (take_partial(bin) || (!others && take_new(cache, bin, span_class))))
 			break;
-		if (due && !others)
+		if (due)
 			loam_collect_goal(cache, seen);
 		else if (!loam_shortage_helped(cache, &shortage))
 			return false;

@@ -660,9 +660,13 @@ static struct {
 static void on_assist(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 		      const struct loam_cycle *c)
 {
-	bool on_time = loam_marking() && loam_pacer_on_time(&loam_heap.pacer);
+	struct loam_pacer before = loam_heap.pacer;
+	bool on_time;
 
 	(void)c;
+	/* what was scanned made it cheaper: it may have been late when the assist began */
+	before.work_per_byte += before.work_per_byte / 16;
+	on_time = loam_marking() && loam_pacer_on_time(&before);
 	if (why != LOAM_STALL_ASSIST || to_ns - from_ns < 10 * step)
 		return;
 	if (turns.on_time && on_time) {
