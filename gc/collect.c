@@ -614,13 +614,19 @@ uint64_t loam_collect_release(struct loam_cache *cache)
 
 /* ---- whole collections ---- */
 
-void loam_collect_help(struct loam_cache *cache)
+/* Mark a little of what is left, which may be others'. */
+static inline __attribute__((always_inline)) void help(struct loam_cache *cache)
 {
 	struct effort e = {.since = loam_host_now_ns(), .asked = true};
 	uint64_t did;
 
 	if (!loam_marking() || !mark_step(cache, SLICE_BYTES, &e, &did))
-		loam_cpu_relax(); /* the rest is others' */
+		loam_cpu_relax();
+}
+
+void loam_collect_help(struct loam_cache *cache)
+{
+	help(cache);
 }
 
 void loam_collect_complete(struct loam_cache *cache, uint64_t cycles, enum loam_why why)
@@ -629,7 +635,7 @@ void loam_collect_complete(struct loam_cache *cache, uint64_t cycles, enum loam_
 		if (!loam_marking())
 			begin(cache, 0, why);
 		else
-			loam_collect_help(cache);
+			help(cache);
 	}
 	loam_sweep_finish(cache);
 }
