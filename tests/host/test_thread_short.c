@@ -85,7 +85,6 @@ static void fill_up(void)
 		*link = (void *)list;
 		list = link;
 	}
-	CHECK(list != NULL);
 }
 
 /* Each learns that there is none, and that costs it two cycles at most, whoever has them. */
