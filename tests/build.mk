@@ -40,7 +40,7 @@ $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wra
 # test_check loses marks.
 $(call outdir,host)/tests/test_check: ldflags_host := -Wl,--wrap=loam_checkmark_run
 # These have a clock of their own.
-$(foreach t,trace pageheap,$(call outdir,host)/tests/test_$t): ldflags_host := -Wl$(comma)--wrap=loam_host_now_ns
+$(foreach t,trace pageheap assist,$(call outdir,host)/tests/test_$t): ldflags_host := -Wl$(comma)--wrap=loam_host_now_ns
 $(eval $(call test_rules,host,host))
 $(eval $(call test_rules,fake-x86_64,fake))
 $(eval $(call test_rules,fake-aarch64,fake))
