@@ -27,7 +27,8 @@ struct loam_queue {
 	uint64_t next; /* atomic: the number that the next one takes */
 	uint64_t turn; /* atomic: whose turn it is; next: nobody waits */
 	uint64_t
-		lacked; /* whose turn it is: after this cycle the turn before found no memory; 0: it found some */
+		lacked; /* of the turn: after this cycle the one before found no memory; 0: it found some */
+	bool shut; /* atomic: whose turn it is collects, and nobody else takes memory */
 };
 
 struct loam_heap {
@@ -304,14 +305,15 @@ static inline int64_t loam_live_add(int64_t bytes)
 /* What a thread that finds no memory has done about it. */
 struct loam_shortage {
 	uint64_t
-		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began, or had its turn */
-	bool queued; /* it is its turn */
-	bool all;    /* that is so, and what is free has been given back */
+		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began, or shut the heap */
+	bool queued; /* it is its turn, */
+	bool shut;   /* it has shut the heap, */
+	bool all; /* and so many cycles are over, and what is free has been given back: one look is left */
 };
 
 /* A thread begins to look for memory. Inside. */
 struct loam_shortage loam_shortage(void);
-/* Do others wait for memory, so that what is no thread's is not ours to take? Inside; then it stays true until a cycle begins. */
+/* Does another collect for its own need, so that what is no thread's is not ours to take? Inside; if not, that stays so until a cycle begins. */
 bool loam_shortage_others(const struct loam_shortage *s);
 /* Wait until it is our turn. Inside, but not meanwhile. */
 void loam_shortage_wait(struct loam_cache *cache, struct loam_shortage *s);

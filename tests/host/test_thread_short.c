@@ -52,8 +52,10 @@ static void run_all(void (*job)(void))
 	running = THREADS;
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_create(&thread[i], NULL, be_short, (void *)job);
-	while (__atomic_load_n(&running, __ATOMIC_RELAXED) != 0)
+	while (__atomic_load_n(&running, __ATOMIC_RELAXED) != 0) {
+		usleep(500); /* others need the CPU */
 		loam_gc_safepoint();
+	}
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(failures, 0);
@@ -106,7 +108,8 @@ static void where_all_lives_all_learn_it(void **state)
 	run_all(fill_up);
 	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
 	live = NULL;
-	run_all(churn);
+	clear_stack();
+	assert_non_null(loam_alloc_noscan(LIMIT / 2));
 	assert_int_equal(loam_root_remove(&live, &live + 1), LOAM_OK);
 }
 
@@ -136,6 +139,7 @@ static void fill_with_garbage(void)
 static void no_more_room(void)
 {
 	assert_int_equal(loam_heap.queue.turn, loam_heap.queue.next);
+	assert_false(loam_heap.queue.shut);
 	loam_sys_set_limit(UINT64_MAX);
 	loam_root_remove(&block, &block + 1);
 }
@@ -222,6 +226,38 @@ static void what_is_freed_for_us_is_ours(void **state)
 	expect_block_is_ours(take_block);
 }
 
+static void try_block(void)
+{
+	void *p = loam_alloc_noscan(LARGE);
+
+	CHECK(p == NULL || loam_free(p) == LOAM_OK); /* we may have it still */
+}
+
+static void hold_in_turn(const char *place)
+{
+	if (is_other || strcmp(place, "memory was freed") != 0)
+		return;
+	loam_at_place = NULL;
+	tell_other(try_block);
+	for (int i = 0; i < PATIENCE / 5 && __atomic_load_n(&other.job, __ATOMIC_ACQUIRE) != NULL;
+	     i++)
+		usleep(100);
+	assert_non_null(other.job);
+}
+
+/* While it is our turn it is nobody else's. */
+static void turns_come_one_by_one(void **state)
+{
+	(void)state;
+	fill_with_garbage();
+	loam_at_place = hold_in_turn;
+	make_block();
+	assert_null(loam_at_place);
+	wait_for_other();
+	block = NULL;
+	no_more_room();
+}
+
 static void take_small(void)
 {
 	void *p = loam_alloc_noscan(LOAM_SMALL_MAX);
@@ -271,6 +307,7 @@ static void who_finds_none_tells_who_waits(void **state)
 	assert_null(meanwhile);
 	let_other_go();
 	assert_int_equal(loam_heap.cycles, cycles + 1);
+	assert_false(loam_heap.queue.shut);
 	loam_sys_set_limit(UINT64_MAX);
 	assert_int_equal(loam_gc_set_percent(100), LOAM_OK);
 }
@@ -344,6 +381,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		order_test(what_is_freed_for_us_is_ours, order_up_software),
 		order_test(what_is_freed_for_us_is_ours, order_up_mmu),
+		order_test(turns_come_one_by_one, order_up_software),
 		order_test(what_is_freed_for_us_is_no_small_object, order_up_software),
 		order_test(nobody_grows_into_it, order_up_software),
 		order_test(who_waited_collects_again, order_up_software),
