@@ -36,9 +36,10 @@ void loam_mark_check(void)
 {
 	for (struct loam_span *s = loam_span_next(NULL); s != NULL; s = loam_span_next(s)) {
 		for (uint64_t slot = 0; s->scan != LOAM_SCAN_NONE && slot < s->slots; slot++) {
+			if (!loam_span_slot_used(s, slot))
+				continue; /* claimed by a thread that has gone: marked, and no object */
 			if ((s->bits[slot / 64].mark >> (slot % 64) & 1) != 0 ||
-			    (s->special && loam_span_slot_used(s, slot) &&
-			     loam_special_scanned(s->base + slot * s->slot_bytes)))
+			    (s->special && loam_special_scanned(s->base + slot * s->slot_bytes)))
 				check_object(s, slot);
 		}
 	}
