@@ -171,6 +171,58 @@ static int heap_up_checked(void **state)
 	return result;
 }
 
+/* ---- nothing is wrong, at LOAM_DEBUG 3 ---- */
+
+static void *root[2];
+static uintptr_t hidden; /* inverted */
+
+/* Pages that are free and hold pointers still. Returns where they end. */
+__attribute__((noinline)) static uintptr_t leave_pointers(void)
+{
+	const size_t words = 40 * 8192 / sizeof(void *), kept = words / 8;
+	void **large = loam_alloc(words * sizeof(void *)), *dead = loam_alloc(64);
+
+	assert_non_null(large);
+	assert_non_null(dead);
+	hidden = ~(uintptr_t)dead;
+	for (size_t i = kept; i < words; i++)
+		loam_store(&large[i], dead);
+	loam_store(&root[0], loam_realloc(large, kept * sizeof(void *)));
+	assert_ptr_equal(root[0], large);
+	return (uintptr_t)(large + words);
+}
+
+__attribute__((noinline)) static uintptr_t claim(void)
+{
+	void *p = loam_alloc(26000);
+
+	assert_non_null(p);
+	loam_store(&root[1], p);
+	return (uintptr_t)p;
+}
+
+/* Slots that a thread has claimed are marked; they are no objects when it goes, whatever they hold. */
+static void claims_are_given_back_amid_a_cycle(void **state)
+{
+	uintptr_t end;
+
+	(void)state;
+	assert_int_equal(loam_root_add(root, root + 2), LOAM_OK);
+	end = leave_pointers();
+	clear_stack();
+	assert_in_range(claim(), (uintptr_t)root[0], end);
+	begin_cycle();
+	loam_heap.busy = false; /* allocations do not help */
+	assert_int_equal(loam_thread_detach(&test_thread), LOAM_OK);
+	assert_int_equal(
+		loam_thread_attach(&test_thread, (char *)__builtin_frame_address(0) + 4096),
+		LOAM_OK);
+	while (loam_gc_work(1000000))
+		;
+	assert_null(loam_object_base((void *)~hidden));
+	assert_int_equal(loam_root_remove(root, root + 2), LOAM_OK);
+}
+
 /* ---- a mark is lost ---- */
 
 static volatile uintptr_t
@@ -530,6 +582,9 @@ int main(void)
 		heap_test(graph_is_checked_in_small_steps),
 		heap_test_software(graph_is_checked_in_small_steps),
 		heap_test_stop(graph_is_checked_in_small_steps),
+		heap_test(claims_are_given_back_amid_a_cycle),
+		heap_test_software(claims_are_given_back_amid_a_cycle),
+		heap_test_stop(claims_are_given_back_amid_a_cycle),
 		heap_test(wide_object_is_checked),
 		heap_test(pinned_objects_are_checked),
 		heap_test_software(pinned_objects_are_checked),

@@ -493,51 +493,6 @@ static void a_thread_comes_and_goes_amid_a_cycle(void **state)
 	down();
 }
 
-/* Pages that are free and hold pointers still. Returns where they end. */
-__attribute__((noinline)) static uintptr_t leave_pointers(void)
-{
-	const size_t words = 40 * 8192 / sizeof(void *), kept = words / 8;
-	void **large = loam_alloc(words * sizeof(void *)), *dead = loam_alloc(64);
-
-	assert_non_null(large);
-	assert_non_null(dead);
-	hidden[0] = hide(dead);
-	for (size_t i = kept; i < words; i++)
-		loam_store(&large[i], dead);
-	loam_store(&root[0], loam_realloc(large, kept * sizeof(void *)));
-	assert_ptr_equal(root[0], large);
-	return (uintptr_t)(large + words);
-}
-
-__attribute__((noinline)) static uintptr_t claim(void)
-{
-	void *p = loam_alloc(26000);
-
-	assert_non_null(p);
-	loam_store(&root[1], p);
-	return (uintptr_t)p;
-}
-
-/* Slots that a thread has claimed are marked; they are no objects when it goes, whatever they hold. */
-static void claims_are_given_back_amid_a_cycle(void **state)
-{
-	uintptr_t end;
-
-	(void)state;
-	up();
-	end = leave_pointers();
-	clear_stack();
-	assert_in_range(claim(), (uintptr_t)root[0], end);
-	begin();
-	assert_int_equal(loam_thread_detach(&test_thread), LOAM_OK);
-	assert_int_equal(
-		loam_thread_attach(&test_thread, (char *)__builtin_frame_address(0) + 4096),
-		LOAM_OK);
-	finish();
-	assert_false(there(hidden[0]));
-	down();
-}
-
 /* Blocks that change their size while somebody may be scanning them. */
 static void realloc_amid_a_cycle(void **state)
 {
@@ -816,7 +771,6 @@ int main(void)
 		IN_ALL(the_last_stop_may_not_be),
 		IN_ALL(exchanges_delete_too),
 		IN_ALL(a_thread_comes_and_goes_amid_a_cycle),
-		IN_ALL(claims_are_given_back_amid_a_cycle),
 		IN_ALL(realloc_amid_a_cycle),
 		IN_ALL(off_heap_memory_amid_a_cycle),
 		IN_ALL(stores_of_all_kinds),

@@ -296,7 +296,7 @@ MUTANTS = [
      "\tif (loam_span_batched(span) && slot % 16 == 9)\n\t\tloam_span_scan_bits(span)[slot / 64] |= bit;\n"
      "\tif (loam_span_batched(span))\n\t\tenqueue(w, span, slot);", "test_check", HOST),
     ("what a thread had claimed and gave back is an object to the second marker", "gc/markcheck.c",
-     "if (!loam_span_slot_used(s, slot))", "if (false)", "test_cycle", HOST),
+     "if (!loam_span_slot_used(s, slot))", "if (false)", "test_check", HOST),
     ("pinned objects are not marked", "gc/pin.c", "\t\tif (pins[scanned_to].count != 0)\n", "\t\tif (false)\n", "test_check", HOST),
     ("what was freed while marking is an object still", "gc/free.c",
      "\t\treturn NULL; /* or freed, and waits for its owner or the sweep */\n", "\t\t(void)0;\n", "test_cycle", HOST),
