@@ -27,8 +27,8 @@ struct loam_queue {
 	uint64_t next; /* atomic: the number that the next one takes */
 	uint64_t turn; /* atomic: whose turn it is; next: nobody waits */
 	uint64_t
-		lacked; /* of the turn: after this cycle the one before found no memory; 0: it found some */
-	bool shut; /* atomic: whose turn it is collects, and nobody else takes memory */
+		lacked; /* of the turn: after this cycle the one before found none; 0: it found some */
+	bool shut;	/* atomic: whose turn it is collects, and nobody else takes memory */
 };
 
 struct loam_heap {
@@ -304,11 +304,11 @@ static inline int64_t loam_live_add(int64_t bytes)
 /* ---- shortage.c ---- */
 /* What a thread that finds no memory has done about it. */
 struct loam_shortage {
-	uint64_t
-		fresh; /* when heap.cycles is so many, all is freed that was unreachable when it began, or shut the heap */
+	/* when heap.cycles is so many, all is freed that was unreachable when it began, or shut the heap */
+	uint64_t fresh;
 	bool queued; /* it is its turn, */
 	bool shut;   /* it has shut the heap, */
-	bool all; /* and so many cycles are over, and what is free has been given back: one look is left */
+	bool all;    /* and all of that was done: one look is left */
 };
 
 /* A thread begins to look for memory. Inside. */

@@ -62,7 +62,8 @@ uint64_t loam_release(void);
 /*
  * Donate up to `budget_ns` nanoseconds to the collector: marking, sweeping, giving memory back; and
  * finalizers and cleanups that are due, of which the last may take as long as it likes. Returns
- * true if there is more to do; false: there is not, or others are at all of it, and who is idle may sleep. Context: thread, with no lock held that a finalizer may want.
+ * true if there is more to do; false: there is not, or others are at all of it, and who is idle may
+ * sleep. Context: thread, with no lock held that a finalizer may want.
  */
 bool loam_gc_work(uint64_t budget_ns);
 
