@@ -24,11 +24,10 @@
 
 /* Threads that want memory, when there was none: shortage.c */
 struct loam_queue {
-	uint64_t next; /* atomic: the number that the next one takes */
-	uint64_t turn; /* atomic: whose turn it is; next: nobody waits */
-	uint64_t
-		lacked; /* of the turn: after this cycle the one before found none; 0: it found some */
-	bool shut;	/* atomic: whose turn it is collects, and nobody else takes memory */
+	uint64_t next;	 /* atomic: the number that the next one takes */
+	uint64_t turn;	 /* atomic: whose turn it is; next: nobody waits */
+	uint64_t lacked; /* after this cycle the turn before found none; 0: it found some */
+	bool shut;	 /* atomic: whose turn it is collects, and nobody else takes memory */
 };
 
 struct loam_heap {
