@@ -88,11 +88,14 @@ static bool begun, worked; /* atomic */
 
 static void donate_once(void)
 {
+	uint64_t before;
 	bool more;
 
 	while (!__atomic_load_n(&begun, __ATOMIC_ACQUIRE))
 		usleep(50);
+	before = __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED);
 	more = loam_gc_work(1);
+	more &= __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED) > before;
 	__atomic_store_n(&worked, more, __ATOMIC_RELEASE);
 }
 
