@@ -383,19 +383,31 @@ static uint64_t address_bits(const struct loam_mmu *mmu)
 	       loam_pte_table(mmu, loam_paddr(0), 0);
 }
 
-#define TOGETHER 8u /* entries that are compared at once */
+#define TOGETHER 8u /* entries between two looks at how many are left */
 
-/* Do so many entries from `i` on differ from `known` in nothing that matters? */
-static inline bool alike(struct loam_paddr table, uint64_t i, uint64_t known, uint64_t matters)
+/* From entry `i` on, and before `end`: the first that is of neither kind, in what matters. */
+static inline unsigned pass_by(struct loam_paddr table, unsigned i, unsigned end, uint64_t matters,
+			       uint64_t one, uint64_t other)
 {
-	/* so a loop has one address that moves */
-	struct loam_paddr at = loam_paddr(table.raw + i * sizeof(known));
-	uint64_t differ = 0;
+	uint64_t kind;
+
+	for (; end - i >= TOGETHER; i += TOGETHER) {
+		/* so a loop has one address that moves */
+		struct loam_paddr at = loam_paddr(table.raw + i * sizeof(kind));
 
 #pragma GCC unroll 8
-	for (unsigned n = 0; n < TOGETHER; n++)
-		differ |= loam_pt_load(at, n) ^ known;
-	return (differ & matters) == 0;
+		for (unsigned n = 0; n < TOGETHER; n++) {
+			kind = loam_pt_load(at, n) & matters;
+			if (kind != one && kind != other)
+				return i + n;
+		}
+	}
+	for (; i < end; i++) {
+		kind = loam_pt_load(table, i) & matters;
+		if (kind != one && kind != other)
+			break;
+	}
+	return i;
 }
 
 /* What was written of [va, last], all in one table of level 0. */
@@ -407,24 +419,15 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 	unsigned end = i + (unsigned)((last - va) >> LOAM_PAGE_SHIFT) + 1;
 	uint32_t runs = 0; /* to be unmade */
 	uint64_t base = va - i * LOAM_PAGE_SIZE;
-	uint64_t matters = ~address_bits(mmu), known = loam_pte_none(LOAM_TAG_NONE);
+	uint64_t matters = ~address_bits(mmu), known = loam_pte_none(LOAM_TAG_NONE) & matters;
 
 	p->entries += end - i;
-	while (i < end) {
-		uint64_t pte;
+	while ((i = pass_by(table, i, end, matters, known, known)) < end) {
+		uint64_t pte = loam_pt_load(table, i);
 		uint32_t attr;
 
-		if (end - i >= TOGETHER && alike(table, i, known, matters)) {
-			i += TOGETHER;
-			continue;
-		}
-		pte = loam_pt_load(table, i);
-		if (((pte ^ known) & matters) == 0) {
-			i++;
-			continue;
-		}
 		if (loam_pte_kind(mmu, pte, LOAM_LEVEL_PAGE) != LOAM_PTE_LEAF) {
-			known = pte;
+			known = pte & matters;
 			i++;
 			continue;
 		}
@@ -437,7 +440,7 @@ static void tell_pages(struct pass *p, const struct span *s, struct loam_paddr t
 				runs |= UINT32_C(1) << i / LOAM_CONTIG_ENTRIES;
 			i += LOAM_CONTIG_ENTRIES;
 		} else if (attr == 0) {
-			known = pte;
+			known = pte & matters;
 			i++;
 		} else {
 			n = count_written(p, table, i, end);
@@ -479,35 +482,28 @@ static bool is_quiet(const struct pass *p, uint64_t pte)
 
 /*
  * How many entries of level 1, from the one in `slot` on and in its table, have nothing to tell; at most `most`. A
- * stop waits for this, so it is one loop that seldom takes an entry apart: mostly the next one differs from one of the last two
+ * stop waits for this, so it seldom takes an entry apart: mostly the next one differs from one of the last two
  * kinds, tables and huge leaves, in nothing but where it leads.
  */
 static unsigned quiet(struct pass *p, const struct loam_ptab_slot *slot, uint64_t most)
 {
 	uint64_t matters = ~address_bits(p->pt->mmu);
-	uint64_t known = loam_pte_none(LOAM_TAG_NONE), before = known, n = 0, end;
+	uint64_t one = loam_pte_none(LOAM_TAG_NONE) & matters, other = one;
+	unsigned i = slot->index, end = LOAM_PT_ENTRIES;
 
-	if (most > LOAM_PT_ENTRIES - slot->index)
-		most = LOAM_PT_ENTRIES - slot->index;
-	while (n < most) {
-		if (most - n >= TOGETHER && alike(slot->table, slot->index + n, known, matters)) {
-			n += TOGETHER;
-			continue;
-		}
-		for (end = most - n < TOGETHER ? most : n + TOGETHER; n < end; n++) {
-			uint64_t pte = loam_pt_load(slot->table, slot->index + (unsigned)n);
+	if (most < end - i)
+		end = i + (unsigned)most;
+	while ((i = pass_by(slot->table, i, end, matters, one, other)) < end) {
+		uint64_t pte = loam_pt_load(slot->table, i);
 
-			if (((pte ^ known) & matters) == 0)
-				continue;
-			if (((pte ^ before) & matters) != 0 && !is_quiet(p, pte))
-				goto out;
-			before = known;
-			known = pte;
-		}
+		if (!is_quiet(p, pte))
+			break;
+		other = one;
+		one = pte & matters;
+		i++;
 	}
-out:
-	p->entries += n;
-	return (unsigned)n;
+	p->entries += i - slot->index;
+	return i - slot->index;
 }
 
 /* From `va` on: one entry of level 1 (or a leaf of 1 GiB) that has something to tell, or STEP that have not; a
