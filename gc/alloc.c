@@ -158,7 +158,7 @@ static void *alloc_large(struct loam_cache *cache, size_t size, size_t align, en
 				memset((void *)(span->base + clear_from), 0,
 				       span->slot_bytes - clear_from);
 			span->used = 1;
-			if (loam_marking())
+			if (__atomic_load_n(&loam_heap.black, __ATOMIC_RELAXED))
 				loam_mark_claimed(span, 0, 1);
 			__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 			return (void *)span->base;

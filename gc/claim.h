@@ -35,7 +35,7 @@ static inline void loam_bin_claim(struct loam_bin *bin, uint32_t w, uint64_t slo
 	count = loam_popcount(slots);
 	span->window_word = (uint8_t)w;
 	span->next_word = (uint8_t)(w + 1);
-	if (__builtin_expect(loam_marking(), 0))
+	if (__builtin_expect(__atomic_load_n(&loam_heap.black, __ATOMIC_RELAXED), 0))
 		loam_mark_claimed(span, w, slots);
 	loam_span_set_word(span, w, loam_span_alloc_word(span, w) | slots);
 	span->used = (uint16_t)(span->used + count);

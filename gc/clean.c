@@ -5,6 +5,13 @@
  *
  *   [CLEAN-1] When marking ends, each page that was written since its marked objects were scanned last, has been
  *                told, and they have been scanned again; so have all stacks, registers and roots.
+ *   [CLEAN-2] New objects are white, until ROUNDS_FEW rounds or a last stop that was given up show that the cycle would not end:
+ *                from there on they are black.
+ *
+ * White: so what is dropped at once is neither kept nor scanned, and pages full of it need no second look. [CLEAN-1] asks for no more: what is
+ * held is found from what holds it. Black: for what only a stack holds is found in the last stop alone, and may be as much as the program
+ * makes; then what is left to find there is no more than there was. (Where a barrier tells what is stored, new objects are always black: it
+ * tells nothing of what is stored in them first.)
  *
  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
  * heap at a time, so that nobody is kept by it for long; their marked
@@ -18,7 +25,7 @@
  * later round finds written is being written now, and is cut into small leaves.
  *
  * What a round tells is written down as a bit a page of 4 KiB, in a table beside the heap, and stays there if anything in the page is
- * scanned at all; whoever marks takes a word of them.
+ * marked: nobody marks meanwhile (collect.c, quiet), and what is marked later is scanned later. Whoever marks takes a word of them.
  *
  * A program may have rounds of its own, of other memory: while one runs none can begin here, and a last stop comes to nothing; both are
  * tried again.
@@ -33,10 +40,10 @@
 
 #define FEW 16u /* pages: scanned in one go, so soon that the last stop can follow */
 #define MORE \
-	64u /* the same, if nobody can write meanwhile, or it has not come to that in ROUNDS_FEW */
+	32u /* the same, if nobody can write meanwhile, or it has not come to that in ROUNDS_FEW */
 #define ROUNDS_FEW     8u
-#define PIECE	       ((uint64_t)16 << 20) /* bytes of the heap that are asked about at once */
-#define PIECES_NS      500000u		    /* and as many of them as can be in this time */
+#define PIECE	       ((uint64_t)8 << 20) /* bytes of the heap that are asked about at once */
+#define PIECES_NS      500000u		   /* and as many of them as can be in this time */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
@@ -57,13 +64,10 @@ static uint64_t *word_of(uint64_t page)
 	return (uint64_t *)bits.base + page / 64;
 }
 
-/* Is anything in that 4 KiB ever scanned? */
+/* Is anything in that 4 KiB to be scanned again? What is marked later is scanned later. */
 static bool scanned(uint64_t page)
 {
-	const struct loam_span *span =
-		loam_span_at_page(page >> (LOAM_HEAP_PAGE_SHIFT - LOAM_PAGE_SHIFT));
-
-	return span->slots != 0 && span->scan != LOAM_SCAN_NONE;
+	return loam_mark_page_has(loam_heap.base + (page << LOAM_PAGE_SHIFT));
 }
 
 /* Under mm's locks, so it writes down, no more. */
@@ -141,6 +145,8 @@ bool loam_clean_round_some(uint64_t rounds)
 		   "[CLEAN-1] a round before the last one's pages are scanned");
 	if (round_at == 0)
 		told = 0;
+	if (rounds > ROUNDS_FEW)
+		loam_clean_blacken();
 	next_word = 0;
 	LOAM_PLACE("a round begins");
 	if (!round_some(note, rounds > 1))
@@ -268,6 +274,11 @@ bool loam_clean_too_many(uint64_t pages, uint64_t rounds)
 	if (pages == LOAM_CLEAN_UNKNOWN)
 		return true;
 	return pages > (rounds < ROUNDS_PATIENT ? FEW : LOAM_CLEAN_LAST) && rounds < ROUNDS_MOST;
+}
+
+void loam_clean_blacken(void)
+{
+	__atomic_store_n(&loam_heap.black, true, __ATOMIC_RELAXED);
 }
 
 bool loam_clean_patient(uint64_t rounds)

@@ -6,8 +6,8 @@
  *    |                                            |
  *    sweeping, until all is swept                 marking, until nothing waits
  *
- * Begin: what is left to sweep is swept; then, in the stop, claimed slots become black, stacks and registers are looked
- * at, and from there on new objects are black, what is freed waits, and the barrier is on.
+ * Begin: what is left to sweep is swept; then, in the stop, stacks and registers are looked at, and from there on what is freed waits,
+ * and the barrier is on: then claimed slots and new objects are black. (With the MMU's notes claimed slots are so at the end: clean.c.)
  * MARK: whoever has time scans roots and what waits, a slice at a time (mark.c, work.c).
  * End: when nothing seems to wait, the world stops, and it is looked at exactly: what threads have noted is marked (barrier.c),
  * or what was written since it was scanned is scanned again, and stacks too (clean.c). If that leads far, the world runs on and
@@ -140,19 +140,25 @@ static void mark_stacks(struct loam_worker *w, const void *sp)
 	loam_host_stacks(visit_stack, w);
 }
 
-/* [CACHE-1]: what is claimed and nobody's is kept, and not scanned. */
-static void begin_thread(struct loam_cache *t)
+/* [CACHE-1]: what is claimed and nobody's is kept, and not scanned. Stopped. */
+static void keep_claimed(struct loam_cache *t)
 {
 	t->tiny = t->tiny_end = 0;
-	t->free_id = LOAM_NO_ID;
-	t->credit = 0;
-	t->rest_until_ns = t->round_ns = 0;
 	for (unsigned i = 0; i < LOAM_SPAN_CLASSES; i++) {
 		const struct loam_bin *bin = &t->bin[i];
 
 		if (loam_bin_claimed(bin) != 0)
 			loam_mark_claimed(bin->span, bin->span->window_word, loam_bin_claimed(bin));
 	}
+}
+
+static void begin_thread(struct loam_cache *t)
+{
+	t->free_id = LOAM_NO_ID;
+	t->credit = 0;
+	t->rest_until_ns = t->round_ns = 0;
+	if (loam_heap.black)
+		keep_claimed(t);
 }
 
 static void begin_stopped(void *arg, const void *sp)
@@ -168,6 +174,7 @@ static void begin_stopped(void *arg, const void *sp)
 	LOAM_CHECK(!loam_sweep_pending() && loam_work_none(), "[CYCLE-2] a cycle begins too early");
 	h->marking_bytes = h->scanned_bytes = 0;
 	h->procs = 0;
+	h->black = h->barrier != LOAM_BARRIER_MMU;
 	for (struct loam_cache *t = h->threads; t != NULL; t = t->next) {
 		begin_thread(t);
 		h->procs++;
@@ -200,6 +207,10 @@ static void end_marking(const void *sp)
 {
 	struct loam_heap *h = &loam_heap;
 
+	for (struct loam_cache *t = h->threads; t != NULL && h->barrier == LOAM_BARRIER_MMU;
+	     t = t->next)
+		keep_claimed(t);
+	h->black = false;
 	cycle.live_marked = (uint64_t)h->live;
 	cycle.goal = loam_pacer_goal(&h->pacer);
 	if (cycle.goal == LOAM_PACER_NEVER)
@@ -246,7 +257,10 @@ static void end_stopped(void *arg, const void *sp)
 		loam_notes_flush(t);
 	w->enough_bytes =
 		*most < UINT64_MAX - w->scanned_bytes ? w->scanned_bytes + *most : UINT64_MAX;
-	more = more || mark_some(w);
+	if (!more && mark_some(w)) {
+		more = true;
+		loam_clean_blacken();
+	}
 	loam_worker_give(w);
 	/* what is recovered may be keys: their values follow */
 	while (*most == UINT64_MAX && (loam_mark_overflowed() || loam_specials_left())) {

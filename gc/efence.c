@@ -34,7 +34,7 @@ void *loam_fence_alloc(struct loam_cache *cache, size_t size, enum loam_scan sca
 	__atomic_add_fetch(&loam_heap.large_mallocs, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loam_heap.large_alloc_bytes, bytes, __ATOMIC_RELAXED);
 	span->used = 1;
-	if (loam_marking())
+	if (__atomic_load_n(&loam_heap.black, __ATOMIC_RELAXED))
 		loam_mark_claimed(span, 0, 1);
 	__atomic_fetch_or(&span->bits[0].alloc, 1, __ATOMIC_RELEASE);
 	return (void *)span->base;

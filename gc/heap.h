@@ -55,6 +55,7 @@ struct loam_heap {
 	/* the cycle: collect.c */
 	uint8_t barrier;     /* init: enum loam_barrier */
 	uint8_t phase;	     /* stopped to write; atomic: enum loam_phase */
+	bool black;	     /* atomic: what is claimed is marked at once; see loam_mark_claimed */
 	uint8_t sweep_cycle; /* stopped to write: which cycle's sweep spans are to pass: 0 to 253 */
 	uint64_t
 		marking_bytes; /* atomic: marked in this cycle, by workers that have given back and by claims */
@@ -237,7 +238,7 @@ void loam_roots_visit(void (*visit)(void *arg, const void *lo, const void *hi), 
 void loam_roots_reset(void);
 
 /* ---- mark.c (and gc/mark.h) ---- */
-/* These slots of a span, which are about to be claimed, are black. */
+/* These slots of a span, which are claimed or about to be, are marked, and not scanned: while heap.black, by who claims. */
 void loam_mark_claimed(struct loam_span *span, uint32_t word, uint64_t slots);
 /* The marked object at `addr` could not be made to wait: it is scanned in the end. */
 void loam_mark_again(uintptr_t addr);
@@ -272,7 +273,7 @@ void loam_notes_flush(struct loam_cache *cache);
 /* ---- collect.c ---- */
 enum loam_phase {
 	LOAM_PHASE_OFF,	 /* no marking; sweeping, if there is any left */
-	LOAM_PHASE_MARK, /* new objects are black; nothing is freed */
+	LOAM_PHASE_MARK, /* nothing is freed */
 };
 
 /* Inside, the answer stays true. */

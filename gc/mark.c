@@ -8,7 +8,8 @@
  * their pointer bits, noscan ones not at all.
  *
  * Three colours: white is not marked; grey is marked and waits (work.c); black is marked, and scanned or about to be.
- * Slots claimed while marking goes on are black from the start (loam_mark_claimed).
+ * Slots claimed while marking goes on are black from the start (loam_mark_claimed), or white with the MMU's notes as barrier, for some
+ * time: clean.c. What is claimed and nobody's at the end is black in either case.
  *
  * There is no recursion. What is marked waits in one of two ways. A span with marked objects that were not scanned waits, once,
  * however many they are; when its turn comes, all of them are scanned in the order of memory: so pages are visited few
@@ -448,42 +449,77 @@ static bool single_typed(const struct loam_span *span)
 	return span->scan == LOAM_SCAN_TYPED && span->slot_bytes == LOAM_GRANULE;
 }
 
-static bool all_marked(const struct loam_span *span, uint64_t first, uint64_t last)
-{
-	for (uint64_t i = first / 64; i <= last / 64; i++) {
-		uint64_t lo = i == first / 64 ? first % 64 : 0,
-			 hi = i == last / 64 ? last % 64 : 63;
-		uint64_t want = ~(uint64_t)0 >> (63 - hi) & ~(uint64_t)0 << lo;
+/* What is ever scanned of a page: bytes [lo, hi), which are in slots `first` to `last`, of `size` bytes. */
+struct part {
+	const struct loam_span *span;
+	uintptr_t lo, hi;
+	uint64_t first, last, size;
+};
 
-		if ((__atomic_load_n(&span->bits[i].mark, __ATOMIC_RELAXED) & want) != want)
-			return false;
-	}
+/* False: nothing is. */
+static bool part_of(uintptr_t page, struct part *p)
+{
+	const struct loam_span *span = loam_span_at_page(loam_page_index(page));
+
+	p->span = span;
+	p->size = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
+	p->lo = page > span->base ? page : span->base;
+	p->hi = page + LOAM_PAGE_SIZE;
+	if (p->hi > span->base + span->slots * p->size)
+		p->hi = span->base + span->slots * p->size;
+	if (span->scan == LOAM_SCAN_NONE || p->hi <= p->lo)
+		return false;
+	p->first = loam_span_slot(span, p->lo);
+	p->last = loam_span_slot(span, p->hi - 1);
 	return true;
+}
+
+/* Are all slots marked; is any? */
+static void ask_marks(const struct part *p, bool *all, bool *any)
+{
+	*all = true;
+	*any = false;
+	for (uint64_t i = p->first / 64; i <= p->last / 64; i++) {
+		uint64_t lo = i == p->first / 64 ? p->first % 64 : 0,
+			 hi = i == p->last / 64 ? p->last % 64 : 63;
+		uint64_t want = ~(uint64_t)0 >> (63 - hi) & ~(uint64_t)0 << lo;
+		uint64_t is = __atomic_load_n(&p->span->bits[i].mark, __ATOMIC_RELAXED) & want;
+
+		*all = *all && is == want;
+		*any = *any || is != 0;
+	}
+}
+
+bool loam_mark_page_has(uintptr_t page)
+{
+	struct part p;
+	bool all, any;
+
+	if (!part_of(page, &p))
+		return false;
+	ask_marks(&p, &all, &any);
+	return any || __atomic_load_n(&p.span->special, __ATOMIC_RELAXED);
 }
 
 void loam_mark_page(struct loam_worker *w, uintptr_t page)
 {
-	struct loam_span *span = loam_span_at_page(loam_page_index(page));
-	uint64_t size = __atomic_load_n(&span->slot_bytes, __ATOMIC_RELAXED);
-	uintptr_t lo = page > span->base ? page : span->base, hi = page + LOAM_PAGE_SIZE;
 	struct scan s;
-	uint64_t first, last;
+	struct part p;
+	bool all, any;
 
-	if (hi > span->base + span->slots * size)
-		hi = span->base + span->slots * size;
-	if (span->scan == LOAM_SCAN_NONE || hi <= lo)
+	if (!part_of(page, &p))
 		return;
-	first = loam_span_slot(span, lo);
-	last = loam_span_slot(span, hi - 1);
+	ask_marks(&p, &all, &any);
 	begin(&s, w);
-	if (all_marked(span, first, last) && !single_typed(span)) { /* mostly: they are as one */
-		scan_on(&s, span, lo, hi);
+	if (all && !single_typed(p.span)) { /* mostly: they are as one */
+		scan_on(&s, p.span, p.lo, p.hi);
 	} else {
-		for (uint64_t slot = first; slot <= last; slot++) {
-			uintptr_t base = span->base + slot * size, end = base + size;
+		for (uint64_t slot = p.first; slot <= p.last; slot++) {
+			uintptr_t base = p.span->base + slot * p.size, end = base + p.size;
 
-			if (is_scanned(span, slot))
-				scan_on(&s, span, base > lo ? base : lo, end < hi ? end : hi);
+			if (is_scanned(p.span, slot))
+				scan_on(&s, p.span, base > p.lo ? base : p.lo,
+					end < p.hi ? end : p.hi);
 		}
 	}
 	mark_found(&s);
@@ -527,9 +563,11 @@ void loam_mark_recover(struct loam_worker *w)
 void loam_mark_claimed(struct loam_span *span, uint32_t word, uint64_t slots)
 {
 	/* before the alloc bits: who finds the slot in use finds it marked; partner: loam_span_slot_used */
-	__atomic_fetch_or(&span->bits[word].mark, slots, __ATOMIC_RELAXED);
+	uint64_t was = __atomic_fetch_or(&span->bits[word].mark, slots, __ATOMIC_RELAXED);
+
 	if (loam_span_batched(span))
 		__atomic_fetch_or(&loam_span_scan_bits(span)[word], slots, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&loam_heap.marking_bytes, loam_popcount(slots) * span->slot_bytes,
+	/* if they were white for a while, some word may have led there */
+	__atomic_add_fetch(&loam_heap.marking_bytes, loam_popcount(slots & ~was) * span->slot_bytes,
 			   __ATOMIC_RELAXED);
 }

@@ -41,6 +41,8 @@ void loam_mark_shade(struct loam_worker *w, uintptr_t word);
 void loam_mark_inside(struct loam_worker *w, uintptr_t base);
 /* Every word of [lo, hi) may be a pointer. heap.lock is held, or the world is stopped. */
 void loam_mark_range(struct loam_worker *w, const void *lo, const void *hi);
+/* Has the 4 KiB at `page` marked objects that are scanned at all, or what hangs on others? */
+bool loam_mark_page_has(uintptr_t page);
 /* Scan the marked objects of the 4 KiB at `page` once more, as far as they are there. */
 void loam_mark_page(struct loam_worker *w, uintptr_t page);
 /* Scan what waits, until it is enough: true; or until nothing does that can be had: false. */
@@ -72,6 +74,8 @@ uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds);
 /* False: after so many rounds the last stop is the last, however much there is to scan. */
 bool loam_clean_patient(uint64_t rounds);
+/* From here on new objects are black: for the running cycle. */
+void loam_clean_blacken(void);
 /* The heap is going to have so many pages. heap.pages.lock is held. */
 LOAM_MUST_USE enum loam_err loam_clean_grow(uint64_t pages);
 /* The heap can have so many pages. */

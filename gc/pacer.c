@@ -14,13 +14,14 @@
  * quarter of the machine: work * cons/mark * (1 - 1/4) / (1/4), where cons/mark is the speed of allocating over
  * the speed of scanning, each in bytes for the time spent on it, as measured: allocated / scanned * busy
  * / (all - busy). The highest of the last five counts: a trigger too early costs a little memory, too late makes
- * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal (32/64 if
- * loam_pacer_set_early was called, and the share is a sixth then) nor in the last 3/64 of it (or the last 4 MiB, if those are less); and as early as that while no collection has taught anything.
+ * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal nor in the last 3/64 of it (or the last 4 MiB, if those are
+ * less); and as early as that while no collection has taught anything. If loam_pacer_set_early was called, the share is a sixth, and the way
+ * may be all but 4/64 for that; 32/64 while nothing has been taught.
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
- * past the goal, all that can be must fit into a tenth more. Written pages that are scanned again (LOAM_BARRIER_MMU) are more work
- * than was expected, too: the goal moves out in proportion, by a tenth at most, and the price is
+ * past the goal, all that can be must fit into a tenth more. Written pages that are scanned again (LOAM_BARRIER_MMU) are all that is left, once there are any:
+ * if that makes more than was expected, the goal moves out in proportion, by a tenth at most; and the price is
  * at least what it was in the beginning: the slower that goes, the more pages are written meanwhile.
  *
  *   [PACER-1] marked <= trigger <= goal, unless both are NEVER.
@@ -58,7 +59,8 @@
 #define SWEEP_LEAST	 ((uint64_t)8 << 10) /* and has so much at least */
 #define RUNWAY_LEAST	 ((uint64_t)64 << 10)
 #define TRIGGER_PARTS	 64u /* of the way from marked to goal: */
-#define TRIGGER_EARLY	 32u
+#define TRIGGER_EARLY	 4u
+#define TRIGGER_UNTAUGHT 32u
 #define TRIGGER_FIRST	 45u
 #define TRIGGER_LAST	 61u
 #define WORK_LEAST	 1000u /* an estimate of less is noise */
@@ -170,9 +172,10 @@ static uint64_t runway(const struct loam_pacer *p)
 static uint64_t trigger(const struct loam_pacer *p, uint64_t to, uint64_t floor)
 {
 	uint64_t from = p->marked_bytes, way, low, high, run = runway(p);
+	uint64_t first = !p->early ? TRIGGER_FIRST : p->taught ? TRIGGER_EARLY : TRIGGER_UNTAUGHT;
 
 	way = (to - from) / TRIGGER_PARTS;
-	low = most_of(floor, from + way * (p->early ? TRIGGER_EARLY : TRIGGER_FIRST));
+	low = most_of(floor, from + way * first);
 	if (!p->taught)
 		return least(low, to);
 	high = from + way * TRIGGER_LAST;
@@ -313,8 +316,8 @@ void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t le
 {
 	uint64_t work = cut(work_done_bytes) + cut(left_bytes);
 
-	store(&p->max_work, most_of(load(&p->max_work), work));
-	store(&p->expected_work, most_of(load(&p->expected_work), work));
+	store(&p->max_work, work);
+	store(&p->expected_work, work);
 	store(&p->least_price, load(&p->first_price));
 }
 

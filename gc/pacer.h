@@ -107,7 +107,7 @@ bool loam_pacer_on_time(const struct loam_pacer *p);
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes);
 
 /*
- * It has turned out that besides what is done, about `left_bytes` are to scan, and the longer that takes, the more it
+ * It has turned out that besides what is done, no more than `left_bytes` are to scan just now, and the longer that takes, the more it
  * will be. From here on the price is no lower than it was when marking began; and the goal, in which the rest is to fit, moves out in
  * proportion, by a tenth at most. Source: ours; what is scanned
  * again (LOAM_BARRIER_MMU) is in no figure that loam_pacer_start gets. Context: owner; others may revise.

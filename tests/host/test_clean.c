@@ -128,19 +128,19 @@ static void written_types_are_scanned(void **state)
 	}
 }
 
-/* Rounds of a cycle in which 40 pages are written before the first: more than are scanned in one go while others may write. */
+/* Rounds of a cycle in which 24 pages are written before the first: more than are scanned in one go while others may write. */
 static uint64_t count_rounds(void)
 {
 	uint64_t pages = 0;
 	uintptr_t last = 0;
 
 	begin();
-	for (unsigned i = 0; i < CELLS && pages < 40; i++) {
+	for (unsigned i = 0; i < CELLS && pages < 24; i++) {
 		pages += (uintptr_t)cells[i] / 4096 != last;
 		last = (uintptr_t)cells[i] / 4096;
 		cells[i][1] = NULL;
 	}
-	assert_int_equal(pages, 40);
+	assert_int_equal(pages, 24);
 	finish();
 	return rounds;
 }

@@ -3,7 +3,8 @@
  * Marking while the program runs, with the MMU's dirty bits as the write barrier: the protocol of the collector's MMU
  * mode (gc/clean.c), which may run several rounds.
  *
- * Two mutators with two registers each load pointers, store them and drop them; objects have one word, and a page each.
+ * Two mutators with two registers each load pointers, store them and drop them, and make one new object, which is white, (with
+ * MORE_BLACK: black, once the round has begun); objects have one word, and a page each.
  * A store sets the page's dirty bit, unless the CPU's TLB knows that it is set; then the bit in the table is not looked
  * at. Stores wait in a buffer, as on x86; what makes the bit dirty is done before the store gets there, and no interrupt comes
  * between the two. A CPU that answers a shootdown, or parks, has drained its buffer.
@@ -20,7 +21,7 @@
  */
 #define MUTATORS 2
 #define REGS	 4		/* two of each mutator */
-#define OBJECTS	 4		/* number 0 is NULL */
+#define OBJECTS	 5		/* number 0 is NULL; the last one is new */
 #define STEPS	 4		/* loads, stores and drops of a mutator */
 
 byte word[OBJECTS];
@@ -34,6 +35,8 @@ bool stop = false;
 bool parked[MUTATORS] = false;
 byte forget = 0;		/* page that all TLBs are to forget; 0: none */
 bool forgotten[MUTATORS] = false;
+bool made = false;
+bool black = false;
 bool over = false;
 
 #define TLB(me, page) tlb[(me) * OBJECTS + (page)]
@@ -77,6 +80,7 @@ proctype mutator(byte me) {
 	:: atomic { MAY_STEP && SECOND != 0 && buffer[me] == 0 -> steps++; store(me, 2 * me + 1, 0) }
 	:: atomic { MAY_STEP && SECOND != 0 -> steps++; SECOND = 0 }
 	:: atomic { MAY_STEP && SECOND != 0 -> steps++; FIRST = SECOND }
+	:: atomic { MAY_STEP && me == 0 && !made -> steps++; made = true; SECOND = OBJECTS - 1; marked[OBJECTS - 1] = black }
 	:: over -> break
 	od
 }
@@ -117,7 +121,8 @@ inline drain() {
 	:: grey[1] -> grey[1] = false; atomic { seen = word[1]; shade(seen); seen = 0 }
 	:: grey[2] -> grey[2] = false; atomic { seen = word[2]; shade(seen); seen = 0 }
 	:: grey[3] -> grey[3] = false; atomic { seen = word[3]; shade(seen); seen = 0 }
-	:: !grey[1] && !grey[2] && !grey[3] -> break
+	:: grey[4] -> grey[4] = false; atomic { seen = word[4]; shade(seen); seen = 0 }
+	:: !grey[1] && !grey[2] && !grey[3] && !grey[4] -> break
 	od
 }
 
@@ -185,6 +190,9 @@ proctype collector() {
 	mark_registers();
 	start_world();
 	drain();
+#ifdef MORE_BLACK
+	black = true;
+#endif
 	clean();
 	stop_world();
 #ifndef BROKEN_REGISTERS_ONCE
