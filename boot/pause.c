@@ -404,12 +404,12 @@ const char *loam_pause_run(const struct loam_boot_info *info)
 	watch_clock(NULL);
 	loam_smp_wait();
 	calibrate();
-	(void)loam_gc_set_percent(100);
+	(void)loam_gc_set_percent((int)loam_cmdline_number(info->cmdline, "percent", 100));
 	loam_gc();
 	if (donated)
 		loam_smp_post(1, donate, NULL);
-	/* one for the pacer to learn from, and for all code to have run once */
-	bad = mutate(1, &chunks, &ns);
+	/* two for the pacer to learn from, and for all code to have run: in the first, huge leaves become small */
+	bad = mutate(2, &chunks, &ns);
 	loam_gc_on_stall = on_stall;
 	if (bad == NULL)
 		bad = mutate(loam_cmdline_number(info->cmdline, "cycles", 6), &chunks, &ns);
