@@ -35,7 +35,7 @@
 #define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
-#define FINISH_BYTES ((uint64_t)256 << 10)  /* scanned in the last stop before it is given up */
+#define FINISH_BYTES ((uint64_t)128 << 10)  /* scanned in the last stop before it is given up */
 
 /* The running cycle. heap.collecting */
 static struct loam_cycle cycle;

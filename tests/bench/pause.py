@@ -28,7 +28,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import qemu_run  # noqa: E402  (the path above comes first)
 
 SIZES = (16, 64, 256, 512)
-GARBAGE, MUCH = 8, 64  # MiB/s; by much, cycles take less time in the emulator
+GARBAGE, MUCH = 8, 64  # MiB/s
 WINDOWS_MS = (1, 2, 5, 10, 20, 50, 100)
 LIMIT_SECONDS = 1800
 EVENT = re.compile(r"^pause (begin|again|end|round|assist|late|jump) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.M)
