@@ -12,7 +12,7 @@
  *
  * Time. The program walks along links; with walk=0 it counts, which is the same where each instruction takes a nanosecond, and
  * ten times as fast for an emulator. Every chunk of steps, of some CHUNK_NS, it reads the clock; then it makes as much
- * garbage and swaps as many nodes as are due, at fixed rates. While no cycle marks or is about to begin, garbage is made as fast as
+ * garbage and swaps as many nodes as are due, at fixed rates. While the collector has nothing to do and no cycle is about to begin, garbage is made as fast as
  * can be, so that the next one comes soon. What a chunk usually takes is found out with the collector off. One that takes more than
  * twice that is recorded: so is all that the collector tells of itself (loam_gc_on_stall).
  *
@@ -347,6 +347,13 @@ static bool near_due(void)
 	       __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
 }
 
+/* Is there nothing that the program pays for? Sweeping and giving memory back are paid for by what is allocated, so they are
+ * measured at the fixed rate. */
+static bool idle(void)
+{
+	return !__atomic_load_n(&loam_heap.busy, __ATOMIC_RELAXED) && !near_due();
+}
+
 static const char *mutate(uint64_t cycles, uint64_t *chunks, uint64_t *ns)
 {
 	uint64_t start = loam_host_now_ns(), now = start;
@@ -359,7 +366,7 @@ static const char *mutate(uint64_t cycles, uint64_t *chunks, uint64_t *ns)
 	       now - start < LIMIT_NS) {
 		bool marking = loam_marking();
 
-		if (!chunk(&at, start, &now, !marking && !near_due()))
+		if (!chunk(&at, start, &now, idle()))
 			return "out of memory";
 		*chunks += marking;
 	}

@@ -42,8 +42,10 @@
 #define MORE \
 	32u /* the same, if nobody can write meanwhile, or it has not come to that in ROUNDS_FEW */
 #define ROUNDS_FEW     8u
-#define PIECE	       ((uint64_t)8 << 20) /* bytes of the heap that are asked about at once */
-#define PIECES_NS      500000u		   /* and as many of them as can be in this time */
+#define PIECE	       ((uint64_t)8 << 20)   /* bytes of the heap that are asked about at once */
+#define PIECE_CALM     ((uint64_t)256 << 20) /* the same, if little was written last time: */
+#define CALM	       256u		     /* pages */
+#define PIECES_NS      500000u		     /* and as many of them as can be in this time */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
@@ -52,8 +54,9 @@ static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned a
 static struct loam_gc_lock lock; /* after none, before none; inside */
 static uint64_t next_word;	 /* lock, or a round: bits before are clear */
 static uint64_t pages_left;	 /* atomic: bits set, or in somebody's hand */
-static uint64_t round_at; /* heap.collecting: where the running round goes on; 0: none runs */
-static uint64_t told;	  /* heap.collecting: pages of the running round */
+static uint64_t round_at;    /* heap.collecting: where the running round goes on; 0: none runs */
+static uint64_t told;	     /* heap.collecting: pages of the running round */
+static uint64_t told_before; /* heap.collecting: of the one before, of this cycle */
 static struct {
 	uint64_t pages;
 	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */
@@ -109,7 +112,7 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t start = loam_host_now_ns();
+	uint64_t start = loam_host_now_ns(), piece = told_before <= CALM ? PIECE_CALM : PIECE;
 
 	for (;;) {
 		uint64_t end = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED), bytes;
@@ -117,7 +120,7 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 
 		if (round_at >= end)
 			break;
-		bytes = end - round_at < PIECE ? end - round_at : PIECE;
+		bytes = end - round_at < piece ? end - round_at : piece;
 		err = loam_sys_dirty_round(h->base + round_at, bytes, split, visit, NULL);
 		if (err == LOAM_BUSY)
 			return false;
@@ -135,6 +138,7 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 
 bool loam_clean_begin_some(void)
 {
+	told_before = UINT64_MAX;
 	return round_some(ignore, false);
 }
 
@@ -151,6 +155,7 @@ bool loam_clean_round_some(uint64_t rounds)
 	LOAM_PLACE("a round begins");
 	if (!round_some(note, rounds > 1))
 		return false;
+	told_before = told;
 	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return true;

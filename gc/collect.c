@@ -592,8 +592,11 @@ static void assist(struct loam_cache *cache, uint64_t bytes)
 		return;
 	}
 	if (!loam_sweep_pending()) {
+		if (loam_pace_rests(cache))
+			return;
 		start = loam_host_now_ns();
 		scavenge_step(cache);
+		loam_pace_helped(cache, start, loam_host_now_ns());
 		loam_record_stall(start);
 		return;
 	}

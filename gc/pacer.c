@@ -16,7 +16,7 @@
  * / (all - busy). The highest of the last five counts: a trigger too early costs a little memory, too late makes
  * threads wait. The trigger is neither in the first 45/64 of the way from marked to goal nor in the last 3/64 of it (or the last 4 MiB, if those are
  * less); and as early as that while no collection has taught anything. If loam_pacer_set_early was called, the share is a sixth, and the way
- * may be all but 4/64 for that; 32/64 while nothing has been taught.
+ * may be all but 6/64 for that; 32/64 while nothing has been taught.
  *
  * Prices, by revise: work left / room left. The work expected is what the last collection scanned. Once more
  * is done, the goal moves out in proportion to the most there can be, up to what percent allows over it; and
@@ -59,7 +59,7 @@
 #define SWEEP_LEAST	 ((uint64_t)8 << 10) /* and has so much at least */
 #define RUNWAY_LEAST	 ((uint64_t)64 << 10)
 #define TRIGGER_PARTS	 64u /* of the way from marked to goal: */
-#define TRIGGER_EARLY	 4u
+#define TRIGGER_EARLY	 6u
 #define TRIGGER_UNTAUGHT 32u
 #define TRIGGER_FIRST	 45u
 #define TRIGGER_LAST	 61u

@@ -38,6 +38,7 @@ $(example): README.md
 # test_oom fails requests for memory.
 $(call outdir,host)/tests/test_oom: ldflags_host := $(addprefix -Wl$(comma)--wrap=loam_sys_,reserve map used alloc hugepage nohugepage collapse)
 # test_check loses marks.
+$(call outdir,host)/tests/test_white: ldflags_host := -Wl,--wrap=loam_sys_dirty_round
 $(call outdir,host)/tests/test_check: ldflags_host := -Wl,--wrap=loam_checkmark_run
 # These have a clock of their own.
 $(foreach t,trace pageheap assist,$(call outdir,host)/tests/test_$t): ldflags_host := -Wl$(comma)--wrap=loam_host_now_ns

@@ -202,6 +202,28 @@ static void other_work_lengthens_the_rest(void **state)
 	down();
 }
 
+/* Memory that goes back by allocations is help, too: who has done some rests. */
+static void giving_back_is_rested_for(void **state)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t ready;
+
+	(void)state;
+	up();
+	down();
+	loam_heap.pages.goal = 1;
+	loam_heap.busy = true;
+	cache->rest_until_ns = loam_host_now_ns() + UINT64_C(3600000000000);
+	ready = loam_heap.pages.ready;
+	loam_assist(cache, 4096);
+	assert_int_equal(loam_heap.pages.ready, ready);
+	cache->rest_until_ns = 0;
+	loam_assist(cache, 4096);
+	assert_true(loam_heap.pages.ready < ready);
+	assert_int_not_equal(cache->rest_until_ns, 0);
+	cache->rest_until_ns = 0;
+}
+
 static void the_limiter_hears_of_time(void **state)
 {
 	uint64_t start, before;
@@ -229,6 +251,7 @@ int main(void)
 		heap_test_software(moving_pays),
 		heap_test_software(nobody_pays_for_all),
 		heap_test_software(other_work_lengthens_the_rest),
+		heap_test_software(giving_back_is_rested_for),
 		heap_test_software(the_limiter_hears_of_time),
 	};
 

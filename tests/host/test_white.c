@@ -224,6 +224,56 @@ static void long_stops_blacken(void **state)
 	assert_non_null(loam_object_base((void *)~held));
 }
 
+static size_t most_asked; /* bytes that a round asked about at once */
+
+typedef void visit_fn(void *arg, uintptr_t base, size_t size);
+
+enum loam_err __real_loam_sys_dirty_round(uintptr_t base, size_t size, bool split, visit_fn *visit,
+					  void *arg);
+enum loam_err __wrap_loam_sys_dirty_round(uintptr_t base, size_t size, bool split, visit_fn *visit,
+					  void *arg);
+enum loam_err __wrap_loam_sys_dirty_round(uintptr_t base, size_t size, bool split, visit_fn *visit,
+					  void *arg)
+{
+	most_asked = size > most_asked ? size : most_asked;
+	return __real_loam_sys_dirty_round(base, size, split, visit, arg);
+}
+
+static size_t
+	asked[4]; /* in the first three rounds: the first tells of much, the others of little */
+
+static void note_asked(void)
+{
+	asked[rounds < 3 ? rounds : 3] = most_asked;
+	most_asked = 0;
+	for (unsigned i = 0; rounds < 3 && i < 40; i++)
+		((void *volatile *)(written + i * 4096))[0] = NULL;
+}
+
+/* A piece at a time while much is written, so that nobody is kept for long; all at once when little is, so that nobody writes
+ * between the round and the last stop. */
+static void calm_rounds_go_over_all_at_once(void **state)
+{
+	void *volatile held_here;
+
+	(void)state;
+	NEED_TRACKING();
+	held_here = written = loam_alloc((size_t)32 << 20);
+	loam_gc(); /* it may have begun a cycle */
+	begin();
+	root[0] = held_here;
+	for (size_t i = 0; i < (size_t)4 << 20; i += 4096)
+		((void *volatile *)(written + i))[0] = NULL;
+	most_asked = 0;
+	at_round = note_asked;
+	finish();
+	assert_true(rounds >= 3);
+	assert_in_range(asked[1], 1, 8 << 20);
+	assert_in_range(asked[2], 1, 8 << 20);
+	assert_in_range(asked[3], 32 << 20, SIZE_MAX);
+	root[0] = NULL;
+}
+
 #define FINAL 16u
 
 static uintptr_t final[FINAL]; /* inverted */
@@ -294,6 +344,7 @@ int main(void)
 		heap_test(tiny_objects_are_cut_from_what_is_there),
 		heap_test(many_rounds_blacken),
 		heap_test(long_stops_blacken),
+		heap_test(calm_rounds_go_over_all_at_once),
 		heap_test(what_finalizers_will_see_is_kept),
 		heap_test_software(large_objects_are_black_for_a_barrier),
 	};
