@@ -13,6 +13,10 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/tools"))
+import faults_gc  # noqa: E402  (the path above comes first)
+import faults_mm  # noqa: E402
+
 PRODUCT = ("include", "arch", "mm", "gc", "boot")
 LINES_MAX = 800
 
@@ -313,6 +317,13 @@ def check_documents():
             yield f"{folder} has no README.md"
 
 
+def check_faults():
+    """every seeded fault has its one place in the code"""
+    for name, f, old, *_ in faults_mm.FAULTS + faults_gc.FAULTS:
+        if TEXT.get(f, "").count(old) != 1:
+            yield f"{name}: {f} has the text {TEXT.get(f, '').count(old)} times"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--x86_64", required=True)
@@ -320,7 +331,7 @@ def main():
     parser.add_argument("--sys-table", required=True, help="the test program that prints it")
     args = parser.parse_args()
     archives = {"x86_64": args.x86_64, "aarch64": args.aarch64}
-    plain = [check_spdx, check_size, check_words, check_includes, check_isa, check_headers, check_tags, check_documents]
+    plain = [check_spdx, check_size, check_words, check_includes, check_isa, check_headers, check_tags, check_documents, check_faults]
     deep = [check_symbols, check_registers, check_recursion, check_stack]
     failed = 0
     checks = [(c, ()) for c in plain] + [(c, (archives,)) for c in deep] + [(check_sys_table, (args.sys_table,))]
