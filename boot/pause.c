@@ -13,7 +13,7 @@
  * Time. The program walks along links; with walk=0 it counts, which is the same where each instruction takes a nanosecond, and
  * ten times as fast for an emulator. Every chunk of steps, of some CHUNK_NS, it reads the clock; then it makes as much
  * garbage and swaps as many nodes as are due, at fixed rates. While the collector has nothing to do and no cycle is about to begin, garbage is made as fast as
- * can be, so that the next one comes soon. What a chunk usually takes is found out with the collector off. One that takes more than
+ * can be, so that the next one comes soon; while there is only sweeping to do, at 32 MiB/s at least. What a chunk usually takes is found out with the collector off. One that takes more than
  * twice that is recorded: so is all that the collector tells of itself (loam_gc_on_stall).
  *
  * Noise. First CPUs do nothing but read the clock: by what the clock then jumps, all else may be wrong.
@@ -34,9 +34,10 @@
 #define JUMP_NS	   UINT64_C(20000)
 #define NOISE_NS   UINT64_C(1000000000)
 #define LEAST_NS   UINT64_C(5000) /* of an assist that is recorded */
-#define LIMIT_NS   UINT64_C(90000000000)
+#define LIMIT_NS   UINT64_C(300000000000)
 #define DONATE_NS  UINT64_C(1000000)
-#define NEAR_DUE   ((uint64_t)1 << 20) /* bytes */
+#define SWEPT_RATE (((uint64_t)32 << 20) / sizeof(struct node)) /* nodes a second */
+#define NEAR_DUE   ((uint64_t)1 << 20)				/* bytes */
 #define EVENTS	   524288u
 #define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15) /* odd */
 
@@ -280,19 +281,19 @@ static bool make_garbage(uint64_t n)
 	return true;
 }
 
-/* One chunk; `now` moves on. False: out of memory. */
-static bool chunk(const struct node **at, uint64_t start, uint64_t *now, bool hurry)
+/* One chunk, with garbage at so many times the rate (haste); `now` moves on. False: out of memory. */
+static bool chunk(const struct node **at, uint64_t start, uint64_t *now, uint64_t times)
 {
 	uint64_t was = *now, n;
 	bool ok;
 
 	*at = walk(*at);
 	n = due(&garbage, was - start, 64);
-	ok = make_garbage(hurry ? 256 : n);
+	ok = make_garbage(times > 0 ? n * times : 256);
 	for (n = due(&swaps, was - start, 2); ok && n > 0; n--)
 		ok = swap();
 	*now = loam_host_now_ns();
-	if (loam_gc_on_stall != NULL && !hurry && *now - was > 2 * chunk_ns)
+	if (loam_gc_on_stall != NULL && times == 1 && *now - was > 2 * chunk_ns)
 		note(LATE, was, *now);
 	return ok;
 }
@@ -316,7 +317,7 @@ static void calibrate(void)
 	for (unsigned i = 0; i < 2001; i++) {
 		uint64_t was = now, at_last = i;
 
-		(void)chunk(&at, start, &now, false);
+		(void)chunk(&at, start, &now, 1);
 		for (; at_last > 0 && took[at_last - 1] > now - was; at_last--)
 			took[at_last] = took[at_last - 1];
 		took[at_last] = now - was;
@@ -347,11 +348,15 @@ static bool near_due(void)
 	       __atomic_load_n(&loam_heap.due_bytes, __ATOMIC_RELAXED);
 }
 
-/* Is there nothing that the program pays for? Sweeping and giving memory back are paid for by what is allocated, so they are
- * measured at the fixed rate. */
-static bool idle(void)
+/* How many times as fast garbage is made as at the fixed rate; 0: as fast as can be, for there is nothing that the program pays for. Sweeping
+ * and giving memory back are paid for by what is allocated, so that is not as fast as can be, but no slower than SWEPT_RATE. */
+static uint64_t haste(void)
 {
-	return !__atomic_load_n(&loam_heap.busy, __ATOMIC_RELAXED) && !near_due();
+	if (loam_marking() || near_due())
+		return 1;
+	if (!__atomic_load_n(&loam_heap.busy, __ATOMIC_RELAXED))
+		return 0;
+	return garbage.per_s < SWEPT_RATE ? SWEPT_RATE / garbage.per_s : 1;
 }
 
 static const char *mutate(uint64_t cycles, uint64_t *chunks, uint64_t *ns)
@@ -366,7 +371,7 @@ static const char *mutate(uint64_t cycles, uint64_t *chunks, uint64_t *ns)
 	       now - start < LIMIT_NS) {
 		bool marking = loam_marking();
 
-		if (!chunk(&at, start, &now, idle()))
+		if (!chunk(&at, start, &now, haste()))
 			return "out of memory";
 		*chunks += marking;
 	}
