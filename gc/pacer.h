@@ -69,7 +69,7 @@ struct loam_pacer {
 void loam_pacer_init(struct loam_pacer *p, int percent, uint64_t limit_bytes);
 
 /*
- * From now on half of the way to the goal may be needed: for a collector that scans what the program writes again, and whose work
+ * From now on nearly all of the way to the goal may be needed, half of it before anything is known: for a collector that scans what the program writes again, and whose work
  * so grows with the time it takes. Before any marking. Context: owner.
  */
 void loam_pacer_set_early(struct loam_pacer *p);
