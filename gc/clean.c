@@ -41,11 +41,12 @@
 #define FEW 16u /* pages: scanned in one go, so soon that the last stop can follow */
 #define MORE \
 	32u /* the same, if nobody can write meanwhile, or it has not come to that in ROUNDS_FEW */
-#define ROUNDS_FEW     8u
-#define PIECE	       ((uint64_t)8 << 20)   /* bytes of the heap that are asked about at once */
-#define PIECE_CALM     ((uint64_t)256 << 20) /* the same, if little was written last time: */
-#define CALM	       256u		     /* pages */
-#define PIECES_NS      500000u		     /* and as many of them as can be in this time */
+#define ROUNDS_FEW 8u
+#define PIECE	   ((uint64_t)8 << 20) /* bytes of the heap that are asked about at once, */
+#define PIECE_MOST \
+	((uint64_t)256 << 20)  /* in later rounds up to so many: twice as many as before, */
+#define CALM	       256u    /* if it told at most so many pages */
+#define PIECES_NS      500000u /* as many pieces as can be in this time */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
@@ -54,9 +55,10 @@ static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned a
 static struct loam_gc_lock lock; /* after none, before none; inside */
 static uint64_t next_word;	 /* lock, or a round: bits before are clear */
 static uint64_t pages_left;	 /* atomic: bits set, or in somebody's hand */
-static uint64_t round_at;    /* heap.collecting: where the running round goes on; 0: none runs */
-static uint64_t told;	     /* heap.collecting: pages of the running round */
-static uint64_t told_before; /* heap.collecting: of the one before, of this cycle */
+static uint64_t round_at; /* heap.collecting: where the running round goes on; 0: none runs */
+static uint64_t told;	  /* heap.collecting: pages of the running round */
+static uint64_t piece;	  /* heap.collecting: bytes that are asked about next */
+static uint64_t noted;	  /* heap.collecting: pages of the last piece */
 static struct {
 	uint64_t pages;
 	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */
@@ -79,6 +81,7 @@ static void note(void *unused, uintptr_t base, size_t size)
 	uint64_t page = (base - loam_heap.base) >> LOAM_PAGE_SHIFT;
 
 	(void)unused;
+	noted += size >> LOAM_PAGE_SHIFT;
 	for (uint64_t end = page + (size >> LOAM_PAGE_SHIFT); page < end; page++)
 		*word_of(page) |= (uint64_t)1 << (page % 64);
 }
@@ -108,11 +111,15 @@ static void ignore(void *unused, uintptr_t base, size_t size)
 	(void)size;
 }
 
-/* The running round goes on for some time, unless the program has one; true: it has been everywhere. */
-static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bool split)
+/*
+ * The running round goes on for some time, unless the program has one; true: it has been everywhere. `later`: not the first of its cycle,
+ * which may tell of much after little. A round that takes long tells of much, and so the next one takes long, unless pieces grow: that all
+ * CPUs forget what is written costs as much for a small piece as for a large one.
+ */
+static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bool later)
 {
 	struct loam_heap *h = &loam_heap;
-	uint64_t start = loam_host_now_ns(), piece = told_before <= CALM ? PIECE_CALM : PIECE;
+	uint64_t start = loam_host_now_ns();
 
 	for (;;) {
 		uint64_t end = __atomic_load_n(&h->mapped_bytes, __ATOMIC_RELAXED), bytes;
@@ -121,7 +128,8 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 		if (round_at >= end)
 			break;
 		bytes = end - round_at < piece ? end - round_at : piece;
-		err = loam_sys_dirty_round(h->base + round_at, bytes, split, visit, NULL);
+		noted = 0;
+		err = loam_sys_dirty_round(h->base + round_at, bytes, later, visit, NULL);
 		if (err == LOAM_BUSY)
 			return false;
 		LOAM_CHECK(err == LOAM_OK, "the page tables do not tell what was written");
@@ -129,6 +137,7 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 			keep_scanned(round_at >> LOAM_PAGE_SHIFT,
 				     (round_at + bytes) >> LOAM_PAGE_SHIFT);
 		round_at += bytes;
+		piece = !later || noted > CALM ? PIECE : piece < PIECE_MOST ? 2 * piece : piece;
 		if (round_at < end && loam_host_now_ns() - start >= PIECES_NS)
 			return false;
 	}
@@ -138,7 +147,7 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 
 bool loam_clean_begin_some(void)
 {
-	told_before = UINT64_MAX;
+	piece = PIECE;
 	return round_some(ignore, false);
 }
 
@@ -155,7 +164,6 @@ bool loam_clean_round_some(uint64_t rounds)
 	LOAM_PLACE("a round begins");
 	if (!round_some(note, rounds > 1))
 		return false;
-	told_before = told;
 	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return true;
@@ -172,6 +180,11 @@ bool loam_clean_few(uint64_t rounds)
 	bool many = loam_pace_threads() > 1 && rounds < ROUNDS_FEW;
 
 	return told <= (many ? FEW : MORE) || rounds >= ROUNDS_MOST;
+}
+
+unsigned loam_clean_hurry(uint64_t rounds)
+{
+	return (rounds >= ROUNDS_FEW) + (rounds >= ROUNDS_PATIENT);
 }
 
 uint64_t loam_clean_pages(void)

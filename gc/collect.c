@@ -379,7 +379,8 @@ static bool clean(struct loam_cache *cache)
 	if (!over)
 		return false;
 	if (!loam_clean_few(++cycle.rounds)) {
-		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT);
+		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT,
+			       loam_clean_hurry(cycle.rounds));
 		return false;
 	}
 	while (loam_clean_left())

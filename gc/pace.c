@@ -9,7 +9,7 @@
  *
  * Who allocates while there is marking owes work for it. Donated work is credit for all, and is used first. The limiter
  * forgives what is owed when a memory limit makes the heap collect all the time.
- * While that is on time, who has helped for a moment rests for REST times as long, and owes meanwhile: so the program keeps most of any
+ * While that is on time, who has helped for a moment rests for three times as long, and owes meanwhile: so the program keeps most of any
  * few milliseconds. Before a round (clean.c) it rests for 5 ms: the round's pages are scanned and the last stop follows in one go, of up to
  * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal and several threads run, nobody rests, from
  * the next look on (LOOK_BYTES): the bound on the heap comes first.
@@ -17,6 +17,8 @@
  * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan and
  * others run, it waits for them, or does parts of rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages
  * to scan again than one can scan, and the heap grows without end (Go parks them). Not longer, for the others may need this CPU.
+ * A program that writes pages as fast as they are scanned again would never be done: after some rounds allocations help whatever they owe,
+ * and rest as long as they have helped, then not at all.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -32,8 +34,7 @@
 #define MOST_PRICE  16u			 /* or so much for each byte that is allocated */
 #define HELP_NS	    200000u  /* a thread collects about so long at once, while all goes well, */
 #define WAIT_NS	    1000000u /* past the goal an allocation waits so long for others that collect */
-#define REST	    3u	 /* and then runs so many times as long: it keeps 75 per cent of its time */
-#define LOOK_BYTES  4096 /* who rests allocates so much between two looks at the clock */
+#define LOOK_BYTES  4096     /* who rests allocates so much between two looks at the clock */
 #define REST_ROUND_NS \
 	UINT64_C(5000000) /* before a round, for it may end with the last stop, all in one go */
 #define LATE \
@@ -43,6 +44,10 @@ static struct loam_limiter limiter; /* `limiter_lock` */
 static struct loam_gc_lock limiter_lock;
 struct loam_pace_told loam_pace_told;
 static int64_t donated; /* atomic: work done on donated time that nobody has used */
+static unsigned hurry;	/* atomic, relaxed: of the running cycle; loam_pace_more */
+
+/* Who has helped for some time runs so many times as long then, by hurry: it keeps 75 per cent of its time. */
+static const unsigned rests[LOAM_PACE_HURRY_MOST + 1] = {3, 1, 0};
 
 static struct loam_pacer *const pacer = &loam_heap.pacer;
 
@@ -131,6 +136,7 @@ void loam_pace_begin(uint64_t stack_bytes)
 	};
 
 	__atomic_store_n(&donated, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&hurry, 0, __ATOMIC_RELAXED);
 	loam_pacer_start(pacer, live(), &most, loam_host_now_ns());
 	tell_begin(most.heap_bytes);
 }
@@ -232,9 +238,14 @@ bool loam_pace_enough(uint64_t ns)
 	return ns >= HELP_NS && on_time();
 }
 
+static unsigned hurrying(void)
+{
+	return loam_marking() ? __atomic_load_n(&hurry, __ATOMIC_RELAXED) : 0;
+}
+
 void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns)
 {
-	uint64_t until = to_ns + (to_ns - from_ns) * REST;
+	uint64_t until = to_ns + (to_ns - from_ns) * rests[hurrying()];
 
 	cache->rest_until_ns = until > cache->round_ns ? until : cache->round_ns;
 	cache->look_credit = cache->credit - LOOK_BYTES;
@@ -243,7 +254,7 @@ void loam_pace_helped(struct loam_cache *cache, uint64_t from_ns, uint64_t to_ns
 void loam_pace_kept(struct loam_cache *cache, uint64_t ns)
 {
 	if (cache->rest_until_ns != 0)
-		cache->rest_until_ns += ns * REST;
+		cache->rest_until_ns += ns * rests[hurrying()];
 }
 
 bool loam_pace_before_round(struct loam_cache *cache)
@@ -252,7 +263,7 @@ bool loam_pace_before_round(struct loam_cache *cache)
 
 	if (cache->round_ns == 0)
 		cache->round_ns = now + REST_ROUND_NS;
-	if (now < cache->round_ns && on_time())
+	if (now < cache->round_ns && hurrying() == 0 && on_time())
 		return true;
 	cache->round_ns = 0;
 	return false;
@@ -274,7 +285,7 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 	uint64_t work, used;
 
 	cache->credit -= (int64_t)bytes;
-	if (cache->credit >= 0)
+	if (cache->credit >= 0 && hurrying() == 0)
 		return 0;
 	if (cache->rest_until_ns != 0) {
 		if (cache->credit > cache->look_credit)
@@ -285,6 +296,8 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 	}
 	if (limiting())
 		return 0;
+	if (hurrying() > 0)
+		return MOST_WORK;
 	work = least(loam_pacer_assist_work(pacer, (uint64_t)-cache->credit),
 		     loam_pacer_assist_work(pacer, bytes) + DEBT_WORK);
 	work = least(work, bytes < MOST_WORK / MOST_PRICE ? MOST_WORK : bytes * MOST_PRICE);
@@ -303,8 +316,9 @@ void loam_pace_did(struct loam_cache *cache, uint64_t work)
 	add_credit(cache, work);
 }
 
-void loam_pace_more(uint64_t bytes)
+void loam_pace_more(uint64_t bytes, unsigned how_hurried)
 {
+	__atomic_store_n(&hurry, how_hurried, __ATOMIC_RELAXED);
 	loam_pacer_more(pacer, __atomic_load_n(&loam_heap.scanned_bytes, __ATOMIC_RELAXED), bytes);
 	loam_pace_revise();
 }

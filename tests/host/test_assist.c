@@ -224,6 +224,48 @@ static void giving_back_is_rested_for(void **state)
 	cache->rest_until_ns = 0;
 }
 
+/* What an allocation in credit owes when the cycle is in such a hurry; whether it would rest before a round, and how long after 1 us of help. */
+static void is_hurried(unsigned hurry, uint64_t owed, bool before, uint64_t rest_ns)
+{
+	struct loam_cache *cache = loam_cache_self();
+	uint64_t until = loam_host_now_ns() + 1000;
+
+	cache->credit = 1 << 20;
+	cache->rest_until_ns = cache->round_ns = 0;
+	if (hurry > 0) {
+		loam_gc_lock(&loam_heap.collecting);
+		loam_pace_more(0, hurry);
+		loam_gc_unlock(&loam_heap.collecting);
+	}
+	assert_int_equal(loam_pace_owed(cache, 64), owed);
+	assert_int_equal(loam_pace_before_round(cache), before);
+	cache->round_ns = 0;
+	loam_pace_helped(cache, until - 1000, until);
+	assert_int_equal(cache->rest_until_ns - until, rest_ns);
+	cache->rest_until_ns = 0;
+	loam_pace_kept(cache, 1000);
+	assert_int_equal(cache->rest_until_ns, 0);
+	cache->rest_until_ns = until;
+	loam_pace_kept(cache, 1000);
+	assert_int_equal(cache->rest_until_ns - until, rest_ns);
+	cache->rest_until_ns = 0;
+}
+
+/* When rounds do not come to an end, who allocates helps whatever it owes, and rests less; but in that cycle alone. */
+static void rounds_hurry(void **state)
+{
+	(void)state;
+	up();
+	begin();
+	is_hurried(0, 0, true, 3000);
+	is_hurried(1, 1 << 20, false, 1000);
+	is_hurried(2, 1 << 20, false, 0);
+	loam_gc();
+	begin();
+	is_hurried(0, 0, true, 3000);
+	down();
+}
+
 static void the_limiter_hears_of_time(void **state)
 {
 	uint64_t start, before;
@@ -252,6 +294,7 @@ int main(void)
 		heap_test_software(nobody_pays_for_all),
 		heap_test_software(other_work_lengthens_the_rest),
 		heap_test_software(giving_back_is_rested_for),
+		heap_test_software(rounds_hurry),
 		heap_test_software(the_limiter_hears_of_time),
 	};
 

@@ -708,8 +708,8 @@ static uint64_t round_to_ns;
 static void on_round(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 		     const struct loam_cycle *c)
 {
-	(void)c;
-	if (why != LOAM_STALL_ROUND || !loam_marking())
+	/* in a later one it hurries */
+	if (why != LOAM_STALL_ROUND || !loam_marking() || c->rounds >= 8)
 		return;
 	if (round_to_ns != 0 && loam_pacer_on_time(&loam_heap.pacer)) {
 		assert_true(from_ns - round_to_ns >= 5 * MS);
