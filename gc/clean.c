@@ -44,9 +44,10 @@
 #define ROUNDS_FEW 8u
 #define PIECE	   ((uint64_t)8 << 20) /* bytes of the heap that are asked about at once, */
 #define PIECE_MOST \
-	((uint64_t)256 << 20)  /* in later rounds up to so many: twice as many as before, */
-#define CALM	       256u    /* if it told at most so many pages */
-#define PIECES_NS      500000u /* as many pieces as can be in this time */
+	((uint64_t)16 << 20) /* in later rounds up to so many: twice as many as before, */
+#define PIECE_CALM     ((uint64_t)256 << 20) /* and so many after a round that told of little; but */
+#define CALM	       512u		     /* no more pages in a piece, or in a round */
+#define PIECES_NS      500000u		     /* as many pieces as can be in this time */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
@@ -164,6 +165,8 @@ bool loam_clean_round_some(uint64_t rounds)
 	LOAM_PLACE("a round begins");
 	if (!round_some(note, rounds > 1))
 		return false;
+	if (told <= CALM)
+		piece = PIECE_CALM;
 	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return true;

@@ -326,6 +326,8 @@ FAULTS = [
      "\t\tloam_pace_helped(cache, start, loam_host_now_ns());\n\t\tloam_record_stall(start);\n\t\treturn;\n", "\t\tloam_record_stall(start);\n\t\treturn;\n", "test_assist", HOST),
     ("a round is in small pieces, with writes between, although little is written", "gc/clean.c",
      "piece < PIECE_MOST ? 2 * piece : piece;", "piece;", "test_white", HOST),
+    ("a round after a calm one is in pieces no larger than others", "gc/clean.c",
+     "\t\tpiece = PIECE_CALM;\n", "\t\t(void)0;\n", "test_white", HOST),
     ("a round is in large pieces although much is written", "gc/clean.c",
      "!later || noted > CALM ? PIECE", "!later ? PIECE", "test_white", HOST),
     ("the first round of a cycle is in large pieces", "gc/clean.c",
