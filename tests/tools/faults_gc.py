@@ -283,7 +283,7 @@ FAULTS = [
     ("assist: past the goal nobody waits for who marks", "gc/pace.c",
      "loam_pace_threads() > 1 && waited_ns < most", "loam_pace_threads() > 99 && waited_ns < most", "test_bound", HOST),
     ("the last stop has no end of patience", "gc/collect.c",
-     "loam_clean_patient(cycle.rounds) ? FINISH_BYTES : UINT64_MAX", "FINISH_BYTES", "test_bound", HOST),
+     "loam_clean_patient(cycle.rounds) ? FINISH_BYTES : UINT64_MAX", "FINISH_BYTES", "test_white", HOST),
     ("assist: nobody rests", "gc/pace.c",
      "uint64_t until = to_ns + (to_ns - from_ns) * rests[hurrying()];", "uint64_t until = to_ns;", "test_trace", HOST),
     ("pacer: it is on time whatever the price", "gc/pacer.c",
