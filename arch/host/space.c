@@ -8,6 +8,8 @@
  * touch of anything but Ready memory traps, as on the machine, and memory comes back zeroed.
  *
  *   [HOST-1] A page's protection agrees with its state: accessible just when Ready.
+ *   [HOST-2] Nothing of the program's adjoins the window from below: the end of a thread's stack, which stands on many stacks, would
+ *            be the address of the heap's first object and keep that alive.
  *
  * Where huge leaves are wanted, and so the memory too, what becomes Ready by pieces of less than 2 MiB has frames from the
  * start, as on the machine: one fault for each page, and a second with a flush on all CPUs where a page is read before it
@@ -51,6 +53,7 @@ enum {
 };
 
 static unsigned char *page_state; /* one a page of the window */
+static char *mapped;		  /* the window lies in it, above its start */
 static uintptr_t window;
 static size_t window_size;
 static char *records;	    /* pages of region records, side by side */
@@ -114,17 +117,14 @@ enum loam_err loam_space_init(const struct loam_config *config, uintptr_t *windo
 	size_t size = config->window_bytes != 0 ? config->window_bytes : (size_t)1 << 40;
 
 	for (; size >= LOAM_GIANT_SIZE; size /= 2) {
-		void *p = map_lazily(size + LOAM_GIANT_SIZE, PROT_NONE);
-
-		if (p == NULL)
+		mapped = map_lazily(size + LOAM_GIANT_SIZE, PROT_NONE);
+		if (mapped == NULL)
 			continue;
 		if (!map_tables(size)) {
-			munmap(p, size + LOAM_GIANT_SIZE);
+			munmap(mapped, size + LOAM_GIANT_SIZE);
 			continue;
 		}
-		window = loam_align_up((uintptr_t)p, LOAM_GIANT_SIZE);
-		munmap(p, window - (uintptr_t)p);
-		munmap((char *)window + size, LOAM_GIANT_SIZE - (window - (uintptr_t)p));
+		window = loam_align_up((uintptr_t)mapped + 1, LOAM_GIANT_SIZE); /* [HOST-2] */
 		window_size = size;
 		*window_base = window;
 		*window_bytes = size;
@@ -140,7 +140,7 @@ uint64_t loam_space_memory(void)
 
 void loam_space_reset(void)
 {
-	munmap((void *)window, window_size);
+	munmap(mapped, window_size + LOAM_GIANT_SIZE);
 	unmap_tables(window_size);
 	fail_armed = false;
 }

@@ -6,6 +6,8 @@
 #include "arch/host/host.h"
 #include "mm/sys.h"
 
+#include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static int pipes[2];
@@ -98,6 +100,18 @@ static void calls_before_init(void **state)
 	assert_int_equal(loam_sys_query(4096, &info), LOAM_NOENT);
 }
 
+/* [HOST-2]: Linux puts what is mapped next just below what was mapped last. Here nothing has room. */
+static void nothing_adjoins_from_below(void **state)
+{
+	void *below = (void *)(env.window - LOAM_PAGE_SIZE), *p;
+
+	(void)state;
+	p = mmap(below, LOAM_PAGE_SIZE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	assert_ptr_equal(p, MAP_FAILED);
+	assert_int_equal(errno, EEXIST);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,6 +119,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(random_calls, up, down),
 		cmocka_unit_test_setup_teardown(nth_failure, up, down),
 		cmocka_unit_test_setup_teardown(bad_input, up, down),
+		cmocka_unit_test_setup_teardown(nothing_adjoins_from_below, up, down),
 	};
 	return cmocka_run_group_tests_name("sys", tests, NULL, NULL);
 }
