@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static struct loam_thread thread;
 static char text[4000];
@@ -195,7 +196,7 @@ static void what_the_host_holds_is_named(void **state)
 	assert_int_equal(loam_mm_shutdown(), LOAM_NOENT);
 }
 
-static pthread_barrier_t barrier;
+static bool another_is_here; /* atomic */
 
 static void *another(void *mine)
 {
@@ -203,8 +204,11 @@ static void *another(void *mine)
 
 	assert_int_equal(loam_thread_attach(mine, (void *)loam_align_up((uintptr_t)&here, 16)),
 			 LOAM_OK);
-	pthread_barrier_wait(&barrier);
-	pthread_barrier_wait(&barrier);
+	__atomic_store_n(&another_is_here, true, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&another_is_here, __ATOMIC_ACQUIRE)) {
+		usleep(100);
+		loam_gc_safepoint(); /* under a thread sanitizer signals may come late */
+	}
 	assert_int_equal(loam_thread_detach(mine), LOAM_OK);
 	return NULL;
 }
@@ -219,11 +223,11 @@ static void other_threads_are_in_the_way(void **state)
 		init();
 		if (attached)
 			attach();
-		pthread_barrier_init(&barrier, NULL, 2);
 		pthread_create(&id, NULL, another, &theirs);
-		pthread_barrier_wait(&barrier);
+		while (!__atomic_load_n(&another_is_here, __ATOMIC_ACQUIRE))
+			usleep(100);
 		refused("other threads are attached");
-		pthread_barrier_wait(&barrier);
+		__atomic_store_n(&another_is_here, false, __ATOMIC_RELEASE);
 		pthread_join(id, NULL);
 		assert_int_equal(loam_shutdown(), LOAM_OK);
 	}
