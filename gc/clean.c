@@ -5,12 +5,12 @@
  *
  *   [CLEAN-1] When marking ends, each page that was written since its marked objects were scanned last, has been
  *                told, and they have been scanned again; so have all stacks, registers and roots.
- *   [CLEAN-2] New objects are white, until ROUNDS_FEW rounds or a last stop that was given up show that the cycle would not end:
+ *   [CLEAN-2] New objects are white, until ROUNDS_PATIENT rounds or a last stop that was given up show that the cycle would not end:
  *                from there on they are black.
  *
  * White: so what is dropped at once is neither kept nor scanned, and pages full of it need no second look. [CLEAN-1] asks for no more: what is
  * held is found from what holds it. Black: for what only a stack holds is found in the last stop alone, and may be as much as the program
- * makes; then what is left to find there is no more than there was. (Where a barrier tells what is stored, new objects are always black: it
+ * makes; then what is left to find there is no more than there was, but each page that is filled with garbage is scanned again. (Where a barrier tells what is stored, new objects are always black: it
  * tells nothing of what is stored in them first.)
  *
  * Before a cycle begins all notes are cleared. When nothing waits, a round tells the pages that were written since, a piece of the
@@ -47,7 +47,8 @@
 	((uint64_t)16 << 20) /* in later rounds up to so many: twice as many as before, */
 #define PIECE_CALM     ((uint64_t)256 << 20) /* and so many after a round that told of little; but */
 #define CALM	       512u		     /* no more pages in a piece, or in a round */
-#define PIECES_NS      500000u		     /* as many pieces as can be in this time */
+#define PIECES_NS      300000u		     /* as many pieces as can be in this time, */
+#define PIECES_CALM_NS 1000000u		     /* or in this: the last stop may be next */
 #define ROUNDS_PATIENT 16u
 #define ROUNDS_MOST    24u
 #define LOOK	       256u /* bytes: to find that nothing in a page is marked is as much work */
@@ -56,10 +57,12 @@ static struct loam_table bits;	 /* bit a 4 KiB page of the heap: to be scanned a
 static struct loam_gc_lock lock; /* after none, before none; inside */
 static uint64_t next_word;	 /* lock, or a round: bits before are clear */
 static uint64_t pages_left;	 /* atomic: bits set, or in somebody's hand */
-static uint64_t round_at; /* heap.collecting: where the running round goes on; 0: none runs */
-static uint64_t told;	  /* heap.collecting: pages of the running round */
-static uint64_t piece;	  /* heap.collecting: bytes that are asked about next */
-static uint64_t noted;	  /* heap.collecting: pages of the last piece */
+static uint64_t round_at;    /* heap.collecting: where the running round goes on; 0: none runs */
+static uint64_t told;	     /* heap.collecting: pages of the running round */
+static uint64_t piece;	     /* heap.collecting: bytes that are asked about next */
+static uint64_t noted;	     /* heap.collecting: pages of the last piece */
+static uint64_t told_before; /* heap.collecting: of the round before */
+static unsigned hurry;	     /* heap.collecting: the cycle does not end by itself */
 static struct {
 	uint64_t pages;
 	uint32_t page[LOAM_CLEAN_LAST]; /* as many as fit */
@@ -139,7 +142,8 @@ static bool round_some(void (*visit)(void *arg, uintptr_t base, size_t size), bo
 				     (round_at + bytes) >> LOAM_PAGE_SHIFT);
 		round_at += bytes;
 		piece = !later || noted > CALM ? PIECE : piece < PIECE_MOST ? 2 * piece : piece;
-		if (round_at < end && loam_host_now_ns() - start >= PIECES_NS)
+		if (round_at < end &&
+		    loam_host_now_ns() - start >= (piece > PIECE_MOST ? PIECES_CALM_NS : PIECES_NS))
 			return false;
 	}
 	round_at = 0;
@@ -152,6 +156,16 @@ bool loam_clean_begin_some(void)
 	return round_some(ignore, false);
 }
 
+/* Another step if a round tells of hardly less than the one before, or there have been so many that it matters no more. */
+static void set_hurry(uint64_t rounds)
+{
+	if (rounds == 1)
+		hurry = 0;
+	else if (rounds >= ROUNDS_PATIENT || (rounds >= ROUNDS_FEW && told > told_before / 4 * 3))
+		hurry += hurry < LOAM_PACE_HURRY_MOST;
+	told_before = told;
+}
+
 bool loam_clean_round_some(uint64_t rounds)
 {
 	/* nobody looks at the bits: none is set */
@@ -159,7 +173,7 @@ bool loam_clean_round_some(uint64_t rounds)
 		   "[CLEAN-1] a round before the last one's pages are scanned");
 	if (round_at == 0)
 		told = 0;
-	if (rounds > ROUNDS_FEW)
+	if (rounds > ROUNDS_PATIENT)
 		loam_clean_blacken();
 	next_word = 0;
 	LOAM_PLACE("a round begins");
@@ -167,6 +181,7 @@ bool loam_clean_round_some(uint64_t rounds)
 		return false;
 	if (told <= CALM)
 		piece = PIECE_CALM;
+	set_hurry(rounds);
 	/* release: the bits come first; partner: loam_clean_scan_some */
 	__atomic_store_n(&pages_left, told, __ATOMIC_RELEASE);
 	return true;
@@ -185,9 +200,9 @@ bool loam_clean_few(uint64_t rounds)
 	return told <= (many ? FEW : MORE) || rounds >= ROUNDS_MOST;
 }
 
-unsigned loam_clean_hurry(uint64_t rounds)
+unsigned loam_clean_hurry(void)
 {
-	return (rounds >= ROUNDS_FEW) + (rounds >= ROUNDS_PATIENT);
+	return hurry;
 }
 
 uint64_t loam_clean_pages(void)

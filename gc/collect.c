@@ -32,7 +32,8 @@
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock */
+#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock, */
+#define ASSIST_BYTES ((uint64_t)16 << 10)   /* and by who allocates: that is kept for that long */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)128 << 10)  /* scanned in the last stop before it is given up */
@@ -379,8 +380,7 @@ static bool clean(struct loam_cache *cache)
 	if (!over)
 		return false;
 	if (!loam_clean_few(++cycle.rounds)) {
-		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT,
-			       loam_clean_hurry(cycle.rounds));
+		loam_pace_more(loam_clean_pages() << LOAM_PAGE_SHIFT, loam_clean_hurry());
 		return false;
 	}
 	while (loam_clean_left())
@@ -568,8 +568,8 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 
 	while (done < owed && loam_marking()) {
 		uint64_t from = e.since;
-		bool more = mark_step(cache, owed - done < SLICE_BYTES ? owed - done : SLICE_BYTES,
-				      &e, &did);
+		bool more = mark_step(
+			cache, owed - done < ASSIST_BYTES ? owed - done : ASSIST_BYTES, &e, &did);
 
 		done += did;
 		if (did == 0 && wait_for_others(&e, from, owed - done, &waited))

@@ -70,8 +70,8 @@ uint64_t loam_clean_pages(void);
 bool loam_clean_scan_some(struct loam_worker *w);
 /* In the stop: scan what was written since the last round; returns how many pages were, or LOAM_CLEAN_UNKNOWN. */
 uint64_t loam_clean_last(struct loam_worker *w, uint64_t rounds);
-/* After so many rounds the cycle does not end by itself: 0 to LOAM_PACE_HURRY_MOST. */
-unsigned loam_clean_hurry(uint64_t rounds);
+/* Do rounds tell of less and less? 0: yes; up to LOAM_PACE_HURRY_MOST: the cycle does not end by itself. heap.collecting is held. */
+unsigned loam_clean_hurry(void);
 /* They were too many, or not known: they have not been scanned, another round is due. */
 bool loam_clean_too_many(uint64_t pages, uint64_t rounds);
 /* False: after so many rounds the last stop is the last, however much there is to scan. */

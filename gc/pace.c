@@ -17,8 +17,8 @@
  * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan and
  * others run, it waits for them, or does parts of rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages
  * to scan again than one can scan, and the heap grows without end (Go parks them). Not longer, for the others may need this CPU.
- * A program that writes pages as fast as they are scanned again would never be done: after some rounds allocations help whatever they owe,
- * and rest as long as they have helped, then not at all.
+ * A program that writes pages as fast as they are scanned again would never be done: when rounds tell of hardly less each time, nobody rests
+ * before them; if that is not enough, allocations help whatever they owe, and rest as long as they have helped; then not at all.
  * Who allocates while there is sweeping sweeps as many pages as the pacer says are due.
  */
 #include "gc/pace.h"
@@ -46,8 +46,10 @@ struct loam_pace_told loam_pace_told;
 static int64_t donated; /* atomic: work done on donated time that nobody has used */
 static unsigned hurry;	/* atomic, relaxed: of the running cycle; loam_pace_more */
 
+#define HURRY_HELP 2u /* from here on allocations help whatever they owe */
+
 /* Who has helped for some time runs so many times as long then, by hurry: it keeps 75 per cent of its time. */
-static const unsigned rests[LOAM_PACE_HURRY_MOST + 1] = {3, 1, 0};
+static const unsigned rests[LOAM_PACE_HURRY_MOST + 1] = {3, 3, 1, 0};
 
 static struct loam_pacer *const pacer = &loam_heap.pacer;
 
@@ -285,7 +287,7 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 	uint64_t work, used;
 
 	cache->credit -= (int64_t)bytes;
-	if (cache->credit >= 0 && hurrying() == 0)
+	if (cache->credit >= 0 && hurrying() < HURRY_HELP)
 		return 0;
 	if (cache->rest_until_ns != 0) {
 		if (cache->credit > cache->look_credit)
@@ -296,7 +298,7 @@ uint64_t loam_pace_owed(struct loam_cache *cache, uint64_t bytes)
 	}
 	if (limiting())
 		return 0;
-	if (hurrying() > 0)
+	if (hurrying() >= HURRY_HELP)
 		return MOST_WORK;
 	work = least(loam_pacer_assist_work(pacer, (uint64_t)-cache->credit),
 		     loam_pacer_assist_work(pacer, bytes) + DEBT_WORK);

@@ -26,7 +26,7 @@ bool loam_pace_before_round(struct loam_cache *cache);
 /* Its rest is not over yet, and all is on time: it owes nothing. */
 bool loam_pace_rests(struct loam_cache *cache);
 /* Besides what is done, about `bytes` are to be scanned still, in some hurry. heap.collecting is held. */
-#define LOAM_PACE_HURRY_MOST 2u
+#define LOAM_PACE_HURRY_MOST 3u
 void loam_pace_more(uint64_t bytes, unsigned how_hurried);
 /* So much was scanned on donated time. */
 void loam_pace_donated(uint64_t work);

@@ -23,6 +23,8 @@
  * past the goal, all that can be must fit into a tenth more. Written pages that are scanned again (LOAM_BARRIER_MMU) are all that is left, once there are any:
  * if that makes more than was expected, the goal moves out in proportion, by a tenth at most; and the price is
  * at least what it was in the beginning: the slower that goes, the more pages are written meanwhile.
+ * On time is who pays less than twice the first price; and whoever pays more, if the work that is left is done at the pace of this cycle so far before the heap
+ * is a sixteenth past where the goal has moved to: near the goal little work has any price. Not past a goal that the memory limit sets.
  *
  *   [PACER-1] marked <= trigger <= goal, unless both are NEVER.
  *   [PACER-2] Who scans what loam_pacer_assist_work says for each byte has done the work that is expected when
@@ -65,6 +67,7 @@
 #define TRIGGER_LAST	 61u
 #define WORK_LEAST	 1000u /* an estimate of less is noise */
 #define OVERSHOOT	 10u   /* one part in so many */
+#define SLACK		 16u   /* the same: of the goal, past it */
 #define NS_MAX		 ((uint64_t)1 << 47)
 #define THREADS_MAX	 ((uint64_t)1 << 16)
 
@@ -195,6 +198,7 @@ static void publish(struct loam_pacer *p)
 	LOAM_ASSERT(at <= to && (at >= p->marked_bytes || at == to));
 	store(&p->goal_bytes, to);
 	store(&p->trigger_bytes, at);
+	store(&p->slack_bytes, goal_by_limit(p) <= to ? 0 : cut(to) / SLACK);
 }
 
 /* ---- set up ---- */
@@ -281,10 +285,22 @@ static uint64_t extended(const struct loam_pacer *p, uint64_t to, uint64_t work,
 	return least(from + cut(grown), to + most);
 }
 
+/* What is allocated until the work that is left is done, if both go on as they have since marking began. */
+static uint64_t made_meanwhile(const struct loam_pacer *p, uint64_t live, uint64_t done,
+			       uint64_t left)
+{
+	if (live <= p->triggered_bytes)
+		return 0;
+	if (done < WORK_LEAST)
+		return LOAM_PACER_BYTES_MAX;
+	return cut(loam_ratio_times(loam_ratio(live - p->triggered_bytes, done), left));
+}
+
 void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_done_bytes)
 {
 	uint64_t live = cut(live_bytes), expected = load(&p->expected_work);
-	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0, floor = load(&p->least_price);
+	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0, floor = load(&p->least_price),
+		 slack;
 	int64_t percent = percent_now(p);
 
 	if (work_done_bytes > expected) {
@@ -295,12 +311,14 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 	} else {
 		to = extended(p, to, expected, to / OVERSHOOT);
 	}
+	slack = to + load(&p->slack_bytes);
 	if (live > to) {
 		to += to / OVERSHOOT;
 		expected = load(&p->max_work);
 	}
 	if (expected > work_done_bytes)
 		work = expected - work_done_bytes;
+	store(&p->suffices, live + made_meanwhile(p, live, work_done_bytes, work) <= slack);
 	if (to > live)
 		room = to - live;
 	work = most_of(work, WORK_LEAST);
@@ -323,7 +341,9 @@ void loam_pacer_more(struct loam_pacer *p, uint64_t work_done_bytes, uint64_t le
 
 bool loam_pacer_on_time(const struct loam_pacer *p)
 {
-	return load(&p->work_per_byte) / 2 < load(&p->first_price);
+	uint64_t first = load(&p->first_price);
+
+	return first != 0 && (load(&p->work_per_byte) / 2 < first || load(&p->suffices) != 0);
 }
 
 uint64_t loam_pacer_assist_work(const struct loam_pacer *p, uint64_t bytes)

@@ -57,6 +57,8 @@ struct loam_pacer {
 	 * trigger, sweep_*) or by anybody who revises. */
 	int64_t percent; /* below 0: none */
 	uint64_t goal_bytes, trigger_bytes;
+	uint64_t slack_bytes; /* so much past the goal is no matter */
+	uint64_t suffices;    /* 0 or 1: the pace so far does, to the goal and slack */
 	uint64_t work_per_byte, bytes_per_work; /* ratios; 0 when there is no marking */
 	uint64_t sweep_ratio;			/* pages a byte allocated */
 	uint64_t sweep_from_bytes, sweep_pages;
@@ -95,8 +97,8 @@ void loam_pacer_start(struct loam_pacer *p, uint64_t live_bytes, const struct lo
 		      uint64_t now_ns);
 
 /*
- * Is the price at most twice what it was when marking began? Then who helps may take turns with who is helped, and all is done in time
- * still. No marking: false. Context: any.
+ * Is the price less than twice what it was when marking began, or does the pace of this cycle so far suffice? Then who helps may take turns with who
+ * is helped, and all is done in time still. No marking: false. Context: any.
  */
 bool loam_pacer_on_time(const struct loam_pacer *p);
 

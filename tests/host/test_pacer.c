@@ -411,6 +411,32 @@ static void prices(void **state)
 	assert_int_equal(loam_pacer_assist_work(&p, 1), 50 * MIB);
 }
 
+/* Near the goal little work is dear. It is on time all the same if it is done, at the pace so far, before the heap is a sixteenth past the goal; but
+ * not where a limit sets that. */
+static void the_pace_so_far_may_do(void **state)
+{
+	struct loam_pacer p, limited = marking(3000);
+
+	(void)state;
+	p = limited;
+	loam_pacer_set_limit(&p, NO_LIMIT);
+	loam_pacer_set_percent(&p, 500);
+	assert_int_equal(loam_pacer_goal(&p), 195 * MIB);
+	/* 93 have been allocated while 80 were scanned; 10 are left: 11.6 more */
+	loam_pacer_revise(&p, 193 * MIB, 80 * MIB);
+	price(&p, 10, 2);
+	assert_true(loam_pacer_on_time(&p));
+	loam_pacer_revise(&p, 195 * MIB, 80 * MIB); /* 11.9, of 12.2 */
+	assert_true(loam_pacer_on_time(&p));
+	loam_pacer_revise(&p, 195 * MIB, 79 * MIB); /* 13.2 */
+	assert_false(loam_pacer_on_time(&p));
+	loam_pacer_revise(&p, 194 * MIB, 100); /* nothing to go by */
+	assert_false(loam_pacer_on_time(&p));
+	loam_pacer_revise(&limited, 198 * MIB, 80 * MIB);
+	price(&limited, 10, 2);
+	assert_false(loam_pacer_on_time(&limited));
+}
+
 /* Written pages, late in the cycle: the room grows as the work does, and the price is not less than the first. */
 static void what_is_scanned_again_gets_room(void **state)
 {
@@ -759,6 +785,7 @@ int main(void)
 		cmocka_unit_test(five_collections_are_remembered),
 		cmocka_unit_test(what_teaches_nothing),
 		cmocka_unit_test(prices),
+		cmocka_unit_test(the_pace_so_far_may_do),
 		cmocka_unit_test(what_is_scanned_again_gets_room),
 		cmocka_unit_test(the_goal_moves_within_percent),
 		cmocka_unit_test(who_pays_is_done_in_time),

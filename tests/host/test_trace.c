@@ -6,6 +6,7 @@
  */
 #include "tests/host/heap_setup.h"
 
+#include "gc/mark.h"
 #include "gc/record.h"
 
 #include <regex.h>
@@ -664,12 +665,15 @@ static void on_assist(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 	bool on_time;
 
 	(void)c;
-	/* what was scanned made it cheaper: it may have been late when the assist began */
+	/* what was scanned made it cheaper, and left less: it may have been late when the assist began */
 	before.work_per_byte += before.work_per_byte / 16;
+	before.suffices = 0;
 	on_time = loam_marking() && loam_pacer_on_time(&before);
 	if (why != LOAM_STALL_ASSIST || to_ns - from_ns < 10 * step)
 		return;
 	if (turns.on_time && on_time) {
+		/* 16 KiB are scanned between two looks at the clock */
+		assert_true(to_ns - from_ns <= 200 * US + (byte_ns << 14) + 10 * step);
 		/* looks at the clock lie between its own and ours */
 		assert_true(from_ns + 5 * step - turns.to_ns >= 3 * (turns.ns - 5 * step));
 		turns.rests++;
@@ -738,6 +742,41 @@ static void there_is_rest_before_a_round(void **state)
 	end_test();
 }
 
+static unsigned breaks; /* of the second round */
+
+static void on_part(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
+		    const struct loam_cycle *c)
+{
+	(void)from_ns;
+	(void)to_ns;
+	if (why != LOAM_STALL_ROUND || !loam_marking())
+		return;
+	if (loam_clean_running())
+		breaks += c->rounds == 1;
+	else if (c->rounds == 0) /* little, but too much for the last stop */
+		for (void **p = list; p < list + (100 << 9); p += 1 << 9)
+			*p = NULL;
+}
+
+/* A round after one that told of little may be the last: it takes no break before it has been everywhere, but for a large heap. */
+static void calm_rounds_take_no_break(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	begin_test(0);
+	assert_non_null(loam_alloc_noscan((size_t)300 << 20)); /* two pieces */
+	list = loam_alloc(100 << 12);
+	begin_cycle();
+	step = 400 * US;
+	breaks = 0;
+	loam_gc_on_stall = on_part;
+	while (loam_marking())
+		(void)loam_gc_work(1);
+	loam_gc_on_stall = NULL;
+	assert_int_equal(breaks, 0);
+	end_test();
+}
+
 #define in_all(f) heap_test(f), heap_test_software(f), heap_test_stop(f)
 
 int main(void)
@@ -752,6 +791,7 @@ int main(void)
 		heap_test_software(the_last_assist_counts),
 		heap_test(rounds_take_time_too),
 		heap_test(there_is_rest_before_a_round),
+		heap_test(calm_rounds_take_no_break),
 		in_all(lines_are_go_s_to_the_digit),
 		in_all(each_level_prints_its_lines),
 		in_all(the_pacer_says_what_it_did),

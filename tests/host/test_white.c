@@ -150,8 +150,11 @@ static void tiny_objects_are_cut_from_what_is_there(void **state)
 	assert_non_null(loam_object_base(loam_alloc_tiny(1)));
 }
 
-static uint8_t *written; /* 128 pages with marked objects */
+#define WRITTEN 2000u
 
+static uint8_t *written; /* so many pages, all marked */
+
+static unsigned hurry[MANY]; /* after each round */
 static bool hurries[MANY];
 
 static void write_many(void)
@@ -160,6 +163,7 @@ static void write_many(void)
 
 	cache->credit = 1 << 20;
 	cache->rest_until_ns = 0;
+	hurry[rounds] = loam_clean_hurry();
 	hurries[rounds] = loam_pace_owed(cache, 1) > 0;
 	for (unsigned i = 0; i < 128; i++)
 		((void *volatile *)(written + i * 4096))[0] = NULL;
@@ -178,17 +182,44 @@ static void many_rounds_blacken(void **state)
 	begin();
 	at_round = write_many;
 	finish();
-	assert_true(rounds > 12);
+	assert_true(rounds > 20);
 	for (unsigned i = 1; i <= rounds; i++) {
 		bool there = loam_object_base((void *)~hidden[i]) != NULL;
 
-		assert_int_equal(hurries[i], i > 8);
+		assert_int_equal(hurry[i], i < 8 ? 0 : i > 10 ? LOAM_PACE_HURRY_MOST : i - 7);
+		assert_int_equal(hurries[i], i > 9);
 
-		if (i < 8)
+		if (i < 16)
 			assert_false(there);
-		else if (i > 8)
+		else if (i > 16)
 			assert_true(there);
 	}
+	root[0] = NULL;
+}
+
+static void write_fewer(void)
+{
+	static unsigned pages;
+
+	hurry[rounds] = loam_clean_hurry();
+	pages = rounds < 7 ? WRITTEN : pages * 74 / 100;
+	for (unsigned i = 0; i < pages; i++)
+		((void *volatile *)(written + i * 4096))[0] = NULL;
+}
+
+/* Rounds that tell of less and less will come to an end, unless there are very many of them. */
+static void fewer_pages_hurry_nobody(void **state)
+{
+	(void)state;
+	NEED_TRACKING();
+	written = loam_alloc(WRITTEN * 4096);
+	root[0] = (void **)written;
+	begin();
+	at_round = write_fewer;
+	finish();
+	assert_in_range(rounds, 19, 23);
+	for (unsigned i = 1; i <= rounds; i++)
+		assert_int_equal(hurry[i], i < 16 ? 0 : i > 18 ? LOAM_PACE_HURRY_MOST : i - 15);
 	root[0] = NULL;
 }
 
@@ -364,6 +395,7 @@ int main(void)
 		heap_test(claims_are_kept),
 		heap_test(tiny_objects_are_cut_from_what_is_there),
 		heap_test(many_rounds_blacken),
+		heap_test(fewer_pages_hurry_nobody),
 		heap_test(long_stops_blacken),
 		heap_test(calm_rounds_go_over_all_at_once),
 		heap_test(what_finalizers_will_see_is_kept),
