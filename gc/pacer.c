@@ -300,7 +300,7 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 {
 	uint64_t live = cut(live_bytes), expected = load(&p->expected_work);
 	uint64_t to = cut(loam_pacer_goal(p)), work = 0, room = 0, floor = load(&p->least_price),
-		 slack;
+		 most;
 	int64_t percent = percent_now(p);
 
 	if (work_done_bytes > expected) {
@@ -311,14 +311,14 @@ void loam_pacer_revise(struct loam_pacer *p, uint64_t live_bytes, uint64_t work_
 	} else {
 		to = extended(p, to, expected, to / OVERSHOOT);
 	}
-	slack = to + load(&p->slack_bytes);
+	most = to + load(&p->slack_bytes);
 	if (live > to) {
 		to += to / OVERSHOOT;
 		expected = load(&p->max_work);
 	}
 	if (expected > work_done_bytes)
 		work = expected - work_done_bytes;
-	store(&p->suffices, live + made_meanwhile(p, live, work_done_bytes, work) <= slack);
+	store(&p->suffices, live + made_meanwhile(p, live, work_done_bytes, work) <= most);
 	if (to > live)
 		room = to - live;
 	work = most_of(work, WORK_LEAST);

@@ -747,8 +747,6 @@ static unsigned breaks; /* of the second round */
 static void on_part(enum loam_stall why, uint64_t from_ns, uint64_t to_ns,
 		    const struct loam_cycle *c)
 {
-	(void)from_ns;
-	(void)to_ns;
 	if (why != LOAM_STALL_ROUND || !loam_marking())
 		return;
 	if (loam_clean_running())
@@ -768,7 +766,6 @@ static void calm_rounds_take_no_break(void **state)
 	list = loam_alloc(100 << 12);
 	begin_cycle();
 	step = 400 * US;
-	breaks = 0;
 	loam_gc_on_stall = on_part;
 	while (loam_marking())
 		(void)loam_gc_work(1);
