@@ -64,6 +64,7 @@ struct loam_cache {
 	uint64_t rest_until_ns; /* before that it need not, if all is well: pace.c */
 	int64_t look_credit;	/* and looks at the clock when its credit is no more than that */
 	uint64_t round_ns;	/* before that it begins no round, if so; 0: none was due */
+	bool quick;		/* when it scanned last a slice took next to no time: collect.c */
 
 	uint32_t note_count;	    /* its own; stopped */
 	uintptr_t note[LOAM_NOTES]; /* values that the write barrier has seen: barrier.c */

@@ -32,8 +32,10 @@
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock, */
-#define ASSIST_BYTES ((uint64_t)16 << 10)   /* and by who allocates: that is kept for that long */
+#define SLICE_BYTES ((uint64_t)64 << 10) /* scanned between two looks at the clock; */
+#define ASSIST_BYTES \
+	((uint64_t)16 << 10) /* by who allocates, unless a slice takes no longer than */
+#define QUICK_NS     100000u /* so */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)128 << 10)  /* scanned in the last stop before it is given up */
@@ -560,6 +562,20 @@ static bool wait_for_others(struct effort *e, uint64_t from_ns, uint64_t owed, u
 	return true;
 }
 
+/* Who allocates is kept from its work by each slice; but to end one and begin another costs something, too. */
+static uint64_t assist_bytes(const struct loam_cache *cache, uint64_t owed)
+{
+	uint64_t most = cache->quick ? SLICE_BYTES : ASSIST_BYTES;
+
+	return owed < most ? owed : most;
+}
+
+static void note_speed(struct loam_cache *cache, uint64_t did, uint64_t ns)
+{
+	if (did >= ASSIST_BYTES / 2)
+		cache->quick = ns <= did * QUICK_NS / SLICE_BYTES;
+}
+
 /* Until what is owed is done, or there is nothing to be had. */
 static void assist_marking(struct loam_cache *cache, uint64_t owed)
 {
@@ -568,10 +584,10 @@ static void assist_marking(struct loam_cache *cache, uint64_t owed)
 
 	while (done < owed && loam_marking()) {
 		uint64_t from = e.since;
-		bool more = mark_step(
-			cache, owed - done < ASSIST_BYTES ? owed - done : ASSIST_BYTES, &e, &did);
+		bool more = mark_step(cache, assist_bytes(cache, owed - done), &e, &did);
 
 		done += did;
+		note_speed(cache, did, e.since - from);
 		if (did == 0 && wait_for_others(&e, from, owed - done, &waited))
 			continue;
 		if (!more || did == 0 || loam_pace_enough(e.since - start))

@@ -346,6 +346,8 @@ FAULTS = [
      "(piece > PIECE_MOST ? PIECES_CALM_NS : PIECES_NS)", "PIECES_NS", "test_trace", HOST),
     ("who allocates looks at the clock seldom", "gc/collect.c",
      "#define ASSIST_BYTES ((uint64_t)16 << 10)", "#define ASSIST_BYTES ((uint64_t)64 << 10)", "test_trace", HOST),
+    ("who allocates is taken for quick", "gc/collect.c",
+     "cache->quick = ns <= did * QUICK_NS / SLICE_BYTES", "cache->quick = true", "test_trace", HOST),
     ("pacer: the pace so far is no matter", "gc/pacer.c",
      " || load(&p->suffices) != 0", "", "test_pacer", HOST),
     ("pacer: no slack past the goal", "gc/pacer.c",
