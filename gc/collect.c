@@ -32,10 +32,9 @@
 
 #include "arch/cpu.h"
 
-#define SLICE_BYTES ((uint64_t)64 << 10) /* scanned between two looks at the clock; */
-#define ASSIST_BYTES \
-	((uint64_t)16 << 10) /* by who allocates, unless a slice takes no longer than */
-#define QUICK_NS     100000u /* so */
+#define SLICE_BYTES  ((uint64_t)64 << 10)   /* scanned between two looks at the clock; */
+#define ASSIST_BYTES ((uint64_t)16 << 10)   /* by who allocates, unless a slice takes */
+#define QUICK_NS     100000u		    /* no longer than so */
 #define PERIOD_NS    UINT64_C(120000000000) /* a cycle at least so often, if time is donated */
 #define SCRUB_WORDS  192u		    /* 1.5 KiB: the frames up to the stop, and more */
 #define FINISH_BYTES ((uint64_t)128 << 10)  /* scanned in the last stop before it is given up */
