@@ -11,8 +11,8 @@
  * forgives what is owed when a memory limit makes the heap collect all the time.
  * While that is on time, who has helped for a moment rests for three times as long, and owes meanwhile: so the program keeps most of any
  * few milliseconds. Before a round (clean.c) it rests for 5 ms: the round's pages are scanned and the last stop follows in one go, of up to
- * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled, or the heap is at its goal and several threads run, nobody rests, from
- * the next look on (LOOK_BYTES): the bound on the heap comes first.
+ * 2 ms, if they are few; what is written during the rest is scanned in less. Once the price has doubled and the pace so far will not do (pacer.c), or the heap is at its goal and several threads run, nobody
+ * rests, from the next look on (LOOK_BYTES): the bound on the heap comes first.
  * Past it each allocation would have to pay for all that is left, and wait for as long. It pays for 1 MiB, or 16 times its size: the heap
  * grows by a sixteenth of what is left to scan at most, and by next to nothing if objects are small. If there is nothing to scan and
  * others run, it waits for them, or does parts of rounds, up to 1 ms for each MiB that it owes: threads that allocate on make more pages

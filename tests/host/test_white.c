@@ -152,7 +152,7 @@ static void tiny_objects_are_cut_from_what_is_there(void **state)
 
 #define WRITTEN 2000u
 
-static uint8_t *written; /* so many pages, all marked */
+static uint8_t *written; /* so many pages, or 128, all marked */
 
 static unsigned hurry[MANY]; /* after each round */
 static bool hurries[MANY];
